@@ -1,0 +1,1 @@
+"""Dagster assets: what exists. Each calls one task."""

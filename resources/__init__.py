@@ -1,0 +1,1 @@
+"""Dagster resources: each holds the URL of one backend and yields its store."""

@@ -1,0 +1,1 @@
+"""Market data that moves itself between PostgreSQL and a Parquet lake."""

@@ -1,0 +1,84 @@
+"""Every error Thermocline raises on purpose.
+
+```
+ThermoclineError                     something could not be done; the text says what to do next
+├── UsageError                       the request itself is wrong (exit code 2)
+│   ├── SettingsError                thermocline.yaml or a THERMOCLINE_* variable
+│   ├── UnknownDatasetError          no dataset of that name
+│   └── BadRangeError                a start that is not before its end, or a date that is none
+├── SourceError                      rows could not be fetched or read
+├── SchemaError                      a batch lacks columns that its dataset must have
+├── HotStoreError                    PostgreSQL is down, refuses or is too old
+│   ├── LockTimeoutError             another writer, or a long reader, stands in the way
+│   └── StaleStateError              rows changed under an act that had read them
+├── LakeError                        the lake can't be read or written
+│   ├── ObjectExistsError            an object is never overwritten
+│   ├── FingerprintMismatchError     what the store holds is not what was written
+│   └── CatalogConflictError         somebody else moved the table's head
+└── PlanDriftError                   the state is no longer the one that the plan was made for
+```
+"""
+
+
+class ThermoclineError(Exception):
+    """Something could not be done. The text says what happened and what to do next."""
+
+    exit_code = 1
+
+
+class UsageError(ThermoclineError):
+    """The request itself is wrong; nothing was started."""
+
+    exit_code = 2
+
+
+class SettingsError(UsageError):
+    """thermocline.yaml or a THERMOCLINE_* variable is wrong."""
+
+
+class UnknownDatasetError(UsageError):
+    """No dataset has that name."""
+
+
+class BadRangeError(UsageError):
+    """A range of days is empty, reversed or not made of dates."""
+
+
+class SourceError(ThermoclineError):
+    """Rows could not be fetched or read. Nothing that was read before is lost."""
+
+
+class SchemaError(ThermoclineError):
+    """A batch of rows can't be brought into its dataset's schema at all."""
+
+
+class HotStoreError(ThermoclineError):
+    """PostgreSQL is down, refuses, or is not what is needed."""
+
+
+class LockTimeoutError(HotStoreError):
+    """Another writer or a long reader stood in the way for longer than allowed."""
+
+
+class StaleStateError(HotStoreError):
+    """Rows changed after they were read and before they were to leave; they were kept."""
+
+
+class LakeError(ThermoclineError):
+    """The lake can't be read or written."""
+
+
+class ObjectExistsError(LakeError):
+    """An object is already at that path; objects are never overwritten."""
+
+
+class FingerprintMismatchError(LakeError):
+    """What the store holds is not what was written. Nothing was deleted."""
+
+
+class CatalogConflictError(LakeError):
+    """Another commit moved the Iceberg table's head since it was read."""
+
+
+class PlanDriftError(ThermoclineError):
+    """The state is no longer the one that the plan was made for; nothing was changed."""

@@ -1,0 +1,112 @@
+"""What a dataset is: one declaration, from which every store derives its own schema."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from thermocline.errors import UsageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Kind(StrEnum):
+    """The type of a column, in the words of the field rather than of one store."""
+
+    TEXT = "text"
+    PRICE = "price"  # decimal(18, 8): exact, up to 9,999,999,999.99999999
+    MONEY = "money"  # decimal(28, 8): totals of money such as a market cap
+    FLOAT = "float"  # IEEE double
+    INTEGER = "integer"  # 64 bit
+    BOOLEAN = "boolean"
+    DATE = "date"
+    TIMESTAMP = "timestamp"  # microseconds, UTC
+
+
+PRECISION: Mapping[Kind, tuple[int, int]] = {Kind.PRICE: (18, 8), Kind.MONEY: (28, 8)}
+"""Precision and scale of the decimal kinds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a dataset."""
+
+    name: str
+    kind: Kind
+    nullable: bool = True
+    description: str = ""
+
+
+PROVENANCE = ("source", "ingested_at")
+"""Columns that say where a row came from; they don't count as its content."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A kind of market data: its columns, its key, and the order its files are sorted by.
+
+    `key` names the columns that identify a row; it always contains `ts`. `symbol_column` is what `--symbol` filters on.
+    A dataset `has_intervals` when its rows carry an `interval` (a bar size) that partitions them beside the day.
+    """
+
+    name: str
+    description: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    symbol_column: str = "symbol"
+    has_intervals: bool = False
+    schema_version: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse a declaration that no store could hold."""
+        names = set(self.names)
+        missing = {*self.key, "ts", *PROVENANCE, self.symbol_column} - names
+        if missing or "ts" not in self.key or len(names) != len(self.columns):
+            msg = f"dataset {self.name}: columns are missing or named twice: {sorted(missing)}"
+            raise UsageError(msg)
+        if any(self.column(name).nullable for name in self.key):
+            msg = f"dataset {self.name}: a key column can't be nullable"
+            raise UsageError(msg)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The columns' names, in order."""
+        return tuple(column.name for column in self.columns)
+
+    @cached_property
+    def sort(self) -> tuple[str, ...]:
+        """The order of rows inside a file: the symbol first, time last, so that one symbol is one contiguous run."""
+        rest = [name for name in self.key if name not in {self.symbol_column, "ts", "interval"}]
+        return (self.symbol_column, *rest, "ts")
+
+    @cached_property
+    def content(self) -> tuple[str, ...]:
+        """The columns that decide whether two rows say the same thing."""
+        return tuple(name for name in self.names if name not in PROVENANCE)
+
+    def column(self, name: str) -> Column:
+        """The column of that name."""
+        for column in self.columns:
+            if column.name == name:
+                return column
+        msg = f"dataset {self.name} has no column {name!r}; it has {', '.join(self.names)}"
+        raise UsageError(msg)
+
+    @cached_property
+    def arrow_schema(self) -> "pa.Schema":
+        """The Arrow schema: decimals exact, times in microseconds UTC, keys not nullable."""
+        import pyarrow as pa  # noqa: PLC0415  # `thermocline --help` shall not pay for it
+
+        types = {
+            Kind.TEXT: pa.string(),
+            Kind.PRICE: pa.decimal128(*PRECISION[Kind.PRICE]),
+            Kind.MONEY: pa.decimal128(*PRECISION[Kind.MONEY]),
+            Kind.FLOAT: pa.float64(),
+            Kind.INTEGER: pa.int64(),
+            Kind.BOOLEAN: pa.bool_(),
+            Kind.DATE: pa.date32(),
+            Kind.TIMESTAMP: pa.timestamp("us", tz="UTC"),
+        }
+        return pa.schema([pa.field(c.name, types[c.kind], nullable=c.nullable) for c in self.columns])

@@ -1,0 +1,145 @@
+"""An order-independent fingerprint of rows, the same for every store.
+
+Each value that is not null becomes 64 bits, mixed with a salt made of its column's name; a row is the mixed sum of its
+values; a set of rows is the sum of its rows modulo 2**64, twice over with different mixing, so 128 bits in all. A sum (and
+not an XOR) notices a row that is doubled while another goes missing. A null adds nothing, so a nullable column that a later
+schema adds leaves the fingerprints of older rows as they are. Floats count by their bits: -0.0 differs from 0.0, and every
+NaN is one NaN. The mixing is the finaliser of splitmix64 (https://prng.di.unimi.it/splitmix64.c, read 2026-11).
+"""
+
+import hashlib
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from thermocline.model.dataset import PROVENANCE, Dataset
+from thermocline.model.receipt import Contents
+
+Hashes = npt.NDArray[np.uint64]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND_SUM = np.uint64(0x9E3779B97F4A7C15)
+_HIGH_HALF = np.uint64(0xC2B2AE3D27D4EB4F)
+
+
+def _mix(values: Hashes) -> Hashes:
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+@lru_cache(maxsize=1024)
+def _salt(column: str) -> np.uint64:
+    return np.uint64(_digest(column.encode()))
+
+
+def _digest(text: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little")
+
+
+def _fixed_width(array: pa.Array, dtype: str, per_value: int = 1) -> npt.NDArray[Any]:
+    """The values of a fixed-width array as they lie in memory, nulls included."""
+    start = array.offset * per_value
+    return np.frombuffer(array.buffers()[1], dtype=dtype)[start : start + len(array) * per_value]
+
+
+def _bits(array: pa.Array) -> Hashes:
+    """Sixty-four bits for each value; those of a null mean nothing."""
+    kind = array.type
+    if pa.types.is_timestamp(kind) or pa.types.is_int64(kind):
+        return _fixed_width(array, "<u8").astype(np.uint64)
+    if pa.types.is_floating(kind):
+        bits = _fixed_width(array, "<u8").astype(np.uint64)
+        numbers = _fixed_width(array, "<f8")
+        return np.where(np.isnan(numbers), np.uint64(0x7FF8000000000000), bits)
+    if pa.types.is_decimal128(kind):
+        halves = _fixed_width(array, "<u8", per_value=2).reshape(-1, 2).astype(np.uint64)
+        return halves[:, 0] + halves[:, 1] * _HIGH_HALF
+    if pa.types.is_date32(kind):
+        return _fixed_width(array, "<i4").astype(np.int64).view(np.uint64)
+    if pa.types.is_boolean(kind):
+        return np.asarray(array.fill_null(value=False).cast(pa.uint8())).astype(np.uint64)
+    encoded = array.dictionary_encode()
+    digests = np.array([_digest(text.encode()) for text in encoded.dictionary.to_pylist()], dtype=np.uint64)
+    if not len(digests):
+        return np.zeros(len(array), dtype=np.uint64)
+    return digests[np.asarray(encoded.indices.fill_null(0))]
+
+
+def _column_hashes(name: str, array: pa.Array) -> Hashes:
+    hashes = _mix(_bits(array) * _SECOND_SUM + _salt(name))
+    if array.null_count:
+        hashes[np.asarray(array.is_null())] = 0
+    return hashes
+
+
+class Fingerprinter:
+    """Takes batches of one dataset's rows, in any order and any cut, and says what they contained.
+
+    Cost: one pass over each column in numpy, about 0.4 s per million bars.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        """Start with no rows."""
+        self._dataset = dataset
+        self._rows = 0
+        self._sums = [0, 0, 0, 0]
+        self._nulls = dict.fromkeys((column.name for column in dataset.columns if column.nullable), 0)
+        self._min_ts: int | None = None
+        self._max_ts: int | None = None
+
+    def update(self, batch: pa.RecordBatch) -> None:
+        """Count a batch in. Its schema must be the dataset's; columns it lacks count as null."""
+        if not batch.num_rows:
+            return
+        content = np.zeros(batch.num_rows, dtype=np.uint64)
+        provenance = np.zeros(batch.num_rows, dtype=np.uint64)
+        present = set(batch.schema.names)
+        for name in self._dataset.names:
+            if name not in present:
+                self._nulls[name] += batch.num_rows
+                continue
+            array = batch.column(name)
+            if name in self._nulls:
+                self._nulls[name] += array.null_count
+            target = provenance if name in PROVENANCE else content
+            target += _column_hashes(name, array)
+        for position, rows in ((0, _mix(content)), (2, _mix(content + provenance))):
+            self._sums[position] += int(rows.sum())
+            self._sums[position + 1] += int(_mix(rows ^ _SECOND_SUM).sum())
+        stamps = _fixed_width(batch.column("ts"), "<i8")
+        low, high = int(stamps.min()), int(stamps.max())
+        self._min_ts = low if self._min_ts is None else min(self._min_ts, low)
+        self._max_ts = high if self._max_ts is None else max(self._max_ts, high)
+        self._rows += batch.num_rows
+
+    def contents(self) -> Contents:
+        """What was counted in so far."""
+        content, full = (
+            "".join(f"{self._sums[position + half] % 2**64:016x}" for half in (0, 1)) for position in (0, 2)
+        )
+        return Contents(
+            rows=self._rows,
+            min_ts=_instant(self._min_ts),
+            max_ts=_instant(self._max_ts),
+            null_counts={name: count for name, count in self._nulls.items() if count},
+            fingerprint=full,
+            content_fingerprint=content,
+        )
+
+
+def contents_of(dataset: Dataset, batches: Iterable[pa.RecordBatch]) -> Contents:
+    """What the batches contain; see `Fingerprinter`."""
+    fingerprinter = Fingerprinter(dataset)
+    for batch in batches:
+        fingerprinter.update(batch)
+    return fingerprinter.contents()
+
+
+def _instant(microseconds: int | None) -> datetime | None:
+    return None if microseconds is None else _EPOCH + timedelta(microseconds=microseconds)

@@ -1,0 +1,41 @@
+"""When a partition is hot and when it is due to leave: arithmetic on days, no clock."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+
+from thermocline.model.partition import Partition
+
+
+@dataclass(frozen=True)
+class Lifecycle:
+    """How long rows stay hot.
+
+    `hot_intervals` maps an interval that may be hot to its window in days, or to None for the default `hot_days`; intervals
+    it does not name live in the lake only. Datasets without intervals are always eligible. `windows` overrides the
+    default for a whole dataset.
+    """
+
+    hot_days: int = 30
+    hot_intervals: Mapping[str, int | None] = field(default_factory=lambda: {"1day": None})
+    windows: Mapping[str, int] = field(default_factory=dict)
+    archive_on_backfill: bool = True
+    undo_days: int = 7
+
+    def window_days(self, dataset: str, interval: str) -> int:
+        """How many days before today the series stays hot once it is there."""
+        default = self.windows.get(dataset, self.hot_days)
+        return self.hot_intervals.get(interval) or default
+
+    def first_hot_day(self, dataset: str, interval: str, as_of: date) -> date:
+        """The oldest day that stays hot as of a day; every earlier one is due to leave."""
+        return as_of - timedelta(days=self.window_days(dataset, interval))
+
+    def is_hot(self, partition: Partition, as_of: date) -> bool:
+        """Whether load brings the partition to hot. There is no upper bound: tomorrow is hot too."""
+        eligible = not partition.interval or partition.interval in self.hot_intervals
+        return eligible and not self.is_due(partition, as_of)
+
+    def is_due(self, partition: Partition, as_of: date) -> bool:
+        """Whether rotation takes the partition out of hot."""
+        return partition.day < self.first_hot_day(partition.dataset, partition.interval, as_of)

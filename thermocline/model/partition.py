@@ -1,0 +1,122 @@
+"""A partition: one dataset (and interval) on one UTC day, the half-open `[start, end)`."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Self
+
+from thermocline.errors import BadRangeError, UsageError
+from thermocline.model.datasets import dataset_named
+
+_INTERVAL = re.compile(r"[1-9][0-9]{0,3}(sec|min|hour|day|week|month)")
+
+ONE_DAY = timedelta(days=1)
+
+
+def midnight(day: date) -> datetime:
+    """The instant a UTC day begins."""
+    return datetime.combine(day, time(), tzinfo=UTC)
+
+
+def parse_interval(text: str) -> str:
+    """Check the spelling of an interval such as `1min`, `4hour` or `1day`.
+
+    Raises:
+        UsageError: The text is not a count followed by sec, min, hour, day, week or month.
+    """
+    if not _INTERVAL.fullmatch(text):
+        msg = f"{text!r} is not an interval; write a count and a unit, such as 1min, 15min, 1hour or 1day"
+        raise UsageError(msg)
+    return text
+
+
+def parse_day(text: str) -> date:
+    """A day from its ISO spelling, `2024-01-15`.
+
+    Raises:
+        BadRangeError: The text is not a date.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        msg = f"{text!r} is not a date; write it as YYYY-MM-DD, such as 2024-01-15"
+        raise BadRangeError(msg) from None
+
+
+@dataclass(frozen=True, slots=True)
+class DayRange:
+    """Days from `start` (inclusive) to `end` (exclusive)."""
+
+    start: date
+    end: date
+
+    def __post_init__(self) -> None:
+        """Refuse a range without a day in it."""
+        if self.start >= self.end:
+            msg = f"the start {self.start} is not before the end {self.end}; the end is exclusive"
+            raise BadRangeError(msg)
+
+    def __contains__(self, day: object) -> bool:
+        """Whether the day lies in the range."""
+        return isinstance(day, date) and self.start <= day < self.end
+
+    def __iter__(self) -> Iterator[date]:
+        """Every day of the range, in order."""
+        for offset in range((self.end - self.start).days):
+            yield self.start + timedelta(days=offset)
+
+
+ALL_DAYS = DayRange(date(1, 1, 1), date(9999, 12, 31))
+"""The range that holds every day a partition can have."""
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Partition:
+    """One dataset, interval (empty where the dataset has none) and UTC day."""
+
+    dataset: str
+    interval: str
+    day: date
+
+    def __post_init__(self) -> None:
+        """Refuse an interval where there is none, and the lack of one where there is."""
+        if dataset_named(self.dataset).has_intervals:
+            parse_interval(self.interval)
+        elif self.interval:
+            msg = f"{self.dataset} has no intervals, {self.interval!r} was given"
+            raise UsageError(msg)
+
+    @property
+    def start(self) -> datetime:
+        """The first instant that belongs to the partition."""
+        return midnight(self.day)
+
+    @property
+    def end(self) -> datetime:
+        """The first instant after the partition."""
+        return midnight(self.day + ONE_DAY)
+
+    @property
+    def series(self) -> tuple[str, str]:
+        """The dataset and interval, without the day."""
+        return self.dataset, self.interval
+
+    def __str__(self) -> str:
+        """`market_data/1day/2024-01-15`, or `news/2024-01-15`."""
+        return "/".join(part for part in (self.dataset, self.interval, self.day.isoformat()) if part)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The partition that `str()` wrote.
+
+        Raises:
+            UsageError: The text does not name a partition.
+        """
+        match text.split("/"):
+            case [dataset, interval, day]:
+                return cls(dataset, interval, parse_day(day))
+            case [dataset, day]:
+                return cls(dataset, "", parse_day(day))
+        msg = f"{text!r} is not a partition; write DATASET/INTERVAL/YYYY-MM-DD or DATASET/YYYY-MM-DD"
+        raise UsageError(msg)

@@ -1,0 +1,68 @@
+"""Where things lie in a lake. Paths are relative to the lake's URL and use `/` on every system."""
+
+import re
+from datetime import date
+from urllib.parse import quote, unquote
+
+from thermocline.errors import UsageError
+from thermocline.model.partition import Partition
+
+COLD = "cold_storage"
+RAW = "raw"
+METADATA = "metadata"
+
+_OBJECT = re.compile(
+    r"cold_storage/(?P<dataset>[^/]+)/year=(?P<year>\d{4})/month=(?P<month>\d\d)/day=(?P<day>\d\d)/"
+    r"(?P<stem>[^/]+)_(?P<stamp>\d{8})(?:_v(?P<version>[1-9]\d*))?\.parquet"
+)
+
+
+def encode(text: str) -> str:
+    """Percent-encode text so that it can stand in a path; `decode` gives it back.
+
+    Letters, digits, `-` and `.` stay as they are. Underscores separate the parts of a file's name and are encoded, and so
+    is a leading dot, which would hide the file.
+    """
+    quoted = quote(text, safe="").replace("_", "%5F").replace("~", "%7E")
+    return "%2E" + quoted[1:] if quoted.startswith(".") else quoted
+
+
+def decode(text: str) -> str:
+    """The text that `encode` was given."""
+    return unquote(text)
+
+
+def object_path(partition: Partition, version: int) -> str:
+    """The path of a partition's vintage: the first carries no suffix, a later one `_v2` and so on."""
+    day = partition.day
+    name = "_".join(part for part in (partition.dataset, encode(partition.interval), f"{day:%Y%m%d}") if part)
+    suffix = "" if version == 1 else f"_v{version}"
+    return f"{COLD}/{partition.dataset}/year={day:%Y}/month={day:%m}/day={day:%d}/{name}{suffix}.parquet"
+
+
+def parse_object_path(path: str) -> tuple[Partition, int]:
+    """The partition and version that an object's path names.
+
+    Raises:
+        UsageError: The path is not one that `object_path` writes.
+    """
+    match = _OBJECT.fullmatch(path)
+    if match:
+        dataset = match["dataset"]
+        interval = decode(match["stem"].removeprefix(dataset).removeprefix("_"))
+        day = date(int(match["year"]), int(match["month"]), int(match["day"]))
+        partition, version = Partition(dataset, interval, day), int(match["version"] or 1)
+        if object_path(partition, version) == path:
+            return partition, version
+    msg = f"{path!r} is not the path of a vintage"
+    raise UsageError(msg)
+
+
+def table_location(dataset: str) -> str:
+    """The root of a dataset's Iceberg table; its files lie below, its metadata in `metadata/`."""
+    return f"{COLD}/{dataset}"
+
+
+def receipts_path(dataset: str, run_id: str, number: int) -> str:
+    """The file that holds the receipts of one commit, a JSON document a line."""
+    return f"{METADATA}/receipts/{dataset}/{encode(run_id)}-{number:05d}.jsonl"

@@ -1,0 +1,86 @@
+"""What one verified partition contained, and how two such statements are compared."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Self
+
+from thermocline.model.partition import Partition
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What rows are, whatever their order and wherever they lie.
+
+    `fingerprint` covers every column; `content_fingerprint` leaves out `source` and `ingested_at`, so that it decides
+    whether rows say anything new. Both are 32 hexadecimal digits.
+    """
+
+    rows: int
+    min_ts: datetime | None
+    max_ts: datetime | None
+    null_counts: Mapping[str, int]
+    fingerprint: str
+    content_fingerprint: str
+
+    def differences(self, other: "Contents") -> list[str]:
+        """In words, where `other` differs from this; empty when the rows are the same."""
+        return [
+            f"{name}: {mine} against {theirs}"
+            for name in self.__slots__
+            if (mine := getattr(self, name)) != (theirs := getattr(other, name))
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object as its store describes it. `etag` is the store's own mark: an etag, a generation, or a local digest."""
+
+    path: str
+    size_bytes: int
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """One partition as it was written, read back and found equal."""
+
+    partition: Partition
+    version: int
+    path: str
+    size_bytes: int
+    sha256: str
+    etag: str
+    schema_version: int
+    run_id: str
+    contents: Contents
+
+    def to_json(self) -> str:
+        """One line of JSON with every field, for the receipts beside the table."""
+        document = asdict(self) | {"partition": str(self.partition)}
+        return json.dumps(document, default=datetime.isoformat, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, line: str) -> Self:
+        """The receipt that `to_json` wrote."""
+        document: dict[str, Any] = json.loads(line)
+        contents = document.pop("contents")
+        for name in ("min_ts", "max_ts"):
+            contents[name] = contents[name] and datetime.fromisoformat(contents[name])
+        partition = Partition.parse(document.pop("partition"))
+        return cls(partition=partition, contents=Contents(**contents), **document)
+
+
+@dataclass(frozen=True, slots=True)
+class Vintage:
+    """A partition as published at a moment. The live one is what readers get; `superseded_at` is then None."""
+
+    receipt: Receipt
+    published_at: datetime
+    superseded_at: datetime | None = None
+
+    @property
+    def partition(self) -> Partition:
+        """The partition this is a vintage of."""
+        return self.receipt.partition

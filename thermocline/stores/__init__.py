@@ -1,0 +1,1 @@
+"""Where rows live. Only here are storage SDKs imported; `open.py` turns a URL into a store."""
