@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 from thermocline.model.dataset import Dataset
 from thermocline.model.partition import DayRange, Partition
 from thermocline.model.query import Query, Segment
-from thermocline.model.receipt import Contents, Receipt, StoredObject, Vintage
+from thermocline.model.receipt import Receipt, StoredObject, Vintage
+from thermocline.model.rejected import Rejected
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -148,9 +149,7 @@ class Lake(Protocol):
         """The root, without credentials."""
         ...
 
-    def write(
-        self, partition: Partition, version: int, batches: "Iterable[pa.RecordBatch]", *, run_id: str
-    ) -> Receipt:
+    def write(self, partition: Partition, version: int, batches: "Iterable[pa.RecordBatch]", *, run_id: str) -> Receipt:
         """Write a partition's rows, already sorted, as one object; say what was written.
 
         Where the path is taken by an object with the very same bytes it is adopted; where the bytes differ, the next free
@@ -242,17 +241,6 @@ class Ingested:
 
     hot_rows: int = 0
     late_rows: int = 0
-
-
-@dataclass(frozen=True)
-class Rejected:
-    """Rows that may not go in, each with its reason; `record` is the row as JSON."""
-
-    dataset: str
-    source: str
-    origin: str
-    record: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -409,9 +397,7 @@ class Hot(Protocol):
         """Where it is, without credentials."""
         ...
 
-    def writer(
-        self, dataset: Dataset, *, wait_seconds: float = 60.0
-    ) -> AbstractContextManager[Writer]:
+    def writer(self, dataset: Dataset, *, wait_seconds: float = 60.0) -> AbstractContextManager[Writer]:
         """Become the dataset's writer, waiting for another one to finish.
 
         Raises:
@@ -428,8 +414,8 @@ class Hot(Protocol):
     def ingest(self, dataset: Dataset, rows: "pa.Table", *, hot_days: Collection[Partition], run_id: str) -> Ingested:
         """Accept conformed rows at once; on return they are durable and visible to every query.
 
-        Rows of hot days are merged there. Rows of other days become late rows, unless the day is named in `hot_days` and
-        has no vintage: then it becomes hot.
+        Rows of hot days are merged there. Rows of other days become late rows, unless the day is named in `hot_days`
+        and has no vintage: then it becomes hot.
         """
         ...
 

@@ -111,9 +111,7 @@ def plan_route(
     """
     vintages = {vintage.partition: vintage for vintage in live}
     hot_set = frozenset(hot)
-    wanted = sorted(
-        {p for p in (*hot_set, *vintages, *late) if query.wants(p)}, key=lambda p: (p.interval, p.day)
-    )
+    wanted = sorted({p for p in (*hot_set, *vintages, *late) if query.wants(p)}, key=lambda p: (p.interval, p.day))
     segments = []
     for (interval, tier), run in groupby(wanted, key=lambda p: (p.interval, _tier(p, hot_set))):
         partitions: Sequence[Partition] = list(run)
