@@ -1,0 +1,82 @@
+# Everything a person or a CI server does with this checkout. `make` alone lists it.
+#
+# Works with GNU make 3.81 (macOS) and later. Needs Python 3.11 to 3.14; gets everything else from PyPI.
+#   make setup PYTHON=python3.12       choose the Python
+#   make test ARGS="-k rotation -x"    pass options on to pytest (or, with `demo`, to thermocline)
+
+.DEFAULT_GOAL := help
+.SUFFIXES:
+SHELL := /bin/sh
+
+ifneq ($(words $(CURDIR)),1)
+$(error make can't work in a folder whose path has a space in it: "$(CURDIR)". Move the checkout, or run tools/setup and call the programs in .venv/bin yourself)
+endif
+
+BIN := .venv/bin
+READY := .venv/.ready
+DAGSTER_FOLDER := .thermocline/dagster
+
+# Somebody else's environment must not leak into ours.
+unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
+export DAGSTER_DISABLE_TELEMETRY := yes
+
+.PHONY: help setup demo test lint check format dev stop clean distclean hooks
+
+help:  ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+setup: $(READY)  ## install the locked packages into .venv, nothing else
+
+# A checkout that was moved holds scripts that point at its old place: set it up again.
+ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
+.PHONY: $(READY)
+endif
+
+$(READY): uv.lock pyproject.toml
+	@tools/setup
+	@echo "$(CURDIR)" > $(READY)
+
+demo: setup  ## run the whole pipeline once on real bars: backfill, load, rotate, verify, query
+	@$(BIN)/thermocline demo $(ARGS)
+
+# A worker is a process with a PostgreSQL of its own; beyond eight they only get in each other's way.
+test: setup  ## run every test
+	@$(BIN)/pytest -n logical --maxprocesses 8 --dist loadgroup $(ARGS)
+
+lint: setup  ## check style, types, the direction of imports and the files around the code
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest --quiet tests/unit/test_project_files.py
+
+check: lint test  ## lint, then test: what must pass before a commit
+
+format: setup  ## fix what can be fixed and lay the code out
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+# Dagster reads dagster.yaml in DAGSTER_HOME, and writes beside it: a link keeps the one file and the other's litter apart.
+dev: setup  ## start the Dagster UI and its daemon on http://localhost:3000
+	@mkdir -p $(DAGSTER_FOLDER)
+	@ln -sf ../../dagster.yaml $(DAGSTER_FOLDER)/dagster.yaml
+	@DAGSTER_HOME="$(CURDIR)/$(DAGSTER_FOLDER)" PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dg dev $(ARGS)
+
+stop:  ## stop the embedded PostgreSQL
+	@if [ -x $(BIN)/thermocline ]; then $(BIN)/thermocline stop; else echo "nothing is set up here"; fi
+
+# The server has its files open: it goes first, and when it can't be stopped they stay.
+clean:  ## stop PostgreSQL, then delete .thermocline (hot and cold rows, all of them!) and every cache
+	@if [ ! -d .thermocline ]; then :; \
+	elif [ -x $(BIN)/thermocline ]; then $(BIN)/thermocline stop; \
+	elif find .thermocline -name postmaster.pid | grep -q .; then \
+		echo "a PostgreSQL may still run in .thermocline; run 'make setup clean'" >&2; exit 1; \
+	fi
+	rm -rf .thermocline .tmp_dagster_home_* .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache dist
+	@find . \( -name .venv -o -name .uv -o -name .git \) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean  ## clean, and delete .venv and .uv too
+	rm -rf .venv .uv
+
+hooks: setup  ## let git run the quick checks before every commit
+	@$(BIN)/pre-commit install
