@@ -77,6 +77,11 @@ class Objects(Protocol):
         """The root, without credentials."""
         ...
 
+    @property
+    def filesystem(self) -> Any:
+        """The fsspec file system that opens a `location`; None where the operating system opens it by itself."""
+        ...
+
     def put(self, path: str, content: BinaryIO) -> StoredObject:
         """Store `content` from its current position. No reader ever sees a part of it; on return it is durable.
 
@@ -134,6 +139,9 @@ class Catalog(Protocol):
         self, dataset: Dataset, *, added: Collection[str], removed: Collection[str], expected_head: str, run_id: str
     ) -> str:
         """Replace objects in one snapshot and return the new head.
+
+        What is added and there already stays, what is removed and gone already is no error; where nothing is left to
+        change there is no new snapshot.
 
         Raises:
             CatalogConflictError: The head is not the expected one; nothing was changed.

@@ -1,14 +1,15 @@
 """An order-independent fingerprint of rows, the same for every store.
 
 Each value that is not null becomes 64 bits, mixed with a salt made of its column's name; a row is the mixed sum of its
-values; a set of rows is the sum of its rows modulo 2**64, twice over with different mixing, so 128 bits in all. A sum (and
-not an XOR) notices a row that is doubled while another goes missing. A null adds nothing, so a nullable column that a later
-schema adds leaves the fingerprints of older rows as they are. Floats count by their bits: -0.0 differs from 0.0, and every
-NaN is one NaN. The mixing is the finaliser of splitmix64 (https://prng.di.unimi.it/splitmix64.c, read 2026-11).
+values; a set of rows is the sum of its rows modulo 2**64, twice over with different mixing, so 128 bits in all. A sum
+(and not an XOR) notices a row that is doubled while another goes missing. A null adds nothing, so a nullable column
+that a later schema adds leaves the fingerprints of older rows as they are. Floats count by their bits: -0.0 differs
+from 0.0, and every NaN is one NaN. The mixing is the finaliser of splitmix64 (https://prng.di.unimi.it/splitmix64.c,
+read 2026-11).
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -17,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from thermocline.model.dataset import PROVENANCE, Dataset
+from thermocline.errors import SchemaError
+from thermocline.model.dataset import PROVENANCE, Column, Dataset, Kind
 from thermocline.model.receipt import Contents
 
 Hashes = npt.NDArray[np.uint64]
@@ -44,35 +46,61 @@ def _digest(text: bytes) -> int:
 
 def _fixed_width(array: pa.Array, dtype: str, per_value: int = 1) -> npt.NDArray[Any]:
     """The values of a fixed-width array as they lie in memory, nulls included."""
-    start = array.offset * per_value
-    return np.frombuffer(array.buffers()[1], dtype=dtype)[start : start + len(array) * per_value]
+    buffer = array.buffers()[1]
+    if buffer is None:  # allowed by Arrow where every value is null
+        return np.zeros(len(array) * per_value, dtype=dtype)
+    start = array.offset * per_value * np.dtype(dtype).itemsize
+    return np.frombuffer(buffer, dtype=dtype, count=len(array) * per_value, offset=start)
 
 
-def _bits(array: pa.Array) -> Hashes:
-    """Sixty-four bits for each value; those of a null mean nothing."""
-    kind = array.type
-    if pa.types.is_timestamp(kind) or pa.types.is_int64(kind):
-        return _fixed_width(array, "<u8").astype(np.uint64)
-    if pa.types.is_floating(kind):
-        bits = _fixed_width(array, "<u8").astype(np.uint64)
-        numbers = _fixed_width(array, "<f8")
-        return np.where(np.isnan(numbers), np.uint64(0x7FF8000000000000), bits)
-    if pa.types.is_decimal128(kind):
-        halves = _fixed_width(array, "<u8", per_value=2).reshape(-1, 2).astype(np.uint64)
-        return halves[:, 0] + halves[:, 1] * _HIGH_HALF
-    if pa.types.is_date32(kind):
-        return _fixed_width(array, "<i4").astype(np.int64).view(np.uint64)
-    if pa.types.is_boolean(kind):
-        return np.asarray(array.fill_null(value=False).cast(pa.uint8())).astype(np.uint64)
+def _words(array: pa.Array) -> Hashes:
+    return _fixed_width(array, "<u8").astype(np.uint64)
+
+
+def _float_bits(array: pa.Array) -> Hashes:
+    bits = _words(array)
+    bits[np.isnan(_fixed_width(array, "<f8"))] = 0x7FF8000000000000
+    return bits
+
+
+def _decimal_bits(array: pa.Array) -> Hashes:
+    halves = _fixed_width(array, "<u8", per_value=2).reshape(-1, 2).astype(np.uint64)
+    low: Hashes = halves[:, 0]
+    return low + halves[:, 1] * _HIGH_HALF
+
+
+def _date_bits(array: pa.Array) -> Hashes:
+    return _fixed_width(array, "<i4").astype(np.int64).view(np.uint64)
+
+
+def _boolean_bits(array: pa.Array) -> Hashes:
+    return np.asarray(array.fill_null(value=False).cast(pa.uint8())).astype(np.uint64)
+
+
+def _text_bits(array: pa.Array) -> Hashes:
     encoded = array.dictionary_encode()
     digests = np.array([_digest(text.encode()) for text in encoded.dictionary.to_pylist()], dtype=np.uint64)
     if not len(digests):
         return np.zeros(len(array), dtype=np.uint64)
-    return digests[np.asarray(encoded.indices.fill_null(0))]
+    hashes: Hashes = digests[np.asarray(encoded.indices.fill_null(0))]
+    return hashes
 
 
-def _column_hashes(name: str, array: pa.Array) -> Hashes:
-    hashes = _mix(_bits(array) * _SECOND_SUM + _salt(name))
+_BITS: Mapping[Kind, Callable[[pa.Array], Hashes]] = {
+    Kind.TEXT: _text_bits,
+    Kind.PRICE: _decimal_bits,
+    Kind.MONEY: _decimal_bits,
+    Kind.FLOAT: _float_bits,
+    Kind.INTEGER: _words,
+    Kind.BOOLEAN: _boolean_bits,
+    Kind.DATE: _date_bits,
+    Kind.TIMESTAMP: _words,
+}
+"""How each kind of column becomes sixty-four bits a value; those of a null mean nothing."""
+
+
+def _column_hashes(column: Column, array: pa.Array) -> Hashes:
+    hashes = _mix(_BITS[column.kind](array) * _SECOND_SUM + _salt(column.name))
     if array.null_count:
         hashes[np.asarray(array.is_null())] = 0
     return hashes
@@ -94,21 +122,30 @@ class Fingerprinter:
         self._max_ts: int | None = None
 
     def update(self, batch: pa.RecordBatch) -> None:
-        """Count a batch in. Its schema must be the dataset's; columns it lacks count as null."""
+        """Count a batch in. Nullable columns that it lacks count as null.
+
+        Raises:
+            SchemaError: A column is not of the type that the dataset's schema gives it.
+        """
         if not batch.num_rows:
             return
         content = np.zeros(batch.num_rows, dtype=np.uint64)
         provenance = np.zeros(batch.num_rows, dtype=np.uint64)
         present = set(batch.schema.names)
-        for name in self._dataset.names:
-            if name not in present:
+        for column, expected in zip(self._dataset.columns, self._dataset.arrow_schema, strict=True):
+            name = column.name
+            if name not in present and column.nullable:
                 self._nulls[name] += batch.num_rows
                 continue
+            given = batch.schema.field(name).type if name in present else "missing"
+            if given != expected.type:
+                msg = f"{self._dataset.name}: column {name} is {given} where only {expected.type} can be fingerprinted"
+                raise SchemaError(msg)
             array = batch.column(name)
             if name in self._nulls:
                 self._nulls[name] += array.null_count
             target = provenance if name in PROVENANCE else content
-            target += _column_hashes(name, array)
+            target += _column_hashes(column, array)
         for position, rows in ((0, _mix(content)), (2, _mix(content + provenance))):
             self._sums[position] += int(rows.sum())
             self._sums[position + 1] += int(_mix(rows ^ _SECOND_SUM).sum())

@@ -1,0 +1,237 @@
+"""Our Parquet files: written as a stream in bounded memory, and read back as one.
+
+The same rows give the same bytes, however they were cut into batches, so that an object which a killed run left behind
+can be recognised. A file therefore says what it holds, but not which run wrote it, when, or as which version.
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, BinaryIO, Self, cast
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from thermocline.errors import LakeError, SchemaError
+from thermocline.model.dataset import Dataset, Kind
+from thermocline.model.datasets import dataset_named
+from thermocline.model.fingerprint import Fingerprinter
+from thermocline.model.partition import Partition
+from thermocline.model.receipt import Contents
+from thermocline.stores.sorted_rows import starts_of_runs
+
+ROW_GROUP_SYMBOLS = 50  # one symbol a row group scans ten times slower, a whole market a row group prunes nothing
+ROW_GROUP_ROWS = 1_000_000
+ROW_GROUP_BYTES = 128 << 20  # of Arrow buffers: what a writer holds in memory at most, beside the encoded row group
+IN_MEMORY_BYTES = 32 << 20
+READ_ROWS = 65_536
+_CHUNK_BYTES = 1 << 20
+
+_OFFSET_BYTES = 4  # of a text in Arrow
+
+_DELTA_KINDS = {Kind.PRICE, Kind.INTEGER, Kind.TIMESTAMP}
+_DICTIONARY_KINDS = {Kind.TEXT, Kind.MONEY, Kind.FLOAT, Kind.DATE}
+
+
+class EncodedFile:
+    """A Parquet file that was written but not stored yet: small in memory, large in a temporary file.
+
+    `sha256` and `size_bytes` are of its bytes, `contents` of its rows. Closing it gives memory and disk back.
+    """
+
+    def __init__(self, stream: BinaryIO, contents: Contents) -> None:
+        """Measure the file from its beginning."""
+        self.stream = stream
+        self.contents = contents
+        stream.seek(0)
+        self.sha256, self.size_bytes = copy_hashing(stream)
+        stream.seek(0)
+
+    def __enter__(self) -> Self:
+        """Hand the file over."""
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        """Forget it."""
+        self.stream.close()
+
+
+def copy_hashing(source: BinaryIO, target: BinaryIO | None = None) -> tuple[str, int]:
+    """Read a stream to its end, writing it to the target if there is one; return its SHA-256 and size."""
+    digest, size = hashlib.sha256(), 0
+    while chunk := source.read(_CHUNK_BYTES):
+        digest.update(chunk)
+        size += len(chunk)
+        if target is not None:
+            target.write(chunk)
+    return digest.hexdigest(), size
+
+
+def temporary_file(directory: str | None = None) -> BinaryIO:
+    """A file that lives in memory while it is small; it is gone when closed, also after a kill."""
+    return cast("BinaryIO", tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES, dir=directory))
+
+
+def encode(partition: Partition, batches: Iterable[pa.RecordBatch], *, directory: str | None = None) -> EncodedFile:
+    """Write a partition's sorted rows as Parquet into a temporary file, holding one row group in memory.
+
+    Raises:
+        LakeError: There are no rows, or they are not in the dataset's schema.
+    """
+    dataset = dataset_named(partition.dataset)
+    fingerprinter = Fingerprinter(dataset)
+    with ExitStack() as undo:
+        stream = undo.enter_context(temporary_file(directory))
+        with (
+            _explained(f"the rows of {partition} can't be written", "nothing was stored"),
+            pq.ParquetWriter(stream, dataset.arrow_schema, **_options(dataset)) as writer,
+        ):
+            writer.add_key_value_metadata(_facts(partition, dataset))
+            for group in _row_groups(dataset, _observed(fingerprinter, batches)):
+                writer.write_table(group, row_group_size=group.num_rows)
+        contents = fingerprinter.contents()
+        if not contents.rows:
+            msg = f"{partition} has no rows, so there is nothing to write; a day that became empty is to be withdrawn"
+            raise LakeError(msg)
+        undo.pop_all()
+    return EncodedFile(stream, contents)
+
+
+def decode(dataset: Dataset, stream: BinaryIO, name: str) -> Iterator[pa.RecordBatch]:
+    """The rows of a Parquet file in the dataset's schema; nullable columns that the file lacks are null.
+
+    `name` is what errors call the file.
+
+    Raises:
+        LakeError: The file is no Parquet, is damaged, or has another schema.
+    """
+    with (
+        _explained(
+            name, "the file is damaged or no Parquet of ours; restore it, or write the day again from its source"
+        ),
+        pq.ParquetFile(stream, page_checksum_verification=True) as file,
+    ):
+        if problems := list(_mismatches(dataset, file.schema_arrow)):
+            msg = f"it is not in the schema of {dataset.name}: {', '.join(problems)}"
+            raise SchemaError(msg)
+        for batch in file.iter_batches(batch_size=READ_ROWS, use_threads=False):
+            yield _conformed(dataset, batch)
+
+
+def _facts(partition: Partition, dataset: Dataset) -> dict[str, str]:
+    return {
+        "thermocline.dataset": partition.dataset,
+        "thermocline.interval": partition.interval,
+        "thermocline.day": partition.day.isoformat(),
+        "thermocline.schema_version": str(dataset.schema_version),
+    }
+
+
+def _options(dataset: Dataset) -> dict[str, Any]:
+    schema = dataset.arrow_schema
+    return {
+        "compression": "zstd",
+        "compression_level": 3,
+        "use_dictionary": [column.name for column in dataset.columns if column.kind in _DICTIONARY_KINDS],
+        "column_encoding": {c.name: "DELTA_BINARY_PACKED" for c in dataset.columns if c.kind in _DELTA_KINDS},
+        "store_decimal_as_integer": True,
+        "write_statistics": True,
+        "write_page_index": True,
+        "write_page_checksum": True,
+        "sorting_columns": pq.SortingColumn.from_ordering(schema, [(name, "ascending") for name in dataset.sort]),
+        "store_schema": False,
+    }
+
+
+def _observed(fingerprinter: Fingerprinter, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        fingerprinter.update(batch)
+        yield batch
+
+
+def _row_groups(dataset: Dataset, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Cut sorted rows where a symbol begins, or where a group would hold too many rows or bytes.
+
+    Only the rows decide where, not the batches that they come in, and each group is one chunk: so are the bytes.
+    """
+    waiting: list[pa.RecordBatch] = []
+    rows = symbols = size = 0
+    previous: pa.RecordBatch | None = None
+    for batch in batches:
+        symbols_before = _running(starts_of_runs(batch, (dataset.symbol_column,), previous))
+        bytes_before = _running(_row_bytes(batch))
+        previous = batch if batch.num_rows else previous
+        start = 0
+        while start < batch.num_rows:
+            stop = min(
+                start + ROW_GROUP_ROWS - rows,
+                int(np.searchsorted(symbols_before, symbols_before[start] + ROW_GROUP_SYMBOLS - symbols, "right")) - 1,
+                int(np.searchsorted(bytes_before, bytes_before[start] + ROW_GROUP_BYTES - size, "right")) - 1,
+            )
+            stop = max(stop, start) if rows else max(stop, start + 1)
+            waiting.append(batch.slice(start, stop - start))
+            rows += stop - start
+            symbols += int(symbols_before[stop] - symbols_before[start])
+            size += int(bytes_before[stop] - bytes_before[start])
+            if stop < batch.num_rows:
+                yield pa.Table.from_batches(waiting, dataset.arrow_schema).combine_chunks()
+                waiting, rows, symbols, size = [], 0, 0, 0
+            start = stop
+    if waiting:
+        yield pa.Table.from_batches(waiting, dataset.arrow_schema).combine_chunks()
+
+
+def _running(amounts: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """The sum of what comes before each row, and of all at the end."""
+    sums = np.zeros(len(amounts) + 1, dtype=np.int64)
+    np.cumsum(amounts, out=sums[1:])
+    return sums
+
+
+def _row_bytes(batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
+    """About what each row takes in memory; it depends on the row alone."""
+    sizes = np.zeros(batch.num_rows, dtype=np.int64)
+    for column in batch.columns:
+        if pa.types.is_string(column.type):
+            sizes += np.asarray(pc.fill_null(pc.binary_length(column), 0)) + _OFFSET_BYTES
+        else:
+            sizes += max(column.type.bit_width // 8, 1)
+    return sizes
+
+
+def _mismatches(dataset: Dataset, found: pa.Schema) -> Iterator[str]:
+    for field in dataset.arrow_schema:
+        if field.name not in found.names:
+            if not field.nullable:
+                yield f"{field.name} is missing"
+        elif (given := found.field(field.name).type) != field.type:
+            yield f"{field.name} is {given} instead of {field.type}"
+    for name in found.names:
+        if name not in dataset.names:
+            yield f"{name} is not known to this version of Thermocline"
+
+
+def _conformed(dataset: Dataset, batch: pa.RecordBatch) -> pa.RecordBatch:
+    columns = []
+    for field in dataset.arrow_schema:
+        missing = field.name not in batch.schema.names
+        column = pa.nulls(batch.num_rows, field.type) if missing else batch.column(field.name)
+        if column.null_count and not field.nullable:
+            msg = f"{field.name} holds a null, which {dataset.name} does not allow"
+            raise pa.ArrowInvalid(msg)
+        columns.append(column)
+    return pa.RecordBatch.from_arrays(columns, schema=dataset.arrow_schema)
+
+
+@contextmanager
+def _explained(name: str, remedy: str) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError, SchemaError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        msg = f"{name}: {reason}; {remedy}"
+        raise LakeError(msg) from error
