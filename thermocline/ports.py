@@ -4,7 +4,7 @@ Rows travel as Arrow record batches in the schema of their dataset. Paths are re
 PostgreSQL, Parquet or Iceberg by name beyond what its docstring promises.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,6 +18,30 @@ from thermocline.model.rejected import Rejected
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+class Progress(Protocol):
+    """Told how far a long act has come. A progress bar is one; `SILENT` is none."""
+
+    def begin(self, what: str, total: int | None) -> None:
+        """A stage begins; `total` is how many steps it has, when that is known."""
+        ...
+
+    def advance(self, steps: int = 1) -> None:
+        """So many steps of the stage are done."""
+        ...
+
+
+class _Silent:
+    def begin(self, what: str, total: int | None) -> None:
+        """Say nothing."""
+
+    def advance(self, steps: int = 1) -> None:
+        """Say nothing."""
+
+
+SILENT: Progress = _Silent()
+"""Progress that nobody looks at."""
 
 
 # ---------------------------------------------------------------------------------------------------------- sources
@@ -480,4 +504,49 @@ class Spool(Protocol):
 
     def batches(self, partition: Partition) -> "Iterator[pa.RecordBatch]":
         """A partition's rows sorted as a file is; of rows with one key the latest `ingested_at`, then the last taken in."""
+        ...
+
+
+class SpoolFactory(Protocol):
+    """Opens spools; each is gone, with its files, when its block ends."""
+
+    def __call__(self, dataset: Dataset) -> AbstractContextManager[Spool]:
+        """A new, empty spool."""
+        ...
+
+
+# -------------------------------------------------------------------------------------------------------- analytics
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A dataset as one consistent look has it, for an engine that reads Parquet itself.
+
+    `locations` are the objects of days that are not hot; `late` are rows that stand in for theirs where they are newer;
+    `hot` opens the rows of hot days.
+    """
+
+    dataset: Dataset
+    locations: Sequence[str]
+    late: "pa.Table | None"
+    hot: "Callable[[], AbstractContextManager[pa.RecordBatchReader]]"
+
+
+class Analytics(Protocol):
+    """An engine for read-only SQL over datasets."""
+
+    def mentioned(self, statement: str, datasets: Collection[Dataset]) -> list[Dataset]:
+        """The datasets whose names the statement uses as tables.
+
+        Raises:
+            UsageError: It is not one statement that only reads.
+        """
+        ...
+
+    def run(self, statement: str, relations: Sequence[Relation]) -> "AbstractContextManager[pa.RecordBatchReader]":
+        """The answer to one SELECT over the relations, each a table of its dataset's name.
+
+        Raises:
+            UsageError: The statement is wrong, or touches anything but the relations.
+        """
         ...

@@ -28,6 +28,14 @@ class Kind(StrEnum):
 PRECISION: Mapping[Kind, tuple[int, int]] = {Kind.PRICE: (18, 8), Kind.MONEY: (28, 8)}
 """Precision and scale of the decimal kinds."""
 
+_ARROW_ALIASES = {
+    Kind.TEXT: "string",
+    Kind.FLOAT: "float64",
+    Kind.INTEGER: "int64",
+    Kind.BOOLEAN: "bool",
+    Kind.DATE: "date32",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -37,6 +45,20 @@ class Column:
     kind: Kind
     nullable: bool = True
     description: str = ""
+
+    @property
+    def arrow_field(self) -> "pa.Field":
+        """The column as a field of an Arrow schema."""
+        import pyarrow as pa  # noqa: PLC0415  # `thermocline --help` shall not pay for it
+
+        match self.kind:
+            case Kind.PRICE | Kind.MONEY:
+                arrow_type = pa.decimal128(*PRECISION[self.kind])
+            case Kind.TIMESTAMP:
+                arrow_type = pa.timestamp("us", tz="UTC")
+            case _:
+                arrow_type = pa.type_for_alias(_ARROW_ALIASES[self.kind])
+        return pa.field(self.name, arrow_type, nullable=self.nullable)
 
 
 PROVENANCE = ("source", "ingested_at")
@@ -99,14 +121,4 @@ class Dataset:
         """The Arrow schema: decimals exact, times in microseconds UTC, keys not nullable."""
         import pyarrow as pa  # noqa: PLC0415  # `thermocline --help` shall not pay for it
 
-        types = {
-            Kind.TEXT: pa.string(),
-            Kind.PRICE: pa.decimal128(*PRECISION[Kind.PRICE]),
-            Kind.MONEY: pa.decimal128(*PRECISION[Kind.MONEY]),
-            Kind.FLOAT: pa.float64(),
-            Kind.INTEGER: pa.int64(),
-            Kind.BOOLEAN: pa.bool_(),
-            Kind.DATE: pa.date32(),
-            Kind.TIMESTAMP: pa.timestamp("us", tz="UTC"),
-        }
-        return pa.schema([pa.field(c.name, types[c.kind], nullable=c.nullable) for c in self.columns])
+        return pa.schema([column.arrow_field for column in self.columns])

@@ -1,7 +1,7 @@
 """A partition: one dataset (and interval) on one UTC day, the half-open `[start, end)`."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Self
@@ -120,3 +120,9 @@ class Partition:
                 return cls(dataset, "", parse_day(day))
         msg = f"{text!r} is not a partition; write DATASET/INTERVAL/YYYY-MM-DD or DATASET/YYYY-MM-DD"
         raise UsageError(msg)
+
+
+def chunks(partitions: Sequence[Partition], size: int) -> Iterator[Sequence[Partition]]:
+    """The partitions in runs of at most `size`."""
+    for start in range(0, len(partitions), size):
+        yield partitions[start : start + size]

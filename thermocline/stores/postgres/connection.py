@@ -1,0 +1,81 @@
+"""Connections to PostgreSQL, and its errors in our words."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import errors as pg
+from psycopg.rows import TupleRow
+
+from thermocline.errors import HotStoreError, LockTimeoutError, ThermoclineError
+from thermocline.model.url import redacted
+
+Connection = psycopg.Connection[TupleRow]
+
+MINIMUM_VERSION = 140_000  # detach and row-level features are tested from PostgreSQL 14 on
+_CONNECT_SECONDS = 10
+
+
+def connect(url: str) -> Connection:
+    """A connection in autocommit whose session speaks UTC.
+
+    Raises:
+        HotStoreError: The server can't be reached, refuses, or is older than PostgreSQL 14.
+    """
+    with translated(url):
+        connection = psycopg.connect(
+            url, autocommit=True, connect_timeout=_CONNECT_SECONDS, application_name="thermocline"
+        )
+        connection.execute("SET TIME ZONE 'UTC'")
+        # Text output of bounds is parsed; a role's own DateStyle must not change it.
+        connection.execute("SET DateStyle TO 'ISO, YMD'")
+        if connection.info.server_version < MINIMUM_VERSION:
+            connection.close()
+            msg = f"PostgreSQL at {redacted(url)} is older than 14; upgrade it or leave THERMOCLINE_HOT_URL unset"
+            raise HotStoreError(msg)
+        return connection
+
+
+@contextmanager
+def translated(url: str) -> Iterator[None]:
+    """Turn psycopg's errors into ours.
+
+    Raises:
+        LockTimeoutError: A lock could not be had in time.
+        HotStoreError: Anything else that PostgreSQL refuses.
+    """
+    try:
+        yield
+    except ThermoclineError:
+        raise
+    except (pg.LockNotAvailable, pg.DeadlockDetected) as error:
+        msg = f"another session holds a lock in PostgreSQL at {redacted(url)}; nothing was changed, try again: {error}"
+        raise LockTimeoutError(msg) from error
+    except pg.InsufficientPrivilege as error:
+        msg = (
+            f"the role may not do this in PostgreSQL at {redacted(url)}: {_first_line(error)}; nothing was changed. "
+            "It needs CREATE on the database and on the schema that holds the datasets"
+        )
+        raise HotStoreError(msg) from error
+    except psycopg.OperationalError as error:
+        msg = (
+            f"PostgreSQL at {redacted(url)} can't be reached or went away: {_first_line(error)}; what was not "
+            "committed changed nothing. Start it or correct THERMOCLINE_HOT_URL, then run the same command again"
+        )
+        raise HotStoreError(msg) from error
+    except psycopg.Error as error:
+        msg = f"PostgreSQL at {redacted(url)} refused: {_first_line(error)}; nothing was changed"
+        raise HotStoreError(msg) from error
+
+
+def _first_line(error: Exception) -> str:
+    """The first line of an error's text; further lines may quote rows."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def scalar(connection: Connection, query: Any, parameters: Any = None) -> Any:
+    """The first column of the first row, or None when there is no row."""
+    row = connection.execute(query, parameters).fetchone()
+    return row[0] if row else None

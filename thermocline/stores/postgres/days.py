@@ -1,0 +1,66 @@
+"""A day of rows in hot: finding its table, filling a fresh one, merging into one that is there.
+
+Everything here runs inside the caller's transaction, which holds the gate (see `ingest`).
+"""
+
+from collections.abc import Iterable
+
+import pyarrow as pa
+from psycopg import sql
+
+from thermocline.model.dataset import Dataset
+from thermocline.model.partition import Partition
+from thermocline.stores.postgres import rows, tables
+from thermocline.stores.postgres.connection import Connection
+from thermocline.stores.postgres.tables import Leaf, Table
+
+
+def leaf_of(connection: Connection, schema: str, dataset: Dataset, partition: Partition) -> Leaf | None:
+    """The day's table, found by its bounds."""
+    for leaf in tables.leaves(connection, schema, dataset):
+        if leaf.partition == partition:
+            return leaf
+    return None
+
+
+def put(
+    connection: Connection, schema: str, dataset: Dataset, partition: Partition, batches: Iterable[pa.RecordBatch]
+) -> Table:
+    """Bring rows into a day, with its late rows, by whichever way is right; return the day's table."""
+    leaf = leaf_of(connection, schema, dataset, partition)
+    if leaf is None:
+        return _fill(connection, schema, dataset, partition, batches)
+    with rows.staged(connection, dataset, batches) as staging:
+        select = sql.SQL("SELECT {} FROM {}").format(tables.names(dataset.names), staging)
+        rows.merge(connection, leaf.table, dataset, select)
+    _fold_late(connection, dataset, partition, leaf.table)
+    return leaf.table
+
+
+def of_day(partition: Partition, dataset: Dataset) -> sql.Composed:
+    """The condition that a row belongs to the partition."""
+    condition = sql.SQL("ts >= {} AND ts < {}").format(sql.Literal(partition.start), sql.Literal(partition.end))
+    if dataset.has_intervals:
+        condition += sql.SQL(" AND interval = {}").format(sql.Literal(partition.interval))
+    return condition
+
+
+def _fill(
+    connection: Connection, schema: str, dataset: Dataset, partition: Partition, batches: Iterable[pa.RecordBatch]
+) -> Table:
+    """Create the day's table, fill it, index it, attach it: rows first, readers last."""
+    parent = tables.create_range_table(connection, schema, partition, dataset)
+    leaf = tables.create_leaf(connection, partition, dataset)
+    rows.copy_in(connection, leaf.sql, dataset, batches, freeze=True)
+    tables.add_indexes(connection, leaf, dataset)
+    _fold_late(connection, dataset, partition, leaf)
+    tables.attach(connection, parent, leaf, partition)
+    connection.execute(sql.SQL("ALTER TABLE {} DROP CONSTRAINT bounds").format(leaf.sql))
+    connection.execute(sql.SQL("ANALYZE {}").format(leaf.sql))
+    return leaf
+
+
+def _fold_late(connection: Connection, dataset: Dataset, partition: Partition, leaf: Table) -> None:
+    late, condition = tables.late_table(dataset), of_day(partition, dataset)
+    rows.merge(connection, leaf, dataset, rows.newest_late(late, dataset, condition))
+    connection.execute(sql.SQL("DELETE FROM {} WHERE {}").format(late.sql, condition))

@@ -1,0 +1,135 @@
+"""One consistent look at the hot set, live vintages, hot rows and late rows."""
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+
+import pyarrow as pa
+from psycopg import sql
+
+from thermocline.model.dataset import Dataset
+from thermocline.model.partition import DayRange, Partition
+from thermocline.model.query import Query, Segment
+from thermocline.model.receipt import Vintage
+from thermocline.stores.postgres import ledger, rows, tables
+from thermocline.stores.postgres.connection import Connection
+from thermocline.stores.postgres.tables import Table
+
+_ATTEMPTS = 5
+
+
+class PostgresSnapshot:
+    """See `Snapshot`. Open only inside `PostgresHot.snapshot`."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        schema: str,
+        datasets: Sequence[Dataset],
+        days: DayRange,
+        intervals: Collection[str],
+    ) -> None:
+        """Take over a connection whose transaction is `locked`."""
+        self._connection = connection
+        self._schema = schema
+        self._datasets = datasets
+        self._days = days
+        self._intervals = intervals
+
+    @cached_property
+    def hot(self) -> frozenset[Partition]:
+        """See `Snapshot.hot`."""
+        return frozenset(day.partition for day in ledger.hot_days(self._connection, self._datasets))
+
+    @cached_property
+    def live(self) -> Sequence[Vintage]:
+        """See `Snapshot.live`."""
+        return [
+            vintage
+            for dataset in self._datasets
+            for vintage in ledger.live(self._connection, dataset, self._days, self._intervals)
+        ]
+
+    @cached_property
+    def late(self) -> frozenset[Partition]:
+        """See `Snapshot.late`."""
+        return frozenset(p for dataset in self._datasets for p in late_counts(self._connection, dataset))
+
+    @contextmanager
+    def scan(self, query: Query, segment: Segment) -> Iterator[pa.RecordBatchReader]:
+        """See `Snapshot.scan`."""
+        dataset = query.dataset
+        partitions = {Partition(dataset.name, segment.interval, day) for day in segment.days}
+        leaves = [
+            leaf.table
+            for leaf in tables.leaves(self._connection, self._schema, dataset)
+            if leaf.partition in partitions
+        ]
+        schema = pa.schema([dataset.column(name).arrow_field for name in query.names])
+        batches = rows.copy_out(self._connection, _select(query, leaves), dataset, query.names) if leaves else iter(())
+        with pa.RecordBatchReader.from_batches(schema, batches) as reader:
+            yield reader
+
+    def late_rows(self, query: Query) -> pa.Table:
+        """See `Snapshot.late_rows`."""
+        dataset = query.dataset
+        if not self.late:
+            return dataset.arrow_schema.empty_table()
+        select = rows.newest_late(tables.late_table(dataset), dataset, _condition(query))
+        return pa.Table.from_batches(rows.copy_out(self._connection, select, dataset), schema=dataset.arrow_schema)
+
+
+@contextmanager
+def locked(connection: Connection, schema: str, datasets: Sequence[Dataset]) -> Iterator[None]:
+    """A REPEATABLE READ transaction that no detach can disturb.
+
+    A detach is not MVCC: a snapshot that began before it no longer sees the day after it. So the lock comes first and
+    the snapshot is taken by the first query after it. Only the tables that days hang from are locked, not each day.
+    """
+    for attempt in range(_ATTEMPTS):
+        found = [t for dataset in datasets for t in tables.range_tables(connection, schema, dataset)]
+        with connection.transaction():
+            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            if found:
+                names = sql.SQL(", ").join(sql.SQL("ONLY {}").format(table.sql) for table in found)
+                connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(names))
+            now = [t for dataset in datasets for t in tables.range_tables(connection, schema, dataset)]
+            # An interval that got its first day in between has a table that is not locked yet.
+            if now == found or attempt == _ATTEMPTS - 1:
+                yield
+                return
+
+
+def late_counts(connection: Connection, dataset: Dataset) -> dict[Partition, int]:
+    """How many late rows each day has, in order."""
+    interval = sql.SQL("interval" if dataset.has_intervals else "''")
+    query = sql.SQL("SELECT {}, (ts AT TIME ZONE 'UTC')::date, count(*) FROM {} GROUP BY 1, 2 ORDER BY 1, 2").format(
+        interval, tables.late_table(dataset).sql
+    )
+    return {Partition(dataset.name, name, day): count for name, day, count in connection.execute(query)}
+
+
+def _select(query: Query, leaves: Sequence[Table]) -> sql.Composed:
+    condition = _condition(query)
+    columns = tables.names(dict.fromkeys((*query.names, *query.order)))
+    days = sql.SQL(" UNION ALL ").join(
+        sql.SQL("SELECT {} FROM {} WHERE {}").format(columns, leaf.sql, condition) for leaf in leaves
+    )
+    limit = sql.SQL("") if query.limit is None else sql.SQL(" LIMIT {}").format(sql.Literal(query.limit))
+    return sql.SQL("SELECT {} FROM ({}) AS days ORDER BY {}{}").format(
+        tables.names(query.names), days, rows.ordered(query.order, query.dataset), limit
+    )
+
+
+def _condition(query: Query) -> sql.Composable:
+    parts: list[sql.Composable] = [sql.SQL("true")]
+    if query.start:
+        parts.append(sql.SQL("ts >= {}").format(sql.Literal(query.start)))
+    if query.end:
+        parts.append(sql.SQL("ts < {}").format(sql.Literal(query.end)))
+    if query.symbols:
+        symbol = sql.Identifier(query.dataset.symbol_column)
+        parts.append(sql.SQL("{} = ANY({})").format(symbol, sql.Literal(list(query.symbols))))
+    if query.intervals:
+        parts.append(sql.SQL("interval = ANY({})").format(sql.Literal(list(query.intervals))))
+    return sql.SQL(" AND ").join(parts)

@@ -1,0 +1,101 @@
+"""Rows into and out of tables: binary COPY, merging, and the SELECTs that both readers and exports use."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import pyarrow as pa
+from psycopg import sql
+
+from thermocline.model.dataset import Dataset, Kind
+from thermocline.stores.postgres import binary
+from thermocline.stores.postgres.connection import Connection
+from thermocline.stores.postgres.tables import Table, names, primary_key, sql_type
+
+BATCH_ROWS = 65_536
+
+_STAGING = sql.Identifier("thermocline_staging")
+
+
+def copy_in(
+    connection: Connection, table: sql.Composable, dataset: Dataset, batches: Iterable[pa.RecordBatch], *, freeze: bool
+) -> int:
+    """COPY batches into a table; return how many rows. `freeze` needs the table to be new in this transaction."""
+    statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY{})").format(
+        table, names(dataset.names), sql.SQL(", FREEZE" if freeze else "")
+    )
+    rows = 0
+    with connection.cursor().copy(statement) as copy:
+        copy.write(binary.HEADER)
+        for batch in batches:
+            for start in range(0, batch.num_rows, BATCH_ROWS):
+                copy.write(binary.encode(batch.slice(start, BATCH_ROWS), dataset.columns))
+            rows += batch.num_rows
+        copy.write(binary.TRAILER)
+    return rows
+
+
+def copy_out(
+    connection: Connection, query: sql.Composable, dataset: Dataset, columns: Sequence[str] = ()
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a query as batches of bounded size; its columns are those named, or all of the dataset's."""
+    wanted = [dataset.column(name) for name in columns or dataset.names]
+    with connection.cursor().copy(sql.SQL("COPY ({}) TO STDOUT (FORMAT BINARY)").format(query)) as copy:
+        yield from binary.decode(map(bytes, copy), wanted, batch_rows=BATCH_ROWS)
+
+
+@contextmanager
+def staged(connection: Connection, dataset: Dataset, batches: Iterable[pa.RecordBatch]) -> Iterator[sql.Identifier]:
+    """Rows in a temporary table of this transaction."""
+    definitions = sql.SQL(", ").join(
+        sql.SQL("{} {}").format(sql.Identifier(column.name), sql_type(column)) for column in dataset.columns
+    )
+    connection.execute(sql.SQL("CREATE TEMPORARY TABLE {} ({}) ON COMMIT DROP").format(_STAGING, definitions))
+    copy_in(connection, _STAGING, dataset, batches, freeze=True)
+    yield _STAGING
+    connection.execute(sql.SQL("DROP TABLE {}").format(_STAGING))
+
+
+def merge(connection: Connection, table: Table, dataset: Dataset, query: sql.Composable) -> int:
+    """Insert a query's rows (one a key); on a key that is there, the later `ingested_at` wins and ties go to the new.
+
+    A row that says nothing new is left alone, so that merging the same rows again writes nothing. Returns rows written.
+    """
+    changed = sql.SQL(", ").join(
+        sql.SQL("{column} = excluded.{column}").format(column=sql.Identifier(name))
+        for name in dataset.names
+        if name not in dataset.key
+    )
+    content = [name for name in dataset.content if name not in dataset.key]
+
+    def of(alias: str) -> sql.Composed:
+        return sql.SQL("({})").format(sql.SQL(", ").join(sql.Identifier(alias, name) for name in content))
+
+    statement = sql.SQL(
+        """INSERT INTO {table} AS present ({columns}) {query}
+           ON CONFLICT ({key}) DO UPDATE SET {changed}
+           WHERE excluded.ingested_at >= present.ingested_at AND {new} IS DISTINCT FROM {old}"""
+    ).format(
+        table=table.sql,
+        columns=names(dataset.names),
+        query=query,
+        key=names(primary_key(dataset)),
+        changed=changed,
+        new=of("excluded"),
+        old=of("present"),
+    )
+    return connection.execute(statement).rowcount
+
+
+def newest_late(late: Table, dataset: Dataset, condition: sql.Composable) -> sql.Composed:
+    """A SELECT of late rows, the last accepted one of each key."""
+    return sql.SQL(
+        "SELECT DISTINCT ON ({key}) {columns} FROM {late} WHERE {condition} ORDER BY {key}, late_id DESC"
+    ).format(key=names(dataset.key), columns=names(dataset.names), late=late.sql, condition=condition)
+
+
+def ordered(names_: Sequence[str], dataset: Dataset) -> sql.Composed:
+    """An ORDER BY list in which text sorts by bytes, as everywhere here, whatever the database's collation."""
+    return sql.SQL(", ").join(
+        sql.SQL('{} COLLATE "C"' if dataset.column(name).kind is Kind.TEXT else "{}").format(sql.Identifier(name))
+        for name in names_
+    )

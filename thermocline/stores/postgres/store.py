@@ -1,0 +1,196 @@
+"""The hot tier in PostgreSQL 14 or later, with the ledger beside it."""
+
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import pyarrow as pa
+from psycopg import sql
+
+from thermocline.errors import LockTimeoutError
+from thermocline.model.dataset import Dataset
+from thermocline.model.partition import DayRange, Partition
+from thermocline.model.receipt import Vintage
+from thermocline.model.rejected import Rejected
+from thermocline.model.url import redacted
+from thermocline.ports import Act, Detached, HotDay, HotLeaf, Ingested, Snapshot, Vacuumed, Writer
+from thermocline.stores.postgres import ledger, tables
+from thermocline.stores.postgres.connection import Connection, connect, scalar, translated
+from thermocline.stores.postgres.ingest import ingest
+from thermocline.stores.postgres.migrate import migrate
+from thermocline.stores.postgres.reader import PostgresSnapshot, late_counts, locked
+from thermocline.stores.postgres.writer import PostgresWriter
+
+_POLL_SECONDS = 0.2
+_LOCK_KEY = "hashtextextended('thermocline writer ' || %s, 0)"
+
+
+class PostgresHot:
+    """See `Hot`. Connects when it is first used; each act has a connection of its own."""
+
+    def __init__(self, url: str, *, schema: str = "public") -> None:
+        """Name the server by a libpq URL, and the schema that holds the datasets' tables."""
+        self._url = url
+        self._schema = schema
+        self._ready: set[str] = set()
+
+    def __repr__(self) -> str:
+        """The class and where it is, without a password."""
+        return f"PostgresHot({self.url!r})"
+
+    @property
+    def url(self) -> str:
+        """See `Hot.url`."""
+        return redacted(self._url)
+
+    @contextmanager
+    def _session(self, *datasets: Dataset) -> Iterator[Connection]:
+        with translated(self._url):
+            connection = connect(self._url)
+            try:
+                self._prepare(connection, datasets)
+                yield connection
+            finally:
+                connection.close()
+
+    def _prepare(self, connection: Connection, datasets: Sequence[Dataset]) -> None:
+        """Bring the schema up to date, once for this object and dataset."""
+        if not self._ready:
+            migrate(connection, self._url)
+            self._ready.add("")
+        for dataset in datasets:
+            if dataset.name not in self._ready:
+                tables.create_parent(connection, self._schema, dataset)
+                self._ready.add(dataset.name)
+
+    @contextmanager
+    def writer(self, dataset: Dataset, *, wait_seconds: float = 60.0) -> Iterator[Writer]:
+        """See `Hot.writer`."""
+        with self._session(dataset) as connection:
+            _take_lock(connection, dataset, wait_seconds)
+            # The lock goes with the connection, however this block is left.
+            yield PostgresWriter(connection, self._schema, dataset)
+
+    @contextmanager
+    def snapshot(
+        self, datasets: Sequence[Dataset], days: DayRange, intervals: Collection[str] = ()
+    ) -> Iterator[Snapshot]:
+        """See `Hot.snapshot`."""
+        with self._session(*datasets) as connection, locked(connection, self._schema, datasets):
+            yield PostgresSnapshot(connection, self._schema, datasets, days, intervals)
+
+    def ingest(self, dataset: Dataset, rows: pa.Table, *, hot_days: Collection[Partition], run_id: str) -> Ingested:
+        """See `Hot.ingest`."""
+        with self._session(dataset) as connection, connection.transaction():
+            ingested = ingest(connection, self._schema, dataset, rows, hot_days)
+            detail = {"dataset": dataset.name, "hot_rows": ingested.hot_rows, "late_rows": ingested.late_rows}
+            ledger.record(connection, Act("ingest", None, run_id, detail))
+            return ingested
+
+    def leaves(self, dataset: Dataset) -> list[HotLeaf]:
+        """See `Hot.leaves`."""
+        with self._session(dataset) as connection, locked(connection, self._schema, [dataset]):
+            registered = {day.partition for day in ledger.hot_days(connection, [dataset])}
+            found = []
+            for leaf in tables.leaves(connection, self._schema, dataset):
+                count, size = connection.execute(
+                    sql.SQL("SELECT count(*), pg_total_relation_size({}) FROM {}").format(
+                        sql.Literal(leaf.table.sql.as_string(connection)), leaf.table.sql
+                    )
+                ).fetchone() or (0, 0)
+                found.append(HotLeaf(leaf.partition, str(leaf.table), count, size, leaf.partition in registered))
+            return found
+
+    def hot_days(self, dataset: Dataset) -> list[HotDay]:
+        """See `Hot.hot_days`."""
+        with self._session(dataset) as connection:
+            return ledger.hot_days(connection, [dataset])
+
+    def live(self, dataset: Dataset, days: DayRange, intervals: Collection[str] = ()) -> list[Vintage]:
+        """See `Hot.live`."""
+        with self._session(dataset) as connection:
+            return ledger.live(connection, dataset, days, intervals)
+
+    def late(self, dataset: Dataset) -> Mapping[Partition, int]:
+        """See `Hot.late`."""
+        with self._session(dataset) as connection:
+            return late_counts(connection, dataset)
+
+    def detached(self, dataset: Dataset) -> list[Detached]:
+        """See `Hot.detached`."""
+        with self._session(dataset) as connection:
+            return ledger.detached(connection, dataset)
+
+    def quarantine(self, rejected: Sequence[Rejected], *, run_id: str) -> None:
+        """See `Hot.quarantine`."""
+        with self._session() as connection, connection.transaction():
+            ledger.add_rejected(connection, rejected, run_id=run_id)
+
+    def record(self, act: Act) -> None:
+        """See `Hot.record`."""
+        with self._session() as connection:
+            ledger.record(connection, act)
+
+    def last(self, name: str, dataset: Dataset) -> Act | None:
+        """See `Hot.last`."""
+        with self._session(dataset) as connection:
+            return ledger.last_act(connection, name, dataset)
+
+    def vacuum(self, dataset: Dataset, *, force: bool = False) -> list[Vacuumed]:
+        """See `Hot.vacuum`."""
+        with self._session(dataset) as connection:
+            # As the dataset's writer, so that it never runs beside a cutover.
+            _take_lock(connection, dataset, wait_seconds=60.0)
+            found = [leaf.table for leaf in tables.leaves(connection, self._schema, dataset)]
+            vacuumed = [_vacuum(connection, table) for table in found if force or _pays(connection, table)]
+            if vacuumed:
+                # Autovacuum never analyses a partitioned parent; the planner wants its statistics.
+                connection.execute(sql.SQL("ANALYZE {}").format(tables.parent_table(self._schema, dataset).sql))
+            return vacuumed
+
+
+def _take_lock(connection: Connection, dataset: Dataset, wait_seconds: float) -> None:
+    """Hold the dataset's advisory lock for as long as the connection lives.
+
+    Raises:
+        LockTimeoutError: Somebody else holds it for longer than that.
+    """
+    deadline = time.monotonic() + wait_seconds
+    while not scalar(connection, f"SELECT pg_try_advisory_lock({_LOCK_KEY})", (dataset.name,)):
+        if time.monotonic() >= deadline:
+            holder = connection.execute(
+                f"""SELECT a.pid, a.backend_start FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+                    WHERE l.locktype = 'advisory' AND l.granted
+                      AND ((l.classid::bigint << 32) | l.objid::bigint) = {_LOCK_KEY}""",  # noqa: S608  # a constant
+                (dataset.name,),
+            ).fetchone()
+            who = f" (server process {holder[0]}, since {holder[1]:%H:%M:%S} UTC)" if holder else ""
+            msg = f"another run is writing {dataset.name}{who}; nothing was changed, try again when it is done"
+            raise LockTimeoutError(msg)
+        time.sleep(_POLL_SECONDS)
+
+
+def _pays(connection: Connection, table: tables.Table) -> bool:
+    """Whether VACUUM (ANALYZE) would do something: a tenth of the rows is dead, or there are no statistics yet."""
+    return bool(
+        scalar(
+            connection,
+            """SELECT n_dead_tup > 0.1 * (n_live_tup + n_dead_tup)
+                      OR (n_live_tup > 0 AND last_analyze IS NULL AND last_autoanalyze IS NULL)
+               FROM pg_stat_user_tables WHERE schemaname = %s AND relname = %s""",
+            (table.schema, table.name),
+        )
+    )
+
+
+def _vacuum(connection: Connection, table: tables.Table) -> Vacuumed:
+    name = table.sql.as_string(connection)
+    size = sql.SQL("SELECT pg_total_relation_size({})").format(sql.Literal(name))
+    dead = scalar(
+        connection,
+        "SELECT n_dead_tup FROM pg_stat_user_tables WHERE schemaname = %s AND relname = %s",
+        (table.schema, table.name),
+    )
+    before, started = scalar(connection, size), time.monotonic()
+    connection.execute(sql.SQL("VACUUM (ANALYZE) {}").format(table.sql))
+    return Vacuumed(str(table), before, scalar(connection, size), dead or 0, time.monotonic() - started)

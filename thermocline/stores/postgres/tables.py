@@ -1,0 +1,294 @@
+"""The tables of a dataset: a partitioned parent, an interval's table, a day's leaf. All DDL is here.
+
+```
+public.market_data                             partitioned by list (interval)
+└── thermocline_hot.market_data_1day           partitioned by range (ts)
+    └── thermocline_hot.market_data_1day_20240115      one UTC day
+public.news                                    partitioned by range (ts)
+└── thermocline_hot.news_20240115
+```
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+from psycopg import sql
+
+from thermocline.errors import HotStoreError
+from thermocline.model.dataset import PRECISION, Column, Dataset, Kind
+from thermocline.model.partition import ONE_DAY, Partition
+from thermocline.stores.postgres.connection import Connection, scalar
+
+LEAVES = "thermocline_hot"
+DETACHED = "thermocline_detached"
+OWN = "thermocline"
+
+_TYPES = {
+    Kind.TEXT: "text",
+    Kind.FLOAT: "double precision",
+    Kind.INTEGER: "bigint",
+    Kind.BOOLEAN: "boolean",
+    Kind.DATE: "date",
+    Kind.TIMESTAMP: "timestamptz",
+}
+_LIST_BOUND = re.compile(r"FOR VALUES IN \('(?P<interval>[^']*)'\)")
+_RANGE_BOUND = re.compile(r"FOR VALUES FROM \('(?P<start>[^']+)'\) TO \('(?P<end>[^']+)'\)")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table's schema and name."""
+
+    schema: str
+    name: str
+
+    @property
+    def sql(self) -> sql.Identifier:
+        """The quoted name."""
+        return sql.Identifier(self.schema, self.name)
+
+    def __str__(self) -> str:
+        """The name as people write it."""
+        return f"{self.schema}.{self.name}"
+
+
+def parent_table(schema: str, dataset: Dataset) -> Table:
+    """The table that people query: one a dataset."""
+    return Table(schema, dataset.name)
+
+
+def late_table(dataset: Dataset) -> Table:
+    """The table of rows that came for a day which was cold already."""
+    return Table(OWN, f"late_{dataset.name}")
+
+
+def range_table(schema: str, partition: Partition, dataset: Dataset) -> Table:
+    """The table whose partitions are days: the interval's, or the parent where there are no intervals."""
+    if dataset.has_intervals:
+        return Table(LEAVES, f"{dataset.name}_{partition.interval}")
+    return parent_table(schema, dataset)
+
+
+def leaf_table(partition: Partition) -> Table:
+    """Where a day's rows are put when we create its table. To find a day, read the bounds instead."""
+    parts = (partition.dataset, partition.interval, f"{partition.day:%Y%m%d}")
+    return Table(LEAVES, "_".join(part for part in parts if part))
+
+
+def sql_type(column: Column) -> sql.Composable:
+    """The column's type in PostgreSQL."""
+    if column.kind in PRECISION:
+        precision, scale = PRECISION[column.kind]
+        return sql.SQL("numeric({}, {})").format(sql.Literal(precision), sql.Literal(scale))
+    return sql.SQL(_TYPES[column.kind])
+
+
+def primary_key(dataset: Dataset) -> list[str]:
+    """The key's columns in the order of the index: the symbol and time first, since that is what people ask for."""
+    leading = [name for name in (dataset.symbol_column, "ts") if name in dataset.key]
+    return [*leading, *(name for name in dataset.key if name not in leading)]
+
+
+def names(columns: Iterable[str]) -> sql.Composed:
+    """Quoted names, separated by commas."""
+    return sql.SQL(", ").join(map(sql.Identifier, columns))
+
+
+def _definitions(dataset: Dataset) -> sql.Composed:
+    return sql.SQL(", ").join(
+        sql.SQL("{} {} {}").format(
+            sql.Identifier(column.name), sql_type(column), sql.SQL("" if column.nullable else "NOT NULL")
+        )
+        for column in dataset.columns
+    )
+
+
+def _partition_by(dataset: Dataset) -> sql.SQL:
+    return sql.SQL("LIST (interval)" if dataset.has_intervals else "RANGE (ts)")
+
+
+def create_parent(connection: Connection, schema: str, dataset: Dataset) -> None:
+    """Create a dataset's parent table and its table of late rows, where they are missing.
+
+    Raises:
+        HotStoreError: A table of that name exists and is not partitioned as ours are.
+    """
+    parent = parent_table(schema, dataset)
+    with connection.transaction():
+        # Two first users at once: CREATE IF NOT EXISTS alone can fail for one of them.
+        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('thermocline create', 0))")
+        if (found := partitioning(connection, parent)) is not None:
+            _check_parent(parent, dataset, found)
+        else:
+            connection.execute(
+                sql.SQL("CREATE TABLE {} ({}, PRIMARY KEY ({})) PARTITION BY {}").format(
+                    parent.sql, _definitions(dataset), names(primary_key(dataset)), _partition_by(dataset)
+                )
+            )
+            if dataset.symbol_column not in dataset.key:
+                connection.execute(
+                    sql.SQL("CREATE INDEX ON {} ({}, ts)").format(parent.sql, sql.Identifier(dataset.symbol_column))
+                )
+        late = late_table(dataset)
+        connection.execute(
+            sql.SQL("CREATE TABLE IF NOT EXISTS {} (late_id bigint GENERATED ALWAYS AS IDENTITY, {})").format(
+                late.sql, _definitions(dataset)
+            )
+        )
+        connection.execute(
+            sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} (ts)").format(sql.Identifier(f"{late.name}_ts"), late.sql)
+        )
+
+
+def partitioning(connection: Connection, table: Table) -> str | None:
+    """How a table is partitioned, as `LIST (interval)`; empty for a plain table, None where there is no table."""
+    return scalar(  # type: ignore[no-any-return]
+        connection,
+        """SELECT CASE c.relkind WHEN 'p' THEN pg_get_partkeydef(c.oid) ELSE '' END
+           FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+           WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p', 'v', 'm', 'f')""",
+        (table.schema, table.name),
+    )
+
+
+def _check_parent(parent: Table, dataset: Dataset, found: str) -> None:
+    wanted = _partition_by(dataset).as_string().replace('"', "")
+    if not found:
+        msg = (
+            f"{parent} exists and is a plain table; nothing was touched. `thermocline cleanup {dataset.name} "
+            "--analyze-only` shows what is in it, `thermocline cleanup` adopts it without losing a row"
+        )
+        raise HotStoreError(msg)
+    if found.replace('"', "") != wanted:
+        msg = (
+            f"{parent} is partitioned by {found}, Thermocline needs {wanted}; nothing was touched. Rename that table, "
+            "or choose another schema with storage.hot.schema"
+        )
+        raise HotStoreError(msg)
+
+
+def create_range_table(connection: Connection, schema: str, partition: Partition, dataset: Dataset) -> Table:
+    """Create the interval's table under the parent where it is missing. Runs inside the caller's transaction."""
+    table = range_table(schema, partition, dataset)
+    if dataset.has_intervals and partitioning(connection, table) is None:
+        connection.execute(
+            sql.SQL("CREATE TABLE {} PARTITION OF {} FOR VALUES IN ({}) PARTITION BY RANGE (ts)").format(
+                table.sql, parent_table(schema, dataset).sql, sql.Literal(partition.interval)
+            )
+        )
+    return table
+
+
+def create_leaf(connection: Connection, partition: Partition, dataset: Dataset) -> Table:
+    """Create a day's table, not yet attached. Its check makes the later attach skip a scan."""
+    leaf = leaf_table(partition)
+    interval = (
+        sql.SQL("AND interval = {}").format(sql.Literal(partition.interval)) if dataset.has_intervals else sql.SQL("")
+    )
+    connection.execute(
+        sql.SQL("CREATE TABLE {} ({}, CONSTRAINT bounds CHECK (ts IS NOT NULL AND ts >= {} AND ts < {} {}))").format(
+            leaf.sql, _definitions(dataset), sql.Literal(partition.start), sql.Literal(partition.end), interval
+        )
+    )
+    return leaf
+
+
+def add_indexes(connection: Connection, table: Table, dataset: Dataset) -> None:
+    """Build the indexes that the parent has, after the rows are in."""
+    connection.execute(sql.SQL("ALTER TABLE {} ADD PRIMARY KEY ({})").format(table.sql, names(primary_key(dataset))))
+    if dataset.symbol_column not in dataset.key:
+        connection.execute(
+            sql.SQL("CREATE INDEX ON {} ({}, ts)").format(table.sql, sql.Identifier(dataset.symbol_column))
+        )
+
+
+def attach(connection: Connection, parent: Table, leaf: Table, partition: Partition) -> None:
+    """Make a table the partition of its day. Readers and writers of other days are not held up."""
+    connection.execute(
+        sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(
+            parent.sql, leaf.sql, sql.Literal(partition.start), sql.Literal(partition.end)
+        )
+    )
+
+
+def detach(connection: Connection, parent: Table, leaf: Table, kept_as: str) -> Table:
+    """Take a day out of its parent and into the schema of detached days, under another name."""
+    connection.execute(sql.SQL("ALTER TABLE {} DETACH PARTITION {}").format(parent.sql, leaf.sql))
+    connection.execute(sql.SQL("ALTER TABLE {} RENAME TO {}").format(leaf.sql, sql.Identifier(kept_as)))
+    kept = Table(DETACHED, kept_as)
+    connection.execute(
+        sql.SQL("ALTER TABLE {} SET SCHEMA {}").format(Table(leaf.schema, kept_as).sql, sql.Identifier(DETACHED))
+    )
+    return kept
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A day's table as the catalog has it, whatever it is called, and the table it is attached to."""
+
+    partition: Partition
+    table: Table
+    parent: Table
+
+
+_LEAVES = """
+    SELECT n.nspname, c.relname, pg_get_expr(c.relpartbound, c.oid), pn.nspname, p.relname,
+           pg_get_expr(p.relpartbound, p.oid)
+    FROM pg_partition_tree(%s::regclass) t
+    JOIN pg_class c ON c.oid = t.relid
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_class p ON p.oid = t.parentrelid
+    JOIN pg_namespace pn ON pn.oid = p.relnamespace
+    WHERE t.isleaf AND c.relkind = 'r'
+"""
+
+
+def leaves(connection: Connection, schema: str, dataset: Dataset) -> list[Leaf]:
+    """Every leaf whose bounds are one UTC day, in order. Leaves with other bounds are not ours to move."""
+    parent = parent_table(schema, dataset)
+    if not partitioning(connection, parent):
+        return []
+    found = []
+    for row in connection.execute(_LEAVES, (parent.sql.as_string(connection),)):
+        leaf_schema, leaf_name, bound, over_schema, over_name, over_bound = row
+        day = _day_of(bound)
+        listed = _LIST_BOUND.fullmatch(over_bound or "")
+        if day is None or (dataset.has_intervals and listed is None):
+            continue
+        interval = listed["interval"] if listed else ""
+        partition = Partition(dataset.name, interval, day)
+        found.append(Leaf(partition, Table(leaf_schema, leaf_name), Table(over_schema, over_name)))
+    return sorted(found, key=lambda leaf: leaf.partition)
+
+
+def range_tables(connection: Connection, schema: str, dataset: Dataset) -> list[Table]:
+    """The tables whose partitions are days. A lock on them holds off every detach of the dataset."""
+    parent = parent_table(schema, dataset)
+    if not dataset.has_intervals:
+        return [parent]
+    rows = connection.execute(
+        """SELECT n.nspname, c.relname FROM pg_inherits i
+           JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+           WHERE i.inhparent = %s::regclass ORDER BY 1, 2""",
+        (parent.sql.as_string(connection),),
+    )
+    return [Table(schema_name, name) for schema_name, name in rows]
+
+
+def _day_of(bound: str | None) -> date | None:
+    match = _RANGE_BOUND.fullmatch(bound or "")
+    if match is None:
+        return None
+    try:
+        start, end = (datetime.fromisoformat(_iso(match[name])).astimezone(UTC) for name in ("start", "end"))
+    except ValueError:
+        return None
+    midnight = start.time() == datetime.min.time()
+    return start.date() if midnight and end - start == ONE_DAY else None
+
+
+def _iso(text: str) -> str:
+    """PostgreSQL writes offsets as `+00`, which Python 3.11 reads; bounds without an offset are UTC by our session."""
+    return text if re.search(r"[+-]\d\d(:?\d\d)?$", text) else f"{text}+00"

@@ -1,0 +1,342 @@
+"""The one process that may change a dataset, for as long as it holds the advisory lock."""
+
+import random
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import pyarrow as pa
+from psycopg import errors as pg
+from psycopg import sql
+
+from thermocline.errors import FingerprintMismatchError, LockTimeoutError, StaleStateError
+from thermocline.model.dataset import Dataset
+from thermocline.model.fingerprint import Fingerprinter
+from thermocline.model.partition import DayRange, Partition
+from thermocline.model.receipt import Receipt, Vintage
+from thermocline.ports import Act, Detached, Export, Publication
+from thermocline.stores.postgres import days as days_
+from thermocline.stores.postgres import ledger, rows, tables
+from thermocline.stores.postgres.connection import Connection, scalar
+from thermocline.stores.postgres.tables import Leaf, Table
+
+T = TypeVar("T")
+
+CUTOVER_LOCK_TIMEOUT = "50ms"
+"""How long a detach may queue for its lock. Readers that come after it wait no longer than that."""
+
+CUTOVER_PATIENCE_SECONDS = 30.0
+"""For how long a detach is tried again before the day is left for the next run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The state of a day's rows in one snapshot: how many rows each transaction left, and which late rows there were.
+
+    A row that is inserted, updated or deleted later changes the counts, because its `xmin` or its absence does. Counts
+    by `xmin` survive VACUUM, which neither moves rows nor renames their transactions.
+    """
+
+    rows_by_xmin: Mapping[str, int]
+    late_rows: int
+    last_late_id: int
+
+
+@dataclass(frozen=True)
+class PostgresExport:
+    """See `Export`. Open only inside `PostgresWriter.export`."""
+
+    partition: Partition
+    dataset: Dataset
+    leaf: Leaf | None
+    mark: Mark
+    rows: int
+    connection: Connection = field(repr=False)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The rows, sorted as a file is."""
+        late = rows.newest_late(
+            tables.late_table(self.dataset), self.dataset, days_.of_day(self.partition, self.dataset)
+        )
+        columns = tables.names(self.dataset.names)
+        if self.leaf is None:
+            source: sql.Composable = late
+        elif not self.mark.late_rows:
+            source = sql.SQL("SELECT {} FROM {}").format(columns, self.leaf.table.sql)
+        else:
+            key = tables.names(self.dataset.key)
+            source = sql.SQL(
+                """SELECT DISTINCT ON ({key}) {columns} FROM (
+                       SELECT {columns}, 0 AS late FROM {leaf} UNION ALL SELECT {columns}, 1 FROM ({late_rows}) AS l
+                   ) AS day ORDER BY {key}, ingested_at DESC, late DESC"""
+            ).format(key=key, columns=columns, leaf=self.leaf.table.sql, late_rows=late)
+        query = sql.SQL("SELECT {} FROM ({}) AS export ORDER BY {}").format(
+            columns, source, rows.ordered(self.dataset.sort, self.dataset)
+        )
+        return rows.copy_out(self.connection, query, self.dataset)
+
+
+class PostgresWriter:
+    """See `Writer`. Made by `PostgresHot.writer`, which holds the lock on this very connection."""
+
+    def __init__(self, connection: Connection, schema: str, dataset: Dataset) -> None:
+        """Take over a connection that holds the dataset's lock."""
+        self._connection = connection
+        self._schema = schema
+        self._dataset = dataset
+        self._late = tables.late_table(dataset)
+
+    def live(self, days: DayRange, intervals: Collection[str] = ()) -> list[Vintage]:
+        """See `Writer.live`."""
+        return ledger.live(self._connection, self._dataset, days, intervals)
+
+    def next_version(self, partition: Partition) -> int:
+        """See `Writer.next_version`."""
+        return ledger.next_version(self._connection, partition)
+
+    def head(self) -> str:
+        """See `Writer.head`."""
+        return ledger.head(self._connection, self._dataset)
+
+    def publish(
+        self, publication: Publication, hot_rows: Mapping[Partition, Iterable[pa.RecordBatch]] | None = None
+    ) -> None:
+        """See `Writer.publish`."""
+        versions = {receipt.partition: receipt.version for receipt in publication.receipts}
+        with self._connection.transaction():
+            self._close_gate()
+            self._publish(publication)
+            for partition, batches in (hot_rows or {}).items():
+                days_.put(self._connection, self._schema, self._dataset, partition, batches)
+                ledger.add_hot_day(self._connection, partition, versions.get(partition, 0))
+
+    def load(self, vintage: Vintage, batches: Iterable[pa.RecordBatch]) -> int:
+        """See `Writer.load`."""
+        partition, receipt = vintage.partition, vintage.receipt
+        counted = _Counted(self._dataset, batches)
+        with self._connection.transaction():
+            self._close_gate()
+            table = days_.put(self._connection, self._schema, self._dataset, partition, counted)
+            counted.check(receipt)
+            ledger.add_hot_day(self._connection, partition, receipt.version)
+            total: int = scalar(self._connection, sql.SQL("SELECT count(*) FROM {}").format(table.sql))
+            detail = {"rows": total, "version": receipt.version}
+            ledger.record(self._connection, Act("load", partition, receipt.run_id, detail))
+        return total
+
+    @contextmanager
+    def export(self, partition: Partition) -> Iterator[Export]:
+        """See `Writer.export`."""
+        with self._connection.transaction():
+            self._connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            leaf = self._leaf(partition)
+            mark = self._mark(partition, leaf)
+            late = rows.newest_late(self._late, self._dataset, days_.of_day(partition, self._dataset))
+            total = sum(mark.rows_by_xmin.values())
+            if mark.late_rows:
+                total = self._count_merged(leaf, late)
+            yield PostgresExport(partition, self._dataset, leaf, mark, total, self._connection)
+
+    def cut_over(self, export: Export, publication: Publication) -> None:
+        """See `Writer.cut_over`."""
+        if not isinstance(export, PostgresExport):
+            msg = f"an export of {type(export).__name__} is not PostgreSQL's"
+            raise TypeError(msg)
+        _patiently(lambda: self._cut_over_once(export, publication), export.partition)
+
+    def _cut_over_once(self, export: PostgresExport, publication: Publication) -> None:
+        partition, connection = export.partition, self._connection
+        with connection.transaction():
+            connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(CUTOVER_LOCK_TIMEOUT)))
+            self._close_gate()
+            if export.leaf:
+                connection.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(export.leaf.table.sql))
+            self._prove_unchanged(export)
+            self._publish(publication)
+            connection.execute(
+                sql.SQL("DELETE FROM {} WHERE {} AND late_id <= {}").format(
+                    self._late.sql, days_.of_day(partition, self._dataset), sql.Literal(export.mark.last_late_id)
+                )
+            )
+            if export.leaf:
+                self._detach(export, publication)
+
+    def _detach(self, export: PostgresExport, publication: Publication) -> None:
+        partition, leaf = export.partition, export.leaf
+        if leaf is None:
+            return
+        live = ledger.live(self._connection, self._dataset, DayRange(partition.day, partition.end.date()))
+        vintage = next((v for v in live if v.partition == partition), None)
+        if vintage is None and export.rows:
+            msg = f"{partition} has no live vintage; its hot rows were kept"
+            raise StaleStateError(msg)
+        ledger.remove_hot_day(self._connection, partition)
+        kept_as = f"{tables.leaf_table(partition).name}_{time.time_ns() // 1_000_000:x}"
+        kept = tables.detach(self._connection, leaf.parent, leaf.table, kept_as)
+        # A detached day is only the same as its vintage when neither late rows nor cold rows were merged in.
+        same = vintage and not export.mark.late_rows and export.rows == vintage.receipt.contents.rows
+        ledger.add_detached(
+            self._connection,
+            partition,
+            kept.name,
+            version=vintage.receipt.version if vintage and same else 0,
+            rows=sum(export.mark.rows_by_xmin.values()),
+            run_id=publication.run_id,
+        )
+        detail = {"rows": export.rows, "path": vintage.receipt.path if vintage else None}
+        ledger.record(self._connection, Act("rotate", partition, publication.run_id, detail))
+
+    def undo(self, detached: Detached, *, run_id: str) -> int:
+        """See `Writer.undo`."""
+        partition, connection = detached.partition, self._connection
+        table = Table(tables.DETACHED, detached.table)
+        with connection.transaction():
+            self._close_gate()
+            vintages = self.live(DayRange(partition.day, partition.end.date()))
+            same = any(v.partition == partition and v.receipt.version == detached.version for v in vintages)
+            late = self._mark(partition, None).late_rows
+            if not same or late or self._leaf(partition):
+                msg = (
+                    f"{partition} has changed since it was rotated (a later vintage, late rows, or rows in hot); "
+                    "nothing was changed. Bring it to hot as it is now with "
+                    f"`thermocline rehydrate {partition.dataset}`"
+                )
+                raise StaleStateError(msg)
+            parent = tables.create_range_table(connection, self._schema, partition, self._dataset)
+            leaf = tables.leaf_table(partition)
+            connection.execute(sql.SQL("ALTER TABLE {} SET SCHEMA {}").format(table.sql, sql.Identifier(tables.LEAVES)))
+            connection.execute(
+                sql.SQL("ALTER TABLE {} RENAME TO {}").format(
+                    Table(tables.LEAVES, detached.table).sql, sql.Identifier(leaf.name)
+                )
+            )
+            tables.attach(connection, parent, leaf, partition)
+            ledger.add_hot_day(connection, partition, detached.version)
+            ledger.end_detached(connection, detached.table)
+            ledger.record(connection, Act("undo", partition, run_id, {"rows": detached.rows}))
+        return detached.rows
+
+    def release(self, detached: Detached, *, run_id: str) -> None:
+        """See `Writer.release`."""
+        table = Table(tables.DETACHED, detached.table)
+        with self._connection.transaction():
+            self._connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(table.sql))
+            ledger.end_detached(self._connection, detached.table)
+            act = Act("release", detached.partition, run_id, {"rows": detached.rows, "table": str(table)})
+            ledger.record(self._connection, act)
+
+    def delete(self, days: DayRange, intervals: Collection[str], symbols: Collection[str], *, run_id: str) -> int:
+        """See `Writer.delete`."""
+        deleted = 0
+        condition = _wanted(self._dataset, days, intervals, symbols)
+        with self._connection.transaction():
+            self._close_gate()
+            for table in (tables.parent_table(self._schema, self._dataset), self._late):
+                statement = sql.SQL("DELETE FROM {} WHERE {}").format(table.sql, condition)
+                deleted += self._connection.execute(statement).rowcount
+            detail = {"dataset": self._dataset.name, "rows": deleted, "start": str(days.start), "end": str(days.end)}
+            ledger.record(self._connection, Act("delete", None, run_id, detail))
+        return deleted
+
+    # ------------------------------------------------------------------------------- inside the caller's transaction
+
+    def _close_gate(self) -> None:
+        """Hold off live ingest until commit: it decides between hot and late by a hot set that is about to change."""
+        self._connection.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(self._late.sql))
+
+    def _publish(self, publication: Publication) -> None:
+        ledger.supersede(self._connection, publication.withdrawn)
+        ledger.add_vintages(self._connection, publication.receipts)
+        ledger.add_rejected(self._connection, publication.rejected, run_id=publication.run_id)
+        if publication.head:
+            ledger.set_head(self._connection, self._dataset, publication.head)
+
+    def _leaf(self, partition: Partition) -> Leaf | None:
+        return days_.leaf_of(self._connection, self._schema, self._dataset, partition)
+
+    def _mark(self, partition: Partition, leaf: Leaf | None) -> Mark:
+        counts: dict[str, int] = {}
+        if leaf:
+            query = sql.SQL("SELECT xmin::text, count(*) FROM {} GROUP BY 1").format(leaf.table.sql)
+            counts = dict(self._connection.execute(query).fetchall())
+        late = self._connection.execute(
+            sql.SQL("SELECT count(*), coalesce(max(late_id), 0) FROM {} WHERE {}").format(
+                self._late.sql, days_.of_day(partition, self._dataset)
+            )
+        ).fetchone()
+        late_rows, last_late_id = late or (0, 0)
+        return Mark(counts, late_rows, last_late_id)
+
+    def _prove_unchanged(self, export: PostgresExport) -> None:
+        """Late rows only grow; as many up to the last one that was read means the very same ones."""
+        now = self._mark(export.partition, export.leaf)
+        late = scalar(
+            self._connection,
+            sql.SQL("SELECT count(*) FROM {} WHERE {} AND late_id <= {}").format(
+                self._late.sql, days_.of_day(export.partition, self._dataset), sql.Literal(export.mark.last_late_id)
+            ),
+        )
+        if now.rows_by_xmin != export.mark.rows_by_xmin or late != export.mark.late_rows:
+            msg = (
+                f"rows of {export.partition} changed while it was rotated; they were kept hot, the next run takes it up"
+            )
+            raise StaleStateError(msg)
+
+    def _count_merged(self, leaf: Leaf | None, late: sql.Composable) -> int:
+        key = tables.names(self._dataset.key)
+        hot = sql.SQL("SELECT {} FROM {} UNION").format(key, leaf.table.sql) if leaf else sql.SQL("")
+        query = sql.SQL("SELECT count(*) FROM ({} SELECT {} FROM ({}) AS l) AS both_").format(hot, key, late)
+        return int(scalar(self._connection, query))
+
+
+class _Counted:
+    """Batches that are fingerprinted as they pass by."""
+
+    def __init__(self, dataset: Dataset, batches: Iterable[pa.RecordBatch]) -> None:
+        self._fingerprinter = Fingerprinter(dataset)
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        for batch in self._batches:
+            self._fingerprinter.update(batch)
+            yield batch
+
+    def check(self, receipt: Receipt) -> None:
+        if differences := receipt.contents.differences(self._fingerprinter.contents()):
+            msg = (
+                f"{receipt.path} is not what its receipt says ({'; '.join(differences)}); nothing was loaded. "
+                f"`thermocline verify {receipt.partition.dataset}` names every such object"
+            )
+            raise FingerprintMismatchError(msg)
+
+
+def _wanted(dataset: Dataset, days: DayRange, intervals: Collection[str], symbols: Collection[str]) -> sql.Composed:
+    condition = sql.SQL("ts >= {} AND ts < {}").format(
+        sql.Literal(f"{days.start} 00:00:00+00"), sql.Literal(f"{days.end} 00:00:00+00")
+    )
+    if intervals:
+        condition += sql.SQL(" AND interval = ANY({})").format(sql.Literal(list(intervals)))
+    if symbols:
+        symbol = sql.Identifier(dataset.symbol_column)
+        condition += sql.SQL(" AND {} = ANY({})").format(symbol, sql.Literal(list(symbols)))
+    return condition
+
+
+def _patiently(act: Callable[[], T], partition: Partition) -> T:
+    """Try again, with jitter, while readers hold the table; never queue before them for long."""
+    deadline = time.monotonic() + CUTOVER_PATIENCE_SECONDS
+    pause = 0.02
+    while True:
+        try:
+            return act()
+        except (pg.LockNotAvailable, pg.DeadlockDetected) as error:
+            if time.monotonic() > deadline:
+                msg = (
+                    f"a long-running reader or writer holds {partition}; it stays hot and nothing was changed. The "
+                    "next run takes it up; pg_stat_activity shows who holds it"
+                )
+                raise LockTimeoutError(msg) from error
+            time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  # jitter, not cryptography
+            pause = min(pause * 1.5, 1.0)

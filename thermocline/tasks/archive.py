@@ -1,0 +1,73 @@
+"""Writing a partition to the lake so that it can be trusted, and keeping the table and the ledger in step."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from thermocline.errors import FingerprintMismatchError
+from thermocline.model.dataset import Dataset
+from thermocline.model.partition import ALL_DAYS, Partition
+from thermocline.model.receipt import Receipt
+from thermocline.ports import Lake, Publication, Writer
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def archive(
+    lake: Lake, partition: Partition, version: int, batches: "Iterable[pa.RecordBatch]", *, run_id: str
+) -> Receipt:
+    """Write rows as one object, read it back from the store, and give its receipt only when both agree.
+
+    Raises:
+        FingerprintMismatchError: The store does not hold what was written.
+    """
+    written = lake.write(partition, version, batches, run_id=run_id)
+    confirm(lake, written)
+    return written
+
+
+def confirm(lake: Lake, receipt: Receipt) -> None:
+    """Read an object back and compare it, byte by byte and row by row, with its receipt.
+
+    Raises:
+        FingerprintMismatchError: It differs.
+        LakeError: It is missing or can't be read.
+    """
+    if differences := disagreements(receipt, lake.observe(receipt)):
+        msg = (
+            f"{receipt.path} was read back and is not what was written ({'; '.join(differences)}); nothing was deleted. "
+            f"Run `thermocline verify {receipt.partition.dataset} --start {receipt.partition.day}`"
+        )
+        raise FingerprintMismatchError(msg)
+
+
+def disagreements(receipt: Receipt, observed: Receipt) -> list[str]:
+    """In words, where an object differs from its receipt."""
+    facts = [
+        f"{name}: {expected} against {actual}"
+        for name, expected, actual in (
+            ("bytes", receipt.size_bytes, observed.size_bytes),
+            ("sha256", receipt.sha256, observed.sha256),
+        )
+        if expected != actual
+    ]
+    return facts + receipt.contents.differences(observed.contents)
+
+
+def settled_head(writer: Writer, lake: Lake, dataset: Dataset, *, run_id: str) -> str:
+    """The table's head, after making the table name the objects that the ledger calls live.
+
+    They differ only when an earlier run died between its two commits; the ledger decides. What that run had published in
+    the table alone is taken out of it again, and the run's day is done anew from the rows, which never left.
+    """
+    head = lake.head(dataset)
+    if head == writer.head():
+        return head
+    live = {vintage.receipt.path: vintage.receipt for vintage in writer.live(ALL_DAYS)}
+    present = lake.paths(dataset)
+    added = [receipt for path, receipt in live.items() if path not in present]
+    removed = present - live.keys()
+    if added or removed:
+        head = lake.publish(dataset, added=added, removed=removed, expected_head=head, run_id=run_id)
+    writer.publish(Publication(dataset, head, run_id))
+    return head

@@ -1,0 +1,250 @@
+"""Backfill: from a source into the lake, day by day, writing only what says something new.
+
+All rows are gathered first, in a spool that may be larger than memory, because a source may hold one day in many files. A
+source that fails therefore leaves nothing half done. Then days are published in batches, each whole: a run that dies
+keeps the batches before, and running it again skips them.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from thermocline.model.conform import conform
+from thermocline.model.dataset import Dataset
+from thermocline.model.fingerprint import contents_of
+from thermocline.model.lifecycle import Lifecycle
+from thermocline.model.partition import DayRange, Partition, chunks
+from thermocline.model.receipt import Receipt, Vintage
+from thermocline.model.rejected import Rejected
+from thermocline.model.report import Moved
+from thermocline.ports import (
+    SILENT,
+    FetchRequest,
+    Hot,
+    Lake,
+    Progress,
+    Publication,
+    Source,
+    Spool,
+    SpoolFactory,
+    Writer,
+)
+from thermocline.tasks.archive import archive, settled_head
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BATCH_DAYS = 256
+"""Partitions that are published in one commit; each commit costs the table a snapshot."""
+
+_THREADS = 4
+_DAYS_IN_FLIGHT = 16
+
+
+@dataclass
+class Backfilled:
+    """What a backfill did. Counts other than `rows` and `rejected` are partitions."""
+
+    dataset: str
+    run_id: str
+    rows: int = 0
+    written: int = 0
+    unchanged: int = 0
+    merged_hot: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+    moved: list[Moved] = field(default_factory=list)
+
+    def document(self) -> dict[str, Any]:
+        """The result as JSON."""
+        return {
+            "dataset": self.dataset,
+            "run_id": self.run_id,
+            "rows": self.rows,
+            "written": self.written,
+            "unchanged": self.unchanged,
+            "merged_hot": self.merged_hot,
+            "duplicates": self.duplicates,
+            "rejected": self.rejected,
+            "partitions": [moved.document() for moved in self.moved],
+        }
+
+
+@dataclass(frozen=True)
+class Backfill:
+    """The parts of one backfill: from where, to where, under which rules, as of which day."""
+
+    source: Source
+    hot: Hot
+    lake: Lake
+    spool: SpoolFactory
+    lifecycle: Lifecycle
+    as_of: date
+    now: datetime
+    run_id: str
+    progress: Progress = SILENT
+    on_published: Callable[[Moved], None] = lambda _: None
+
+    def run(self, request: FetchRequest) -> Backfilled:
+        """Fetch what is asked for and publish every day that says something new.
+
+        `on_published` is called for each partition once it is committed (or found unchanged).
+
+        Raises:
+            SourceError: The source failed; nothing was written.
+            FingerprintMismatchError: The lake does not hold what was written; that batch was not published.
+        """
+        result = Backfilled(request.dataset.name, self.run_id)
+        with self.spool(request.dataset) as spool:
+            self._gather(request, spool, result)
+            partitions = spool.partitions()
+            self.progress.begin(f"writing {request.dataset.name}", len(partitions))
+            for batch in chunks(list(partitions), BATCH_DAYS):
+                with self.hot.writer(request.dataset) as writer:
+                    moved = _Batch(self, request.dataset, writer, spool).publish(batch)
+                for partition in moved:
+                    result.moved.append(partition)
+                    self.on_published(partition)
+        result.written = sum(moved.action == "written" for moved in result.moved)
+        result.unchanged = sum(moved.action == "unchanged" for moved in result.moved)
+        result.merged_hot = sum(moved.action == "merged" for moved in result.moved)
+        return result
+
+    def _gather(self, request: FetchRequest, spool: Spool, result: Backfilled) -> None:
+        """Take every row of the source in; rows that may not go in are quarantined once all others are safe."""
+        rejected: list[Rejected] = []
+        self.progress.begin(f"reading {self.source.name}", None)
+        for fetched in self.source.fetch(request):
+            rejected += [
+                Rejected(request.dataset.name, self.source.name, fetched.origin, record, reason)
+                for record, reason in fetched.unreadable
+            ]
+            conformed = conform(
+                fetched.rows,
+                request.dataset,
+                source=self.source.name,
+                ingested_at=self.now,
+                origin=fetched.origin,
+                days=request.days,
+            )
+            rows = _asked_for(conformed.rows, request)
+            spool.append(rows.to_batches())
+            rejected += conformed.rejected
+            result.rows += len(rows)
+            result.duplicates += conformed.duplicates
+            self.progress.advance(len(rows))
+        if rejected:
+            self.hot.quarantine(rejected, run_id=self.run_id)
+        result.rejected = len(rejected)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Some days of a backfill, published together while their dataset's writer is held."""
+
+    backfill: Backfill
+    dataset: Dataset
+    writer: Writer
+    spool: Spool
+
+    def publish(self, partitions: Sequence[Partition]) -> list[Moved]:
+        """Write what is new, verify it, commit it once; merge it into the days that are hot."""
+        lake, run_id = self.backfill.lake, self.backfill.run_id
+        head = settled_head(self.writer, lake, self.dataset, run_id=run_id)
+        live = self._live(partitions)
+        hot = {day.partition for day in self.backfill.hot.hot_days(self.dataset)}
+        new = [p for p in partitions if not self._is_content_of(live.get(p), p)]
+        hot_only = {p for p in new if self._stays_hot(p, hot, live)}
+        # What came goes over what is there; the spool keeps the later row of each key.
+        for partition in new:
+            if partition in live and partition not in hot_only:
+                self.spool.append(lake.read(live[partition].receipt))
+        changed = [p for p in new if p not in hot_only and not self._is_content_of(live.get(p), p)]
+        receipts = self._archive(changed)
+        if receipts:
+            removed = [live[r.partition].receipt.path for r in receipts if r.partition in live]
+            head = lake.publish(self.dataset, added=receipts, removed=removed, expected_head=head, run_id=run_id)
+        hot_rows = {p: _SpooledRows(self.spool, p) for p in new if p in hot_only or (p in hot and p in changed)}
+        if receipts or hot_rows:
+            self.writer.publish(Publication(self.dataset, head, run_id, receipts), hot_rows)
+        written = {receipt.partition: receipt for receipt in receipts}
+        return [self._report(p, written.get(p), live.get(p), hot_only) for p in partitions]
+
+    def _live(self, partitions: Sequence[Partition]) -> dict[Partition, Vintage]:
+        first, last = min(p.day for p in partitions), max(p.end.date() for p in partitions)
+        return {vintage.partition: vintage for vintage in self.writer.live(DayRange(first, last))}
+
+    def _is_content_of(self, vintage: Vintage | None, partition: Partition) -> bool:
+        """Whether the spool's rows of the day say just what the vintage says."""
+        if vintage is None:
+            return False
+        contents = contents_of(self.dataset, self.spool.batches(partition))
+        return contents.content_fingerprint == vintage.receipt.contents.content_fingerprint
+
+    def _stays_hot(self, partition: Partition, hot: set[Partition], live: dict[Partition, Vintage]) -> bool:
+        """Whether the day goes to hot alone: it may be hot, is not to be archived yet, and is not cold alone."""
+        lifecycle = self.backfill.lifecycle
+        if lifecycle.archive_on_backfill or not lifecycle.is_hot(partition, self.backfill.as_of):
+            return False
+        return partition in hot or partition not in live
+
+    def _archive(self, partitions: Sequence[Partition]) -> list[Receipt]:
+        """Write and verify days, small ones side by side, in the order given."""
+        receipts: list[Receipt] = []
+        with ThreadPoolExecutor(_THREADS) as threads:
+            for some in chunks(partitions, _DAYS_IN_FLIGHT):
+                waiting = [self._submit(threads, partition) for partition in some]
+                for receipt in waiting:
+                    receipts.append(receipt.result())
+                    self.backfill.progress.advance()
+        return receipts
+
+    def _submit(self, threads: ThreadPoolExecutor, partition: Partition) -> "Future[Receipt]":
+        """Read a day in this thread, since a spool has one reader, and write it in another when it is small."""
+        version, run_id = self.writer.next_version(partition), self.backfill.run_id
+        batches = self.spool.batches(partition)
+        first = next(batches, None)
+        second = next(batches, None)
+        head = [batch for batch in (first, second) if batch is not None]
+        if second is None:
+            return threads.submit(archive, self.backfill.lake, partition, version, head, run_id=run_id)
+        done: Future[Receipt] = Future()
+        done.set_result(archive(self.backfill.lake, partition, version, chain(head, batches), run_id=run_id))
+        return done
+
+    def _report(
+        self, partition: Partition, receipt: Receipt | None, vintage: Vintage | None, hot_only: set[Partition]
+    ) -> Moved:
+        if receipt:
+            return Moved(partition, "written", receipt.contents.rows, receipt.size_bytes, receipt.path)
+        self.backfill.progress.advance()
+        if vintage is None or partition in hot_only:
+            rows = sum(batch.num_rows for batch in self.spool.batches(partition))
+            return Moved(partition, "merged", rows, 0, "")
+        old = vintage.receipt
+        return Moved(partition, "unchanged", old.contents.rows, old.size_bytes, old.path)
+
+
+@dataclass(frozen=True)
+class _SpooledRows:
+    """A day's rows, read from the spool when they are needed and not before."""
+
+    spool: Spool
+    partition: Partition
+
+    def __iter__(self) -> "Iterator[pa.RecordBatch]":
+        return self.spool.batches(self.partition)
+
+
+def _asked_for(rows: "pa.Table", request: FetchRequest) -> "pa.Table":
+    """Rows of the symbols and intervals that were asked for; a source may deliver others along with them."""
+    import pyarrow as pa  # noqa: PLC0415  # the import costs a quarter of a second, `--help` shall not pay it
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    for column, wanted in ((request.dataset.symbol_column, request.symbols), ("interval", request.intervals)):
+        if wanted and column in rows.column_names:
+            rows = rows.filter(pc.is_in(rows[column], value_set=pa.array(sorted(wanted))))
+    return rows

@@ -1,0 +1,113 @@
+"""Load: from the lake into hot, each day whole."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from thermocline.model.dataset import Dataset
+from thermocline.model.lifecycle import Lifecycle
+from thermocline.model.partition import ALL_DAYS, DayRange, Partition, chunks
+from thermocline.model.report import Moved
+from thermocline.ports import SILENT, Hot, Lake, Progress
+
+_DAYS_PER_LOCK = 16
+"""Days that are loaded before another writer gets its turn."""
+
+
+@dataclass
+class Loaded:
+    """What a load did; counts are partitions."""
+
+    run_id: str
+    loaded: int = 0
+    unchanged: int = 0
+    moved: list[Moved] = field(default_factory=list)
+
+    def document(self) -> dict[str, Any]:
+        """The result as JSON."""
+        return {
+            "run_id": self.run_id,
+            "loaded": self.loaded,
+            "unchanged": self.unchanged,
+            "partitions": [moved.document() for moved in self.moved],
+        }
+
+
+def load(
+    hot: Hot,
+    lake: Lake,
+    datasets: Sequence[Dataset],
+    lifecycle: Lifecycle,
+    *,
+    as_of: date,
+    run_id: str,
+    progress: Progress = SILENT,
+    on_loaded: Callable[[Moved], None] = lambda _: None,
+) -> Loaded:
+    """Bring every day that should be hot to hot: eligible intervals, from `as_of - hot_days` on, no upper bound.
+
+    A day that holds its live vintage already is left alone. Each day commits on its own, so that a run which dies is
+    continued by the next.
+    """
+    return _load(
+        hot, lake, datasets, lambda partition: lifecycle.is_hot(partition, as_of), ALL_DAYS, run_id, progress, on_loaded
+    )
+
+
+def rehydrate(
+    hot: Hot,
+    lake: Lake,
+    dataset: Dataset,
+    days: DayRange,
+    intervals: Collection[str] = (),
+    *,
+    run_id: str,
+    progress: Progress = SILENT,
+) -> Loaded:
+    """Bring cold days back to hot, whatever their age; the next rotation takes them out again without writing."""
+    wanted = frozenset(intervals)
+    return _load(
+        hot,
+        lake,
+        [dataset],
+        lambda partition: not wanted or partition.interval in wanted,
+        days,
+        run_id,
+        progress,
+        lambda _: None,
+    )
+
+
+def _load(
+    hot: Hot,
+    lake: Lake,
+    datasets: Sequence[Dataset],
+    wanted: Callable[[Partition], bool],
+    days: DayRange,
+    run_id: str,
+    progress: Progress,
+    on_loaded: Callable[[Moved], None],
+) -> Loaded:
+    result = Loaded(run_id)
+    for dataset in datasets:
+        due = [vintage.partition for vintage in hot.live(dataset, days) if wanted(vintage.partition)]
+        progress.begin(f"loading {dataset.name}", len(due))
+        for some in chunks(due, _DAYS_PER_LOCK):
+            with hot.writer(dataset) as writer:
+                # Asked again under the lock: what was due may have been restated or loaded since.
+                hot_now = {day.partition: day.version for day in hot.hot_days(dataset)}
+                span = DayRange(min(p.day for p in some), max(p.end.date() for p in some))
+                live = {vintage.partition: vintage for vintage in writer.live(span)}
+                for partition in some:
+                    vintage = live.get(partition)
+                    progress.advance()
+                    if vintage is None or hot_now.get(partition, -1) >= vintage.receipt.version:
+                        result.unchanged += 1
+                        continue
+                    rows = writer.load(vintage, lake.read(vintage.receipt))
+                    moved = Moved(partition, "loaded", rows, vintage.receipt.size_bytes, vintage.receipt.path)
+                    result.moved.append(moved)
+                    on_loaded(moved)
+    result.loaded = len(result.moved)
+    return result

@@ -1,0 +1,208 @@
+"""Rotation: from hot to cold, without a row lost or doubled.
+
+For a batch of due days, while the dataset's writer is held:
+
+1. make the table and the ledger agree, if an earlier run died between the two;
+2. read each day from one snapshot and write it as a new vintage, unless the live vintage says the same already;
+3. read the object back from the store and compare it with what was read from hot;
+4. commit the batch to the table;
+5. for each day, in one transaction: prove that no row changed since 2, make the vintage live, detach the day.
+
+Until 5 commits, readers get the day from hot; from then on they get it from the lake. A day that fails at any step stays
+hot as it was. A run that dies is made good by the next one, because every day that is due is due again.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any
+
+from thermocline.errors import ThermoclineError
+from thermocline.model.dataset import Dataset
+from thermocline.model.fingerprint import contents_of
+from thermocline.model.lifecycle import Lifecycle
+from thermocline.model.partition import ALL_DAYS, DayRange, Partition, chunks
+from thermocline.model.paths import object_path
+from thermocline.model.receipt import Receipt, Vintage
+from thermocline.model.report import Failed, Moved
+from thermocline.ports import SILENT, Export, Hot, Lake, Progress, Publication, SpoolFactory, Writer
+from thermocline.tasks.archive import archive, confirm, settled_head
+
+BATCH_DAYS = 32
+"""Days that share one commit to the table."""
+
+
+@dataclass
+class Rotated:
+    """What a rotation did."""
+
+    run_id: str
+    moved: list[Moved] = field(default_factory=list)
+    failed: list[Failed] = field(default_factory=list)
+    released: list[Partition] = field(default_factory=list)
+
+    def document(self) -> dict[str, Any]:
+        """The result as JSON."""
+        return {
+            "run_id": self.run_id,
+            "partitions": [moved.document() for moved in self.moved],
+            "failed": [failed.document() for failed in self.failed],
+            "released": [str(partition) for partition in self.released],
+        }
+
+
+def plan_rotation(hot: Hot, datasets: Sequence[Dataset], lifecycle: Lifecycle, *, as_of: date) -> list[Moved]:
+    """Every partition that a rotation as of that day would move: hot days that are due, cold days with late rows.
+
+    `rows` and `size_bytes` are those of the hot table; `path` is the live vintage's, or the path of the first one.
+    """
+    planned = []
+    for dataset in datasets:
+        paths = {vintage.partition: vintage.receipt.path for vintage in hot.live(dataset, ALL_DAYS)}
+        leaves = {leaf.partition: leaf for leaf in hot.leaves(dataset) if leaf.registered}
+        for partition, leaf in leaves.items():
+            if lifecycle.is_due(partition, as_of):
+                path = paths.get(partition) or object_path(partition, 1)
+                planned.append(Moved(partition, "rotate", leaf.rows, leaf.size_bytes, path))
+        for partition, rows in hot.late(dataset).items():
+            if partition not in leaves:
+                path = paths.get(partition) or object_path(partition, 1)
+                planned.append(Moved(partition, "fold", rows, 0, path))
+    return sorted(planned, key=lambda moved: moved.partition)
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """The parts of one rotation."""
+
+    hot: Hot
+    lake: Lake
+    spool: SpoolFactory
+    lifecycle: Lifecycle
+    run_id: str
+    progress: Progress = SILENT
+    on_moved: Callable[[Moved], None] = lambda _: None
+
+    def run(self, datasets: Sequence[Dataset], *, as_of: date) -> Rotated:
+        """Move everything that is due as of that day, then release detached days older than `undo_days`.
+
+        Cumulative and idempotent: nights that were missed are made up, and a second run finds nothing to do.
+        """
+        result = Rotated(self.run_id)
+        for dataset in datasets:
+            planned = plan_rotation(self.hot, [dataset], self.lifecycle, as_of=as_of)
+            self.progress.begin(f"rotating {dataset.name}", len(planned))
+            for some in chunks([moved.partition for moved in planned], BATCH_DAYS):
+                with self.hot.writer(dataset) as writer:
+                    _Batch(self, dataset, writer, result).rotate(some)
+            self._release(dataset, as_of, result)
+        return result
+
+    def _release(self, dataset: Dataset, as_of: date, result: Rotated) -> None:
+        """Drop detached days that `undo` no longer promises to bring back."""
+        last = as_of - timedelta(days=self.lifecycle.undo_days)
+        old = [detached for detached in self.hot.detached(dataset) if detached.detached_at.date() <= last]
+        if not old:
+            return
+        with self.hot.writer(dataset) as writer:
+            for detached in old:
+                writer.release(detached, run_id=self.run_id)
+                result.released.append(detached.partition)
+
+
+@dataclass(frozen=True)
+class _Verified:
+    """A day whose cold copy was read back: its export, and the receipt of a new vintage or of the live one."""
+
+    export: Export
+    receipt: Receipt | None
+    is_new: bool
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Some due days of one dataset, while its writer is held."""
+
+    rotation: Rotation
+    dataset: Dataset
+    writer: Writer
+    result: Rotated
+
+    def rotate(self, partitions: Sequence[Partition]) -> None:
+        """Move the days; what can't move is noted as failed and stays as it is."""
+        lake, run_id = self.rotation.lake, self.rotation.run_id
+        head = settled_head(self.writer, lake, self.dataset, run_id=run_id)
+        live = self._live(partitions)
+        verified: dict[Partition, _Verified] = {}
+        for partition in partitions:
+            try:
+                verified[partition] = self._verified(partition, live.get(partition))
+            except ThermoclineError as error:
+                self._fail(partition, error)
+        added = [v.receipt for v in verified.values() if v.is_new and v.receipt]
+        if added:
+            removed = [live[r.partition].receipt.path for r in added if r.partition in live]
+            head = lake.publish(self.dataset, added=added, removed=removed, expected_head=head, run_id=run_id)
+        for partition, day in verified.items():
+            self._cut_over(partition, day)
+        if added:
+            # Noted only now: were it noted earlier, a death between two days would go unseen by the next run.
+            self._note(head, verified)
+
+    def _live(self, partitions: Sequence[Partition]) -> dict[Partition, Vintage]:
+        span = DayRange(min(p.day for p in partitions), max(p.end.date() for p in partitions))
+        return {vintage.partition: vintage for vintage in self.writer.live(span)}
+
+    def _verified(self, partition: Partition, vintage: Vintage | None) -> _Verified:
+        """Read a day once to see whether it says anything new; write it only if it does."""
+        with self.writer.export(partition) as export:
+            if not export.rows and not vintage:
+                return _Verified(export, None, is_new=False)
+            if vintage is None:
+                return _Verified(export, self._archive(partition, export.batches()), is_new=True)
+            contents = contents_of(self.dataset, export.batches())
+            if contents.content_fingerprint == vintage.receipt.contents.content_fingerprint:
+                confirm(self.rotation.lake, vintage.receipt)
+                return _Verified(export, vintage.receipt, is_new=False)
+            with self.rotation.spool(self.dataset) as spool:
+                spool.append(self.rotation.lake.read(vintage.receipt))
+                spool.append(export.batches())
+                merged = contents_of(self.dataset, spool.batches(partition))
+                if merged.content_fingerprint == vintage.receipt.contents.content_fingerprint:
+                    confirm(self.rotation.lake, vintage.receipt)
+                    return _Verified(export, vintage.receipt, is_new=False)
+                return _Verified(export, self._archive(partition, spool.batches(partition)), is_new=True)
+
+    def _archive(self, partition: Partition, batches: Any) -> Receipt:
+        version = self.writer.next_version(partition)
+        return archive(self.rotation.lake, partition, version, batches, run_id=self.rotation.run_id)
+
+    def _cut_over(self, partition: Partition, day: _Verified) -> None:
+        receipts = [day.receipt] if day.is_new and day.receipt else []
+        try:
+            self.writer.cut_over(day.export, Publication(self.dataset, "", self.rotation.run_id, receipts))
+        except ThermoclineError as error:
+            self._fail(partition, error)
+            return
+        receipt = day.receipt
+        moved = Moved(
+            partition,
+            "rotate",
+            receipt.contents.rows if receipt else 0,
+            receipt.size_bytes if receipt else 0,
+            receipt.path if receipt else "",
+        )
+        self.result.moved.append(moved)
+        self.rotation.progress.advance()
+        self.rotation.on_moved(moved)
+
+    def _note(self, head: str, verified: Collection[Partition]) -> None:
+        """Note the new head, or, when a day failed after the table had it, make the table follow the ledger again."""
+        if any(failed.partition in verified for failed in self.result.failed):
+            settled_head(self.writer, self.rotation.lake, self.dataset, run_id=self.rotation.run_id)
+        else:
+            self.writer.publish(Publication(self.dataset, head, self.rotation.run_id))
+
+    def _fail(self, partition: Partition, error: ThermoclineError) -> None:
+        self.result.failed.append(Failed(partition, str(error)))
+        self.rotation.progress.advance()
