@@ -82,7 +82,8 @@ def _text_bits(array: pa.Array) -> Hashes:
     digests = np.array([_digest(text.encode()) for text in encoded.dictionary.to_pylist()], dtype=np.uint64)
     if not len(digests):
         return np.zeros(len(array), dtype=np.uint64)
-    hashes: Hashes = digests[np.asarray(encoded.indices.fill_null(0))]
+    indices = encoded.indices.fill_null(0) if array.null_count else encoded.indices
+    hashes: Hashes = digests[np.asarray(indices)]
     return hashes
 
 

@@ -6,6 +6,7 @@ import itertools
 import os
 import threading
 from collections.abc import Collection, Iterator
+from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
 import fsspec
@@ -102,10 +103,10 @@ class _MemoryFileSystem(fsspec.AbstractFileSystem):  # type: ignore[misc]  # fss
 
     def info(self, path: str, **_options: Any) -> dict[str, Any]:
         described = self._objects.stat(self._path(path))
-        return {"name": path, "size": described.size_bytes, "type": "file", "mtime": described.etag}
+        return {"name": path, "size": described.size_bytes, "type": "file"}
 
-    def modified(self, path: str) -> Any:
-        return self.info(path)["mtime"]
+    def modified(self, path: str) -> datetime:
+        return datetime.fromtimestamp(int(self._objects.stat(self._path(path)).etag), UTC)
 
     def glob(self, path: str, **_options: Any) -> list[str]:
         return [path] if self.exists(path) else []

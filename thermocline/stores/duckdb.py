@@ -1,0 +1,202 @@
+"""Reading Parquet objects with DuckDB: exact paths in, a stream of Arrow batches out."""
+
+import tempfile
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from thermocline.errors import LakeError
+from thermocline.model.dataset import PRECISION, Dataset, Kind
+from thermocline.model.partition import ONE_DAY, midnight
+from thermocline.model.query import Query, Segment
+
+_BATCH_ROWS = 65_536
+
+_TYPES = {
+    Kind.TEXT: "VARCHAR",
+    Kind.PRICE: "DECIMAL({}, {})".format(*PRECISION[Kind.PRICE]),
+    Kind.MONEY: "DECIMAL({}, {})".format(*PRECISION[Kind.MONEY]),
+    Kind.FLOAT: "DOUBLE",
+    Kind.INTEGER: "BIGINT",
+    Kind.BOOLEAN: "BOOLEAN",
+    Kind.DATE: "DATE",
+    Kind.TIMESTAMP: "TIMESTAMPTZ",
+}
+
+
+@dataclass(frozen=True)
+class Engine:
+    """How much of this machine DuckDB may use. None as threads means all cores, as `temp_dir` the system's.
+
+    `filesystem` opens the addresses of a lake that the operating system can't open by itself.
+    """
+
+    memory_limit_mib: int = 1024
+    threads: int | None = None
+    temp_dir: Path | None = None
+    filesystem: Any = None
+
+    @contextmanager
+    def connection(self, database: str = ":memory:") -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection of its own, in UTC, that never reaches for the network; closed in the end.
+
+        Raises:
+            LakeError: DuckDB refuses, runs out of memory or disk, or can't read a file.
+        """
+        spill = Path(self.temp_dir or tempfile.gettempdir()) / f"thermocline-{uuid.uuid4().hex}"
+        config: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": f"{self.memory_limit_mib}MiB",
+            "temp_directory": str(spill),  # DuckDB makes it when it spills, and removes it
+            "autoinstall_known_extensions": False,
+            "preserve_insertion_order": database != ":memory:",
+        }
+        if self.threads is not None:
+            config["threads"] = self.threads
+        with explained(), duckdb.connect(database, config=config) as connection:
+            connection.execute("SET TimeZone = 'UTC'")
+            if self.filesystem is not None:
+                connection.register_filesystem(self.filesystem)
+            yield connection
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn an error of DuckDB into a LakeError that says what to do."""
+    try:
+        yield
+    except duckdb.Error as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        remedy = "run `thermocline verify` to see which objects are missing or damaged"
+        if isinstance(error, duckdb.OutOfMemoryException):
+            remedy = "ask for less at once, raise the memory limit, or free some disk for temporary files"
+        msg = f"the lake can't be read: {reason}; nothing was changed; {remedy}"
+        raise LakeError(msg) from error
+
+
+def identifier(name: str) -> str:
+    """A name as SQL quotes it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A text as SQL quotes it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def columns_sql(names: Sequence[str]) -> str:
+    """Names as a list in SQL."""
+    return ", ".join(map(identifier, names))
+
+
+def relation_sql(dataset: Dataset, locations: Sequence[str], present: Sequence[str] | None = None) -> str:
+    """A dataset's columns over exactly these files, as a subquery that takes no parameters: it can stand in a view.
+
+    `present` names the columns that some of the files have, where files of an older schema are among them; the others
+    are null. None means that every file has every column, which spares DuckDB to open each file in advance.
+    """
+    if not locations:
+        typed = ", ".join(f"CAST(NULL AS {_TYPES[c.kind]}) AS {identifier(c.name)}" for c in dataset.columns)
+        return f"(SELECT {typed} WHERE false)"
+    found = set(dataset.names if present is None else present)
+    columns = ", ".join(
+        identifier(c.name) if c.name in found else f"CAST(NULL AS {_TYPES[c.kind]}) AS {identifier(c.name)}"
+        for c in dataset.columns
+    )
+    files = _files_sql(locations, by_name=present is not None)
+    return f"(SELECT {columns} FROM {files})"  # noqa: S608  # names and paths are quoted
+
+
+def present_columns(connection: duckdb.DuckDBPyConnection, locations: Sequence[str]) -> list[str]:
+    """The columns that at least one of the files has; it opens each."""
+    files = _files_sql(locations, by_name=True)
+    described = connection.execute(f"DESCRIBE SELECT * FROM {files}")  # noqa: S608  # paths are quoted
+    return [name for name, *_ in described.fetchall()]
+
+
+def exact(location: str, *, is_local: bool) -> str:
+    """A location in which DuckDB takes no character for a pattern; other file systems than the local see to it."""
+    return "".join(f"[{char}]" if char in "*?[" else char for char in location) if is_local else location
+
+
+@contextmanager
+def scan(
+    engine: Engine,
+    query: Query,
+    segment: Segment,
+    locations: Sequence[str],
+    *,
+    evolved: bool = False,
+    late: pa.Table | None = None,
+) -> Iterator[pa.RecordBatchReader]:
+    """The rows of a segment that a query asks for, from these files, in the order of the answer.
+
+    `late` rows stand in for rows of the same key. `evolved` says that some files may lack columns.
+    """
+    dataset = query.dataset
+    with engine.connection() as connection:
+        present = present_columns(connection, locations) if evolved and locations else None
+        source = relation_sql(dataset, locations, present)
+        condition, values = _condition(query, segment)
+        needed = columns_sql(tuple(dict.fromkeys((*query.names, *dataset.key))))
+        rows = f"SELECT {needed} FROM {source} WHERE {condition}"  # noqa: S608  # names are quoted, values are bound
+        waiting = _of_segment(dataset, segment, late)
+        if waiting is not None:
+            connection.register("late", waiting)
+            rows = (
+                f"SELECT {needed} FROM ({rows}) ANTI JOIN late USING ({columns_sql(dataset.key)})"  # noqa: S608  # as above
+                f" UNION ALL SELECT {needed} FROM late WHERE {condition}"
+            )
+        sql = f"SELECT {columns_sql(query.names)} FROM ({rows}) ORDER BY {columns_sql(query.order)}"  # noqa: S608  # as above
+        if query.limit is not None:
+            sql += " LIMIT $limit"
+            values["limit"] = query.limit
+        schema = pa.schema([dataset.arrow_schema.field(name) for name in query.names])
+        reader = connection.execute(sql, values).to_arrow_reader(_BATCH_ROWS)
+        yield pa.RecordBatchReader.from_batches(schema, _typed(reader, schema))
+
+
+def _files_sql(locations: Sequence[str], *, by_name: bool) -> str:
+    """`hive_partitioning` would make columns of the folders' names."""
+    return (
+        f"read_parquet([{', '.join(map(literal, locations))}],"
+        f" hive_partitioning = false, union_by_name = {str(by_name).lower()})"
+    )
+
+
+def _condition(query: Query, segment: Segment) -> tuple[str, dict[str, Any]]:
+    first, last = midnight(min(segment.days)), midnight(max(segment.days) + ONE_DAY)
+    values: dict[str, Any] = {
+        "start": max(query.start, first) if query.start else first,
+        "end": min(query.end, last) if query.end else last,
+    }
+    symbols = {f"symbol_{number}": symbol for number, symbol in enumerate(query.symbols)}
+    conditions = ['"ts" >= $start', '"ts" < $end']
+    if symbols:
+        wanted = ", ".join(f"${name}" for name in symbols)
+        conditions.append(f"{identifier(query.dataset.symbol_column)} IN ({wanted})")
+    return " AND ".join(conditions), values | symbols
+
+
+def _of_segment(dataset: Dataset, segment: Segment, late: pa.Table | None) -> pa.Table | None:
+    """Late rows of other intervals or days answer in another segment, or not at all."""
+    if late is None or not late.num_rows:
+        return None
+    wanted = pc.is_in(
+        late["ts"].cast(pa.timestamp("us")).cast(pa.date32(), safe=False), pa.array(segment.days, pa.date32())
+    )
+    if dataset.has_intervals:
+        wanted = pc.and_(wanted, pc.equal(late["interval"], segment.interval))
+    return late.filter(wanted)
+
+
+def _typed(reader: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    with explained():
+        for batch in reader:
+            yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)

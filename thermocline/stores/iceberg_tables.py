@@ -1,0 +1,277 @@
+"""What `IcebergCatalog` does once PyIceberg is there: tables from declarations, and snapshots from paths."""
+
+import logging
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import (
+    CommitFailedException,
+    NamespaceAlreadyExistsError,
+    NoSuchTableError,
+    TableAlreadyExistsError,
+    ValidationException,
+)
+from pyiceberg.io.pyarrow import (
+    compute_statistics_plan,
+    data_file_statistics_from_parquet_metadata,
+    parquet_path_to_id_mapping,
+)
+from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
+from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.table import Table
+from pyiceberg.table.sorting import SortField, SortOrder
+from pyiceberg.transforms import IdentityTransform, YearTransform
+from pyiceberg.types import (
+    BooleanType,
+    DateType,
+    DecimalType,
+    DoubleType,
+    IcebergType,
+    LongType,
+    NestedField,
+    StringType,
+    TimestamptzType,
+)
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from thermocline.errors import CatalogConflictError, LakeError
+from thermocline.model.dataset import PRECISION, Dataset, Kind
+from thermocline.model.paths import table_location
+from thermocline.ports import Objects
+from thermocline.stores.iceberg_io import OBJECTS, ObjectsFileIO
+
+_log = logging.getLogger(__name__)
+
+_FOOTER_THREADS = 8
+_KEPT_METADATA = 20
+
+_PROPERTIES = {
+    "format-version": "2",
+    # PyIceberg would retry a lost race on top of the winner's snapshot, which nobody has compared with the ledger.
+    "commit.retry.num-retries": "0",
+    "commit.manifest-merge.enabled": "true",
+    "commit.manifest.min-count-to-merge": "20",
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": str(_KEPT_METADATA),
+    "write.parquet.compression-codec": "zstd",
+}
+
+_TYPES: dict[Kind, IcebergType] = {
+    Kind.TEXT: StringType(),
+    Kind.PRICE: DecimalType(*PRECISION[Kind.PRICE]),
+    Kind.MONEY: DecimalType(*PRECISION[Kind.MONEY]),
+    Kind.FLOAT: DoubleType(),
+    Kind.INTEGER: LongType(),
+    Kind.BOOLEAN: BooleanType(),
+    Kind.DATE: DateType(),
+    Kind.TIMESTAMP: TimestamptzType(),
+}
+
+
+class IcebergTables:
+    """The tables of one SQL catalog. Only `publish` makes a table."""
+
+    def __init__(self, uri: str, objects: Objects, namespace: str) -> None:
+        """Open the catalog and make its two tables where they are missing."""
+        self._objects, self._namespace = objects, namespace
+        self._root = objects.location("x").removesuffix("x")
+        self._shown = make_url(uri).render_as_string(hide_password=True)
+        with self._explained():
+            self._catalog = _opened(uri, objects)
+
+    def head(self, dataset: Dataset) -> str:
+        """The newest snapshot's id, or nothing."""
+        with self._explained():
+            table = self._found(dataset)
+            return _head(table) if table else ""
+
+    def paths(self, dataset: Dataset) -> frozenset[str]:
+        """The objects of the newest snapshot."""
+        with self._explained():
+            table = self._found(dataset)
+            return frozenset(self._files(table)) if table else frozenset()
+
+    def publish(
+        self, dataset: Dataset, added: frozenset[str], removed: frozenset[str], expected_head: str, run_id: str
+    ) -> str:
+        """See `Catalog.publish`."""
+        with self._explained():
+            table = self._found(dataset) or self._made(dataset)
+            head = _head(table)
+            if head != expected_head:
+                raise CatalogConflictError(_conflict(dataset, f"is at {head or 'nothing'}", expected_head))
+            files = self._files(table)
+            new, gone = sorted(added - files.keys()), sorted((removed - added) & files.keys())
+            if not new and not gone:
+                return head
+            table = self._current(table, dataset)
+            transaction = table.transaction()
+            update = transaction.update_snapshot(snapshot_properties={"thermocline.run-id": run_id})
+            try:
+                with update.overwrite() if gone else update.merge_append() as snapshot:
+                    for path in gone:
+                        snapshot.delete_data_file(files[path])
+                    for data_file in self._described(table, new):
+                        snapshot.append_data_file(data_file)
+                transaction.commit_transaction()
+            except CommitFailedException:
+                raise CatalogConflictError(_conflict(dataset, "was moved meanwhile", expected_head)) from None
+            self._point_to(table, dataset)
+            return _head(table)
+
+    def close(self) -> None:
+        """Give the database connections back."""
+        self._catalog.engine.dispose()
+
+    def _identifier(self, dataset: Dataset) -> tuple[str, str]:
+        return self._namespace, dataset.name
+
+    def _found(self, dataset: Dataset) -> Table | None:
+        try:
+            return self._catalog.load_table(self._identifier(dataset))
+        except NoSuchTableError:
+            return None
+
+    def _made(self, dataset: Dataset) -> Table:
+        schema = _schema(dataset)
+        time = schema.find_field("ts").field_id
+        try:
+            self._catalog.create_namespace_if_not_exists(self._namespace)
+            return self._catalog.create_table(
+                self._identifier(dataset),
+                schema,
+                location=self._root + table_location(dataset.name),
+                # A compacted month could not be added to a table that is partitioned by day.
+                partition_spec=PartitionSpec(PartitionField(time, 1000, YearTransform(), "ts_year")),
+                sort_order=SortOrder(
+                    *(SortField(schema.find_field(name).field_id, IdentityTransform()) for name in dataset.sort)
+                ),
+                properties=_PROPERTIES | {"schema.name-mapping.default": schema.name_mapping.model_dump_json()},
+            )
+        except (TableAlreadyExistsError, NamespaceAlreadyExistsError):
+            return self._catalog.load_table(self._identifier(dataset))
+
+    def _current(self, table: Table, dataset: Dataset) -> Table:
+        """The table with our properties and every column of the declaration, each as a commit of its own if needed."""
+        if any(table.properties.get(name) != value for name, value in _PROPERTIES.items() if name != "format-version"):
+            table.transaction().set_properties(_PROPERTIES).commit_transaction()
+        if set(dataset.names) - set(table.schema().column_names):
+            with table.update_schema() as update:
+                update.union_by_name(_schema(dataset))
+        return table
+
+    def _files(self, table: Table) -> dict[str, DataFile]:
+        snapshot = table.current_snapshot()
+        if snapshot is None:
+            return {}
+        manifests = snapshot.manifests(table.io)
+        entries = (entry for manifest in manifests for entry in manifest.fetch_manifest_entry(table.io))
+        return {entry.data_file.file_path.removeprefix(self._root): entry.data_file for entry in entries}
+
+    def _described(self, table: Table, paths: Iterable[str]) -> Iterator[DataFile]:
+        """Data files from the footers, as PyIceberg's `add_files` makes them, but planned once for all files."""
+        schema = table.schema()
+        plan = compute_statistics_plan(schema, table.properties)
+        ids = parquet_path_to_id_mapping(schema)
+
+        def describe(path: str) -> DataFile:
+            try:
+                with self._objects.open(path) as stream:
+                    footer = pq.read_metadata(stream)
+                size = self._objects.stat(path).size_bytes
+            except FileNotFoundError:
+                msg = f"{self._objects.location(path)} is gone, so it can't be published; write the day again"
+                raise LakeError(msg) from None
+            statistics = data_file_statistics_from_parquet_metadata(footer, plan, ids)
+            return DataFile.from_args(
+                content=DataFileContent.DATA,
+                file_path=self._objects.location(path),
+                file_format=FileFormat.PARQUET,
+                partition=statistics.partition(table.spec(), schema),
+                file_size_in_bytes=size,
+                spec_id=table.spec().spec_id,
+                sort_order_id=table.sort_order().order_id,
+                **statistics.to_serialized_dict(),
+            )
+
+        if self._objects.filesystem is None:  # a local footer is read faster than a thread is told to
+            yield from map(describe, paths)
+            return
+        with ThreadPoolExecutor(_FOOTER_THREADS) as pool:
+            yield from pool.map(describe, paths)
+
+    def _point_to(self, table: Table, dataset: Dataset) -> None:
+        """Name the newest metadata the way Hadoop tables do, for engines that read a table by its path alone.
+
+        The commit stands already: where this fails, such engines see the snapshot before until the next commit.
+        """
+        folder = f"{table_location(dataset.name)}/metadata"
+        try:
+            version = int(table.metadata_location.rpartition("/")[2].partition("-")[0])
+            with self._objects.open(table.metadata_location.removeprefix(self._root)) as stream:
+                self._objects.replace(f"{folder}/v{version}.metadata.json", stream.read())
+            self._objects.replace(f"{folder}/version-hint.text", str(version).encode())
+            self._objects.delete(f"{folder}/v{version - _KEPT_METADATA}.metadata.json")
+        except (LakeError, OSError, ValueError) as error:
+            _log.warning("engines that read %s by its path see the snapshot before: %s", folder, error)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except SQLAlchemyError as error:
+            reason = str(getattr(error, "orig", None) or type(error).__name__).splitlines()[0]
+            msg = (
+                f"the catalog {self._shown} can't be read or changed: {reason}; start its database or correct"
+                " THERMOCLINE_CATALOG_URL, then run it again"
+            )
+            raise LakeError(msg) from error
+        except (pa.ArrowException, OSError, ValidationException, ValueError) as error:
+            msg = f"the Iceberg table can't be read or changed: {error}; nothing was published"
+            raise LakeError(msg) from error
+
+
+def _opened(uri: str, objects: Objects) -> SqlCatalog:
+    url = make_url(uri)
+    if url.get_backend_name() == "sqlite" and url.database:
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    properties: dict[str, Any] = {
+        "uri": uri,
+        "py-io-impl": f"{ObjectsFileIO.__module__}.{ObjectsFileIO.__name__}",
+        OBJECTS: objects,
+    }
+    try:
+        return SqlCatalog("thermocline", **properties)
+    except SQLAlchemyError:  # two processes may make the catalog's tables at once; the second try finds them
+        return SqlCatalog("thermocline", **properties)
+
+
+def _schema(dataset: Dataset) -> Schema:
+    numbers = {name: number for number, name in enumerate(dataset.names, 1)}
+    return Schema(
+        *(
+            NestedField(numbers[c.name], c.name, _TYPES[c.kind], required=not c.nullable, doc=c.description or None)
+            for c in dataset.columns
+        ),
+        identifier_field_ids=[numbers[name] for name in dataset.key],
+    )
+
+
+def _head(table: Table) -> str:
+    snapshot = table.current_snapshot()
+    return str(snapshot.snapshot_id) if snapshot else ""
+
+
+def _conflict(dataset: Dataset, what: str, expected_head: str) -> str:
+    return (
+        f"the Iceberg table of {dataset.name} {what}, it was read at {expected_head or 'nothing'}; nothing was"
+        " published, run it again"
+    )

@@ -1,0 +1,192 @@
+"""The cold tier: Parquet objects in a store of objects, and the table over them in a catalog."""
+
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from io import BytesIO
+from typing import BinaryIO, Protocol, Self
+
+import pyarrow as pa
+
+from thermocline.errors import CatalogConflictError, LakeError, ObjectExistsError
+from thermocline.model.dataset import Dataset
+from thermocline.model.datasets import dataset_named
+from thermocline.model.fingerprint import contents_of
+from thermocline.model.partition import Partition
+from thermocline.model.paths import object_path, receipts_path
+from thermocline.model.query import Query, Segment
+from thermocline.model.receipt import Receipt, StoredObject, Vintage
+from thermocline.ports import Catalog, Objects
+from thermocline.stores import duckdb
+from thermocline.stores.duckdb import Engine
+from thermocline.stores.parquet import EncodedFile, copy_hashing, decode, encode, temporary_file
+
+
+class ClosableCatalog(Catalog, Protocol):
+    """A catalog that may hold connections."""
+
+    def close(self) -> None:
+        """Give them back."""
+        ...
+
+
+class ParquetLake:
+    """The port `Lake` over any `Objects` and `Catalog`. Many threads may call `write`, `observe` and `read`."""
+
+    def __init__(self, objects: Objects, catalog: ClosableCatalog, engine: Engine | None = None) -> None:
+        """Put the parts together; nothing is opened yet."""
+        self._objects, self._catalog = objects, catalog
+        self._engine = replace(engine or Engine(), filesystem=objects.filesystem)
+        self._temp_dir = str(self._engine.temp_dir) if self._engine.temp_dir else None
+
+    def __enter__(self) -> Self:
+        """Hand the lake over."""
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
+        """Give the catalog's connections back. The lake opens them again when it is used again."""
+        self._catalog.close()
+
+    @property
+    def url(self) -> str:
+        """See `Lake.url`."""
+        return self._objects.url
+
+    @property
+    def objects(self) -> Objects:
+        """The objects that the lake is made of."""
+        return self._objects
+
+    @property
+    def engine(self) -> Engine:
+        """How DuckDB opens this lake's locations."""
+        return self._engine
+
+    def write(self, partition: Partition, version: int, batches: Iterable[pa.RecordBatch], *, run_id: str) -> Receipt:
+        """See `Lake.write`."""
+        with encode(partition, batches, directory=self._temp_dir) as file:
+            version, stored = self._stored(partition, version, file)
+            return Receipt(
+                partition=partition,
+                version=version,
+                path=stored.path,
+                size_bytes=file.size_bytes,
+                sha256=file.sha256,
+                etag=stored.etag,
+                schema_version=dataset_named(partition.dataset).schema_version,
+                run_id=run_id,
+                contents=file.contents,
+            )
+
+    def observe(self, receipt: Receipt) -> Receipt:
+        """See `Lake.observe`. The bytes that are hashed are the very bytes that are decoded."""
+        dataset = dataset_named(receipt.partition.dataset)
+        with temporary_file(self._temp_dir) as copy:
+            sha256, size_bytes, etag = self._fetched(receipt, copy)
+            contents = contents_of(dataset, decode(dataset, copy, self._objects.location(receipt.path)))
+        return replace(receipt, sha256=sha256, size_bytes=size_bytes, etag=etag, contents=contents)
+
+    def read(self, receipt: Receipt) -> Iterator[pa.RecordBatch]:
+        """See `Lake.read`."""
+        dataset = dataset_named(receipt.partition.dataset)
+        with self._opened(receipt) as stream:
+            yield from decode(dataset, stream, self._objects.location(receipt.path))
+
+    def scan(
+        self, query: Query, segment: Segment, late: pa.Table | None = None
+    ) -> AbstractContextManager[pa.RecordBatchReader]:
+        """See `Lake.scan`."""
+        evolved = any(v.receipt.schema_version != query.dataset.schema_version for v in segment.vintages)
+        locations = list(dict.fromkeys(self.locations(segment.vintages)))
+        return duckdb.scan(self._engine, query, segment, locations, evolved=evolved, late=late)
+
+    def delete(self, path: str) -> None:
+        """See `Lake.delete`."""
+        self._objects.delete(path)
+
+    def head(self, dataset: Dataset) -> str:
+        """See `Lake.head`."""
+        return self._catalog.head(dataset)
+
+    def paths(self, dataset: Dataset) -> frozenset[str]:
+        """See `Lake.paths`."""
+        return self._catalog.paths(dataset)
+
+    def publish(
+        self, dataset: Dataset, *, added: Sequence[Receipt], removed: Collection[str], expected_head: str, run_id: str
+    ) -> str:
+        """See `Lake.publish`. Receipts of a commit that lost to another one are taken away again."""
+        kept = self._kept(dataset, added, run_id) if added else None
+        try:
+            paths = [receipt.path for receipt in added]
+            return self._catalog.publish(
+                dataset, added=paths, removed=removed, expected_head=expected_head, run_id=run_id
+            )
+        except CatalogConflictError:
+            if kept:
+                self._objects.delete(kept)
+            raise
+
+    def locations(self, vintages: Iterable[Vintage]) -> list[str]:
+        """See `Lake.locations`. On a local disk, characters that DuckDB takes for a pattern are bracketed."""
+        is_local = self._objects.filesystem is None
+        return [duckdb.exact(self._objects.location(v.receipt.path), is_local=is_local) for v in vintages]
+
+    def _stored(self, partition: Partition, first: int, file: EncodedFile) -> tuple[int, StoredObject]:
+        for version in itertools.count(first):
+            path = object_path(partition, version)
+            file.stream.seek(0)
+            try:
+                return version, self._objects.put(path, file.stream)
+            except ObjectExistsError:
+                if (stored := self._same(path, file)) is not None:
+                    return version, stored
+        raise AssertionError  # pragma: no cover  # the count has no end
+
+    def _same(self, path: str, file: EncodedFile) -> StoredObject | None:
+        """The object at the path, if it holds the very bytes of the file."""
+        try:
+            stored = self._objects.stat(path)
+            if stored.size_bytes != file.size_bytes:
+                return None
+            with self._objects.open(path) as stream:
+                return stored if copy_hashing(stream)[0] == file.sha256 else None
+        except FileNotFoundError:
+            return None  # deleted just now: its name is not used again
+
+    def _fetched(self, receipt: Receipt, copy: BinaryIO) -> tuple[str, int, str]:
+        with self._opened(receipt) as stream:
+            try:
+                sha256, size_bytes = copy_hashing(stream, copy)
+                etag = self._objects.stat(receipt.path).etag
+            except OSError as error:
+                msg = f"{self._objects.location(receipt.path)} can't be read: {error.strerror or error}; {_RESTORE}"
+                raise LakeError(msg) from error
+        copy.seek(0)
+        return sha256, size_bytes, etag
+
+    def _opened(self, receipt: Receipt) -> BinaryIO:
+        try:
+            return self._objects.open(receipt.path)
+        except FileNotFoundError as error:
+            msg = f"{self._objects.location(receipt.path)} is missing; {_RESTORE}"
+            raise LakeError(msg) from error
+
+    def _kept(self, dataset: Dataset, receipts: Sequence[Receipt], run_id: str) -> str:
+        lines = "".join(f"{receipt.to_json()}\n" for receipt in receipts).encode()
+        earlier = self._objects.list(receipts_path(dataset.name, run_id, 0).removesuffix("00000.jsonl"))
+        for number in itertools.count(sum(1 for _ in earlier)):
+            path = receipts_path(dataset.name, run_id, number)
+            try:
+                return self._objects.put(path, BytesIO(lines)).path
+            except ObjectExistsError:
+                continue
+        raise AssertionError  # pragma: no cover  # the count has no end
+
+
+_RESTORE = "restore it from a copy, or run the backfill of that day again with its source; other days are not touched"
