@@ -39,12 +39,13 @@ _ARROW_ALIASES = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a dataset."""
+    """One column of a dataset. Text that is not nullable may be empty only where `empty_allowed` says so."""
 
     name: str
     kind: Kind
     nullable: bool = True
     description: str = ""
+    empty_allowed: bool = False
 
     @property
     def arrow_field(self) -> "pa.Field":

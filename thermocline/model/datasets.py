@@ -89,7 +89,13 @@ NEWS = Dataset(
     description="articles and filings, a row for each symbol they speak of",
     columns=(
         _required("article_id", Kind.TEXT),
-        _required("symbol", Kind.TEXT, "empty when the article names no instrument"),
+        Column(
+            "symbol",
+            Kind.TEXT,
+            nullable=False,
+            description="empty when the article names no instrument",
+            empty_allowed=True,
+        ),
         _required("ts", Kind.TIMESTAMP, "the instant of publication, in UTC"),
         _required("headline", Kind.TEXT),
         Column("summary", Kind.TEXT),

@@ -4,10 +4,14 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from thermocline.errors import BadRangeError, UsageError
+from thermocline.model.dataset import Dataset
 from thermocline.model.datasets import dataset_named
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _INTERVAL = re.compile(r"[1-9][0-9]{0,3}(sec|min|hour|day|week|month)")
 
@@ -126,3 +130,16 @@ def chunks(partitions: Sequence[Partition], size: int) -> Iterator[Sequence[Part
     """The partitions in runs of at most `size`."""
     for start in range(0, len(partitions), size):
         yield partitions[start : start + size]
+
+
+def partitions_of(dataset: Dataset, rows: "pa.Table") -> list[Partition]:
+    """The partitions that a table's rows belong to, in order. The table has the dataset's `ts` and `interval`."""
+    import pyarrow as pa  # noqa: PLC0415  # `thermocline --help` shall not pay for it
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    if not len(rows):
+        return []
+    days = pc.cast(pc.cast(rows["ts"], pa.timestamp("us")), pa.date32(), safe=False)
+    intervals = rows["interval"] if dataset.has_intervals else pa.array([""] * len(rows))
+    found = pa.table({"interval": intervals, "day": days}).group_by(["interval", "day"]).aggregate([])
+    return sorted(Partition(dataset.name, row["interval"], row["day"]) for row in found.to_pylist())

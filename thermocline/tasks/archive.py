@@ -1,6 +1,5 @@
 """Writing a partition to the lake so that it can be trusted, and keeping the table and the ledger in step."""
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from thermocline.errors import FingerprintMismatchError
@@ -10,6 +9,8 @@ from thermocline.model.receipt import Receipt
 from thermocline.ports import Lake, Publication, Writer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import pyarrow as pa
 
 
@@ -35,8 +36,8 @@ def confirm(lake: Lake, receipt: Receipt) -> None:
     """
     if differences := disagreements(receipt, lake.observe(receipt)):
         msg = (
-            f"{receipt.path} was read back and is not what was written ({'; '.join(differences)}); nothing was deleted. "
-            f"Run `thermocline verify {receipt.partition.dataset} --start {receipt.partition.day}`"
+            f"{receipt.path} was read back and is not what was written ({'; '.join(differences)}); nothing was "
+            f"deleted. Run `thermocline verify {receipt.partition.dataset} --start {receipt.partition.day}`"
         )
         raise FingerprintMismatchError(msg)
 

@@ -51,7 +51,14 @@ def load(
     continued by the next.
     """
     return _load(
-        hot, lake, datasets, lambda partition: lifecycle.is_hot(partition, as_of), ALL_DAYS, run_id, progress, on_loaded
+        hot,
+        lake,
+        datasets,
+        lambda partition: lifecycle.is_hot(partition, as_of),
+        days=ALL_DAYS,
+        run_id=run_id,
+        progress=progress,
+        on_loaded=on_loaded,
     )
 
 
@@ -72,10 +79,10 @@ def rehydrate(
         lake,
         [dataset],
         lambda partition: not wanted or partition.interval in wanted,
-        days,
-        run_id,
-        progress,
-        lambda _: None,
+        days=days,
+        run_id=run_id,
+        progress=progress,
+        on_loaded=lambda _: None,
     )
 
 
@@ -84,6 +91,7 @@ def _load(
     lake: Lake,
     datasets: Sequence[Dataset],
     wanted: Callable[[Partition], bool],
+    *,
     days: DayRange,
     run_id: str,
     progress: Progress,

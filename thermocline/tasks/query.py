@@ -1,6 +1,6 @@
 """Query: one question, answered from both tiers in one consistent look."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -13,23 +13,31 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def query(hot: Hot, lake: Lake, asked: Query) -> "Iterator[pa.RecordBatchReader]":
+def query(
+    hot: Hot, lake: Lake, asked: Query, tiers: Collection[Tier] = tuple(Tier)
+) -> "Iterator[pa.RecordBatchReader]":
     """The rows that were asked for, each exactly once, in the order of the answer, as a stream of record batches.
 
     The look at both tiers is held while the block is open, so a rotation that runs meanwhile is not noticed. Read the
-    stream inside the block.
+    stream inside the block. With one of the `tiers` alone, rows of the other are not looked at; late rows lie in
+    PostgreSQL and count as hot then.
     """
     import pyarrow as pa  # noqa: PLC0415  # the import costs a quarter of a second, `--help` shall not pay it
 
     with hot.snapshot([asked.dataset], asked.days, asked.intervals) as snapshot:
-        route = _route(snapshot, asked)
-        late = snapshot.late_rows(asked) if snapshot.late else None
+        route = _route(snapshot, asked, tiers)
+        late = snapshot.late_rows(asked) if snapshot.late and Tier.HOT in tiers else None
         schema = pa.schema([asked.dataset.column(name).arrow_field for name in asked.names])
         yield pa.RecordBatchReader.from_batches(schema, _batches(snapshot, lake, route, late))
 
 
-def _route(snapshot: Snapshot, asked: Query) -> Route:
-    return plan_route(asked, hot=snapshot.hot, live=snapshot.live, late=snapshot.late)
+def _route(snapshot: Snapshot, asked: Query, tiers: Collection[Tier] = tuple(Tier)) -> Route:
+    return plan_route(
+        asked,
+        hot=snapshot.hot if Tier.HOT in tiers else (),
+        live=snapshot.live if Tier.COLD in tiers else (),
+        late=snapshot.late if Tier.HOT in tiers else (),
+    )
 
 
 def _batches(snapshot: Snapshot, lake: Lake, route: Route, late: "pa.Table | None") -> "Iterator[pa.RecordBatch]":

@@ -8,8 +8,8 @@ For a batch of due days, while the dataset's writer is held:
 4. commit the batch to the table;
 5. for each day, in one transaction: prove that no row changed since 2, make the vintage live, detach the day.
 
-Until 5 commits, readers get the day from hot; from then on they get it from the lake. A day that fails at any step stays
-hot as it was. A run that dies is made good by the next one, because every day that is due is due again.
+Until 5 commits, readers get the day from hot; from then on they get it from the lake. A day that fails at any step
+stays hot as it was. A run that dies is made good by the next one, because every day that is due is due again.
 """
 
 from collections.abc import Callable, Collection, Sequence

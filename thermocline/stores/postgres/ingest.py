@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 from psycopg import sql
 
 from thermocline.model.dataset import Dataset
-from thermocline.model.partition import DayRange, Partition
+from thermocline.model.partition import DayRange, Partition, partitions_of
 from thermocline.ports import Ingested
 from thermocline.stores.postgres import days, ledger, rows, tables
 from thermocline.stores.postgres.connection import Connection
@@ -26,12 +26,12 @@ def ingest(
     hot_rows = late_rows = 0
     with connection.transaction():
         connection.execute(sql.SQL("LOCK TABLE {} IN ROW EXCLUSIVE MODE").format(late.sql))
-        for partition, day_rows in by_partition(dataset, table):
-            batches = day_rows.to_batches()
+        for partition in partitions_of(dataset, table):
+            batches = _of(table, dataset, partition)
             if _accepts(connection, dataset, partition, hot_days):
                 days.put(connection, schema, dataset, partition, batches)
                 ledger.add_hot_day(connection, partition, version=0)
-                hot_rows += len(day_rows)
+                hot_rows += sum(batch.num_rows for batch in batches)
             else:
                 late_rows += rows.copy_in(connection, late.sql, dataset, batches, freeze=False)
     return Ingested(hot_rows, late_rows)
@@ -52,17 +52,9 @@ def _accepts(connection: Connection, dataset: Dataset, partition: Partition, hot
     return partition not in cold and partition not in late_counts(connection, dataset)
 
 
-def by_partition(dataset: Dataset, table: pa.Table) -> list[tuple[Partition, pa.Table]]:
-    """The rows of each partition, in order."""
-    days = pc.cast(table["ts"], pa.date32(), safe=False)
-    intervals = table["interval"] if dataset.has_intervals else pa.array([""] * len(table), pa.string())
-    keys = pa.table({"interval": intervals, "day": days, "row": pa.array(range(len(table)), pa.int64())})
-    groups = (
-        keys.group_by(["interval", "day"])
-        .aggregate([("row", "list")])
-        .sort_by([("interval", "ascending"), ("day", "ascending")])
-    )
-    return [
-        (Partition(dataset.name, group["interval"], group["day"]), table.take(pa.array(group["row_list"], pa.int64())))
-        for group in groups.to_pylist()
-    ]
+def _of(rows_: pa.Table, dataset: Dataset, partition: Partition) -> list[pa.RecordBatch]:
+    mask = pc.and_(pc.greater_equal(rows_["ts"], partition.start), pc.less(rows_["ts"], partition.end))
+    if dataset.has_intervals:
+        mask = pc.and_(mask, pc.equal(rows_["interval"], partition.interval))
+    batches: list[pa.RecordBatch] = rows_.filter(mask).to_batches()
+    return batches

@@ -1,8 +1,9 @@
 """The hot tier in PostgreSQL 14 or later, with the ledger beside it."""
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 
 import pyarrow as pa
 from psycopg import sql
@@ -28,15 +29,20 @@ _LOCK_KEY = "hashtextextended('thermocline writer ' || %s, 0)"
 class PostgresHot:
     """See `Hot`. Connects when it is first used; each act has a connection of its own."""
 
-    def __init__(self, url: str, *, schema: str = "public") -> None:
-        """Name the server by a libpq URL, and the schema that holds the datasets' tables."""
-        self._url = url
+    def __init__(self, address: str | Callable[[], str], *, schema: str = "public") -> None:
+        """Name the server by a libpq URL, or by what finds it on first use, and the schema of the datasets' tables."""
+        self._address = address
         self._schema = schema
         self._ready: set[str] = set()
 
     def __repr__(self) -> str:
         """The class and where it is, without a password."""
-        return f"PostgresHot({self.url!r})"
+        where = redacted(self._address) if isinstance(self._address, str) else "where it is found on first use"
+        return f"PostgresHot({where!r})"
+
+    @cached_property
+    def _url(self) -> str:
+        return self._address if isinstance(self._address, str) else self._address()
 
     @property
     def url(self) -> str:

@@ -1,0 +1,641 @@
+"""The verbs of Thermocline in Python; the `thermocline` command is a thin twin of this.
+
+```python
+import thermocline
+
+with thermocline.open() as tc:
+    tc.backfill("market_data", source="sample", start="2012-01-01", end="2013-03-01")
+    tc.load_hot(as_of="2013-02-15")
+    tc.rotate(as_of="2013-02-25")
+    bars = tc.query("market_data", symbols=["AAPL"], interval="1day", start="2013-01-01").to_arrow()
+```
+
+Days are `date` or ISO text, instants `datetime` or ISO text (without an offset: UTC); `start` is inclusive, `end`
+exclusive.
+"""
+
+import secrets
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Self
+from zoneinfo import ZoneInfo
+
+from thermocline.errors import BadRangeError, ThermoclineError, UsageError
+from thermocline.model.dataset import Dataset
+from thermocline.model.datasets import DATASETS, MARKET_DATA, dataset_named
+from thermocline.model.lifecycle import Lifecycle
+from thermocline.model.partition import ALL_DAYS, DayRange, midnight, parse_day, parse_interval
+from thermocline.model.query import Query, Tier
+from thermocline.model.report import Moved
+from thermocline.ports import SILENT, Analytics, Fetched, FetchRequest, Hot, Lake, Progress, Source, SpoolFactory
+from thermocline.settings import Settings, load_settings
+from thermocline.tasks.backfill import Backfill, Backfilled
+from thermocline.tasks.delete import Deletion, delete
+from thermocline.tasks.ingest import IngestReport, ingest
+from thermocline.tasks.load import Loaded, load, rehydrate
+from thermocline.tasks.query import Explanation, explain, query
+from thermocline.tasks.rotate import Rotated, Rotation, plan_rotation
+from thermocline.tasks.sql import sql
+from thermocline.tasks.status import SeriesStatus, status
+from thermocline.tasks.undo import Undone, undo
+from thermocline.tasks.vacuum import VacuumReport, vacuum
+from thermocline.tasks.verify import VerifyReport, verify
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    import pandas as pd
+    import pyarrow as pa
+
+Day = date | str
+Instant = datetime | date | str
+Storage = Literal["hybrid", "parquet", "postgres"]
+
+_TIERS: Mapping[str, tuple[Tier, ...]] = {
+    "hybrid": (Tier.HOT, Tier.COLD),
+    "parquet": (Tier.COLD,),
+    "postgres": (Tier.HOT,),
+}
+
+
+def open(  # noqa: A001  # `thermocline.open()` reads as what it does
+    *,
+    home: Path | str | None = None,
+    config: Path | str | None = None,
+    storage: Storage = "hybrid",
+    settings: Settings | None = None,
+) -> "Thermocline":
+    """Open Thermocline with the settings of a home; nothing connects before it is needed.
+
+    Args:
+        home: Where everything lives that is not set otherwise; `THERMOCLINE_HOME`, else `.thermocline`.
+        config: A `thermocline.yaml`.
+        storage: What `save`, `load`, `exists`, `delete` and `get_date_range` speak of: both tiers, or one alone.
+        settings: Settings made elsewhere, instead of `home` and `config`.
+
+    Raises:
+        SettingsError: A setting is wrong.
+    """
+    from thermocline.stores.home import open_stores  # noqa: PLC0415  # a second of imports that `--help` need not pay
+
+    if storage not in _TIERS:
+        msg = f"storage is one of {', '.join(_TIERS)}, not {storage!r}"
+        raise UsageError(msg)
+    if settings is None:
+        settings = load_settings(Path(home) if home else None, Path(config) if config else None)
+    stores = open_stores(settings)
+    return Thermocline(
+        settings,
+        hot=stores.hot,
+        lake=stores.lake,
+        spools=stores.spools,
+        analytics=stores.analytics,
+        storage=storage,
+    )
+
+
+class Answer:
+    """Rows that were asked for. Each method asks anew, so an answer can be taken in more than one form."""
+
+    def __init__(self, opened: "Callable[[], AbstractContextManager[pa.RecordBatchReader]]") -> None:
+        """Take what opens the stream."""
+        self._opened = opened
+
+    def batches(self) -> "AbstractContextManager[pa.RecordBatchReader]":
+        """A stream of record batches of bounded size, to be read inside a `with` block."""
+        return self._opened()
+
+    def to_arrow(self) -> "pa.Table":
+        """An Arrow table: prices as exact decimals, times in microseconds UTC."""
+        with self._opened() as reader:
+            return reader.read_all()
+
+    def to_pandas(self, *, exact: bool = False) -> "pd.DataFrame":
+        """A DataFrame: prices as float64, or as `decimal.Decimal` when `exact`; times as UTC timestamps.
+
+        Needs the extra `thermocline[pandas]`.
+        """
+        import pyarrow as pa  # noqa: PLC0415  # `import thermocline` shall not pay for it
+
+        table = self.to_arrow()
+        if not exact:
+            floats = [
+                pa.field(f.name, pa.float64()) if pa.types.is_decimal(f.type) else f.with_nullable(nullable=True)
+                for f in table.schema
+            ]
+            table = table.cast(pa.schema(floats))
+        return table.to_pandas()
+
+
+class Thermocline:
+    """Both tiers, and what moves rows between them. Use it as a context manager, or call `close`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        hot: Hot,
+        lake: Lake,
+        spools: SpoolFactory,
+        analytics: Analytics,
+        storage: Storage = "hybrid",
+    ) -> None:
+        """Put opened stores together; `thermocline.open` does it from settings."""
+        self.settings = settings
+        self.hot = hot
+        self.lake = lake
+        self._spools = spools
+        self._analytics = analytics
+        self._storage: Storage = storage
+        self._tiers = _TIERS[storage]
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+    def close(self) -> None:
+        """Nothing stays open between calls today; call it all the same, stores to come may hold connections."""
+
+    @property
+    def today(self) -> date:
+        """Today where the nightly schedule runs."""
+        return datetime.now(ZoneInfo(self.settings.storage.lifecycle.auto_rotation.timezone)).date()
+
+    # ------------------------------------------------------------------------------------------------- moving rows
+
+    def backfill(
+        self,
+        dataset: str,
+        *,
+        source: str | Source,
+        path: str | None = None,
+        start: Day | None = None,
+        end: Day | None = None,
+        symbols: Collection[str] = (),
+        intervals: Collection[str] = (),
+        as_of: Day | None = None,
+        progress: Progress = SILENT,
+        on_published: Callable[[Moved], None] = lambda _: None,
+        run_id: str | None = None,
+    ) -> Backfilled:
+        """Bring rows of a source into the lake; days that say nothing new are not written again.
+
+        Args:
+            dataset: The dataset's name.
+            source: A source's name (`files`, `lean`, `sample`, `synthetic`, or one of thermocline.yaml), or a source.
+            path: Where the source's files are, for sources that have files.
+            start: The first day; everything the source has when None.
+            end: The first day no more.
+            symbols: Only these, all when empty.
+            intervals: Only these, all when empty.
+            as_of: Today, for deciding what may be hot.
+            progress: Told how far it is.
+            on_published: Called for each partition once it is committed.
+            run_id: Named in receipts and the audit log; made up when None.
+        """
+        request = FetchRequest(
+            dataset_named(dataset), _days(start, end), frozenset(symbols), frozenset(map(parse_interval, intervals))
+        )
+        backfill = self._backfill(
+            self._source(source, path),
+            self.settings.lifecycle,
+            as_of,
+            progress=progress,
+            on_published=on_published,
+            run_id=run_id,
+        )
+        return backfill.run(request)
+
+    def load_hot(
+        self,
+        datasets: Collection[str] = (),
+        *,
+        as_of: Day | None = None,
+        hot_days: int | None = None,
+        progress: Progress = SILENT,
+        on_loaded: Callable[[Moved], None] = lambda _: None,
+        run_id: str | None = None,
+    ) -> Loaded:
+        """Bring the last `hot_days` of the lake to hot, for the named datasets or for all: their eligible intervals."""
+        return load(
+            self.hot,
+            self.lake,
+            _datasets(datasets),
+            self._lifecycle(hot_days),
+            as_of=self._as_of(as_of),
+            run_id=run_id or new_run_id(),
+            progress=progress,
+            on_loaded=on_loaded,
+        )
+
+    def plan_rotation(
+        self,
+        datasets: Collection[str] = (),
+        *,
+        full: bool = False,
+        as_of: Day | None = None,
+        hot_days: int | None = None,
+    ) -> list[Moved]:
+        """What `rotate` would move; changes nothing."""
+        chosen = _rotated(datasets, full=full)
+        return plan_rotation(self.hot, chosen, self._lifecycle(hot_days), as_of=self._as_of(as_of))
+
+    def rotate(
+        self,
+        datasets: Collection[str] = (),
+        *,
+        full: bool = False,
+        force: bool = False,
+        as_of: Day | None = None,
+        hot_days: int | None = None,
+        progress: Progress = SILENT,
+        on_moved: Callable[[Moved], None] = lambda _: None,
+        run_id: str | None = None,
+    ) -> Rotated:
+        """Move every day that is due from hot to cold, verified; market_data alone unless others are named or `full`.
+
+        Raises:
+            ThermoclineError: Automatic rotation is switched off and `force` was not given.
+        """
+        if not (force or self.settings.storage.lifecycle.auto_rotation.enabled):
+            msg = (
+                "rotation is switched off (storage.lifecycle.auto_rotation.enabled is false); nothing was moved. "
+                "Run it all the same with --force"
+            )
+            raise ThermoclineError(msg)
+        rotation = Rotation(
+            self.hot,
+            self.lake,
+            self._spools,
+            self._lifecycle(hot_days),
+            run_id or new_run_id(),
+            progress,
+            on_moved,
+        )
+        return rotation.run(_rotated(datasets, full=full), as_of=self._as_of(as_of))
+
+    def undo(
+        self,
+        dataset: str,
+        *,
+        start: Day | None = None,
+        end: Day | None = None,
+        intervals: Collection[str] = (),
+        run_id: str | None = None,
+    ) -> Undone:
+        """Bring rotated days back to hot as they were."""
+        return undo(self.hot, dataset_named(dataset), _days(start, end), intervals, run_id=run_id or new_run_id())
+
+    def rehydrate(
+        self,
+        dataset: str,
+        *,
+        start: Day | None = None,
+        end: Day | None = None,
+        intervals: Collection[str] = (),
+        progress: Progress = SILENT,
+        run_id: str | None = None,
+    ) -> Loaded:
+        """Bring cold days back to hot, whatever their age, until the next rotation."""
+        chosen, days = dataset_named(dataset), _days(start, end)
+        run_id = run_id or new_run_id()
+        return rehydrate(self.hot, self.lake, chosen, days, intervals, run_id=run_id, progress=progress)
+
+    def vacuum(
+        self,
+        datasets: Collection[str] = (),
+        *,
+        force: bool = False,
+        progress: Progress = SILENT,
+        run_id: str | None = None,
+    ) -> VacuumReport:
+        """VACUUM (ANALYZE) what stays hot, where it pays; everything with `force`."""
+        run_id = run_id or new_run_id()
+        return vacuum(self.hot, _datasets(datasets), run_id=run_id, force=force, progress=progress)
+
+    def ingest(
+        self,
+        dataset: str,
+        rows: "pa.Table | pd.DataFrame | Path | str",
+        *,
+        source: str = "ingest",
+        as_of: Day | None = None,
+        run_id: str | None = None,
+    ) -> IngestReport:
+        """Accept rows at once: an Arrow table, a DataFrame, or a file that the source `files` can read.
+
+        They are durable and visible to every query on return, whether their days are hot or cold.
+        """
+        chosen = dataset_named(dataset)
+        if isinstance(rows, str | Path):
+            from thermocline.sources.open import open_source  # noqa: PLC0415  # it brings vendors' SDKs
+
+            reader = open_source("files", path=str(rows))
+            fetched = reader.fetch(FetchRequest(chosen, ALL_DAYS))
+        else:
+            fetched = iter([Fetched(_table(rows), source)])
+        return self._ingest(chosen, list(fetched), source, as_of, run_id=run_id)
+
+    # ------------------------------------------------------------------------------------------------- asking for rows
+
+    def query(
+        self,
+        dataset: str,
+        *,
+        symbols: Collection[str] = (),
+        interval: str | None = None,
+        intervals: Collection[str] = (),
+        start: Instant | None = None,
+        end: Instant | None = None,
+        columns: Sequence[str] = (),
+        limit: int | None = None,
+    ) -> Answer:
+        """Rows wherever they live, each exactly once, ordered by interval, time and key."""
+        asked = _query(
+            dataset,
+            symbols=symbols,
+            interval=interval,
+            intervals=intervals,
+            start=start,
+            end=end,
+            columns=columns,
+            limit=limit,
+        )
+        return Answer(lambda: query(self.hot, self.lake, asked))
+
+    def explain(
+        self,
+        dataset: str,
+        *,
+        symbols: Collection[str] = (),
+        interval: str | None = None,
+        intervals: Collection[str] = (),
+        start: Instant | None = None,
+        end: Instant | None = None,
+    ) -> Explanation:
+        """How `query` would answer: which tier, which objects, how many bytes."""
+        return explain(
+            self.hot, _query(dataset, symbols=symbols, interval=interval, intervals=intervals, start=start, end=end)
+        )
+
+    def sql(self, statement: str) -> Answer:
+        """The answer to one read-only SELECT in DuckDB's SQL; every dataset is a table over both tiers.
+
+        Raises:
+            UsageError: The statement is wrong or would do more than read.
+        """
+        return Answer(lambda: sql(self.hot, self.lake, self._analytics, statement, DATASETS.values()))
+
+    def status(self, datasets: Collection[str] = (), *, as_of: Day | None = None) -> list[SeriesStatus]:
+        """What is where and what is due, a line a dataset and interval."""
+        return status(self.hot, _datasets(datasets), self.settings.lifecycle, as_of=self._as_of(as_of))
+
+    def verify(
+        self,
+        datasets: Collection[str] = (),
+        *,
+        start: Day | None = None,
+        end: Day | None = None,
+        intervals: Collection[str] = (),
+        progress: Progress = SILENT,
+    ) -> VerifyReport:
+        """Re-read cold partitions and hold them against their receipts."""
+        days = _days(start, end)
+        return verify(self.hot, self.lake, _datasets(datasets), days, intervals, progress=progress)
+
+    # ---------------------------------------------------------------------------- one layer for programs, any storage
+
+    def save(
+        self, dataset: str, rows: "pa.Table | pd.DataFrame", *, source: str = "save", as_of: Day | None = None
+    ) -> int:
+        """Keep rows; on a key that is there, these win. Returns how many were taken in.
+
+        `parquet` and `hybrid` publish them in the lake (and in the days that are hot), `postgres` takes them into hot.
+        """
+        chosen = dataset_named(dataset)
+        table = _table(rows)
+        if self._storage == "postgres":
+            report = self._ingest(chosen, [Fetched(table, source)], source, as_of, always_hot=True)
+            return report.hot_rows + report.late_rows
+        lifecycle = self.settings.lifecycle
+        if self._storage == "parquet":
+            lifecycle = replace(lifecycle, archive_on_backfill=True)
+        rows_source = _TableSource(table, source)
+        backfill = self._backfill(rows_source, lifecycle, as_of)
+        return backfill.run(FetchRequest(chosen, ALL_DAYS)).rows
+
+    def load(
+        self,
+        dataset: str,
+        *,
+        symbols: Collection[str] = (),
+        interval: str | None = None,
+        start: Instant | None = None,
+        end: Instant | None = None,
+        columns: Sequence[str] = (),
+    ) -> Answer:
+        """The rows that this storage has."""
+        asked = _query(dataset, symbols=symbols, interval=interval, start=start, end=end, columns=columns)
+        return Answer(lambda: query(self.hot, self.lake, asked, self._tiers))
+
+    def exists(
+        self,
+        dataset: str,
+        *,
+        symbols: Collection[str] = (),
+        interval: str | None = None,
+        start: Instant | None = None,
+        end: Instant | None = None,
+    ) -> bool:
+        """Whether this storage has any such row."""
+        asked = _query(dataset, symbols=symbols, interval=interval, start=start, end=end, columns=["ts"], limit=1)
+        with query(self.hot, self.lake, asked, self._tiers) as reader:
+            return any(batch.num_rows for batch in reader)
+
+    def delete(
+        self,
+        dataset: str,
+        *,
+        symbols: Collection[str] = (),
+        interval: str | None = None,
+        start: Day | None = None,
+        end: Day | None = None,
+    ) -> int:
+        """Delete rows of whole days from this storage; return how many. Earlier vintages of cold days are kept."""
+        chosen, days = dataset_named(dataset), _days(start, end)
+        intervals = [parse_interval(interval)] if interval else []
+        asked = _query(dataset, symbols=symbols, interval=interval, start=start, end=end, columns=["ts"])
+        with query(self.hot, self.lake, asked, self._tiers) as reader:
+            rows: int = sum(batch.num_rows for batch in reader)
+        delete(
+            self.hot,
+            self.lake,
+            Deletion(chosen, days, intervals, symbols),
+            run_id=new_run_id(),
+            cold=Tier.COLD in self._tiers,
+            warm=Tier.HOT in self._tiers,
+        )
+        return rows
+
+    def get_date_range(
+        self, dataset: str, *, symbols: Collection[str] = (), interval: str | None = None
+    ) -> tuple[datetime, datetime] | None:
+        """The first and last `ts` that this storage has, or None when it has no such row."""
+        asked = _query(dataset, symbols=symbols, interval=interval, columns=["ts"])
+        first = last = None
+        with query(self.hot, self.lake, asked, self._tiers) as reader:
+            for batch in reader:
+                stamps = batch.column("ts").to_pylist()
+                first = min(stamps if first is None else [first, *stamps])
+                last = max(stamps if last is None else [last, *stamps])
+        return None if first is None or last is None else (first, last)
+
+    # ------------------------------------------------------------------------------------------------------ inside
+
+    def _as_of(self, day: Day | None) -> date:
+        return self.today if day is None else _day(day)
+
+    def _lifecycle(self, hot_days: int | None) -> Lifecycle:
+        """The windows in force; `hot_days` replaces every one of them."""
+        own = self.settings.lifecycle
+        if hot_days is None:
+            return own
+        return replace(own, hot_days=hot_days, hot_intervals=dict.fromkeys(own.hot_intervals), windows={})
+
+    def _source(self, source: str | Source, path: str | None) -> Source:
+        if not isinstance(source, str):
+            return source
+        from thermocline.sources.open import open_source  # noqa: PLC0415  # it brings vendors' SDKs
+
+        options = dict(self.settings.sources.get(source, {}))
+        kind = options.pop("kind", source)
+        configured = options.pop("path", None)
+        return open_source(kind, path=path or configured, options=options)
+
+    def _backfill(
+        self,
+        source: Source,
+        lifecycle: Lifecycle,
+        as_of: Day | None,
+        *,
+        progress: Progress = SILENT,
+        on_published: Callable[[Moved], None] = lambda _: None,
+        run_id: str | None = None,
+    ) -> Backfill:
+        return Backfill(
+            source=source,
+            hot=self.hot,
+            lake=self.lake,
+            spool=self._spools,
+            lifecycle=lifecycle,
+            as_of=self._as_of(as_of),
+            now=datetime.now(UTC),
+            run_id=run_id or new_run_id(),
+            progress=progress,
+            on_published=on_published,
+        )
+
+    def _ingest(
+        self,
+        dataset: Dataset,
+        fetched: Sequence[Fetched],
+        source: str,
+        as_of: Day | None,
+        *,
+        run_id: str | None = None,
+        always_hot: bool = False,
+    ) -> IngestReport:
+        return ingest(
+            self.hot,
+            dataset,
+            fetched,
+            self.settings.lifecycle,
+            source=source,
+            as_of=self._as_of(as_of),
+            now=datetime.now(UTC),
+            run_id=run_id or new_run_id(),
+            always_hot=always_hot,
+        )
+
+
+class _TableSource:
+    """Rows that are there already."""
+
+    def __init__(self, table: "pa.Table", name: str) -> None:
+        self._table = table
+        self.name = name
+
+    def fetch(self, request: FetchRequest) -> Iterator[Fetched]:
+        """All of them."""
+        del request
+        yield Fetched(self._table, self.name)
+
+
+def new_run_id() -> str:
+    """A name for one run: when it began, and a part that no other run has."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+
+
+def _query(
+    dataset: str,
+    *,
+    symbols: Collection[str],
+    interval: str | None,
+    intervals: Collection[str] = (),
+    start: Instant | None = None,
+    end: Instant | None = None,
+    columns: Sequence[str] = (),
+    limit: int | None = None,
+) -> Query:
+    chosen = dataset_named(dataset)
+    wanted = tuple(dict.fromkeys(map(parse_interval, [*([interval] if interval else []), *intervals])))
+    if wanted and not chosen.has_intervals:
+        msg = f"{dataset} has no intervals; leave out {', '.join(wanted)}"
+        raise UsageError(msg)
+    return Query(chosen, _instant(start), _instant(end), tuple(symbols), wanted, tuple(columns), limit)
+
+
+def _datasets(names: Collection[str]) -> list[Dataset]:
+    return [dataset_named(name) for name in names] or list(DATASETS.values())
+
+
+def _rotated(names: Collection[str], *, full: bool) -> list[Dataset]:
+    if full:
+        return list(DATASETS.values())
+    return [dataset_named(name) for name in names] or [MARKET_DATA]
+
+
+def _day(day: Day) -> date:
+    return parse_day(day) if isinstance(day, str) else day
+
+
+def _days(start: Day | None, end: Day | None) -> DayRange:
+    return DayRange(ALL_DAYS.start if start is None else _day(start), ALL_DAYS.end if end is None else _day(end))
+
+
+def _instant(at: Instant | None) -> datetime | None:
+    if isinstance(at, str):
+        try:
+            at = datetime.fromisoformat(at)
+        except ValueError:
+            msg = f"{at!r} is neither a date nor a time; write 2024-01-15 or 2024-01-15T14:30:00+00:00"
+            raise BadRangeError(msg) from None
+    if isinstance(at, datetime):
+        return at if at.tzinfo else at.replace(tzinfo=UTC)
+    return None if at is None else midnight(at)
+
+
+def _table(rows: "pa.Table | pd.DataFrame") -> "pa.Table":
+    import pyarrow as pa  # noqa: PLC0415  # `import thermocline` shall not pay for it
+
+    if isinstance(rows, pa.Table):
+        return rows
+    if isinstance(rows, pa.RecordBatch):
+        return pa.Table.from_batches([rows])
+    return pa.Table.from_pandas(rows, preserve_index=False)

@@ -1,0 +1,251 @@
+"""The gate: rows of whatever types become rows of exactly a dataset's schema, or are rejected with a reason.
+
+Everything is done column by column; Python looks at single rows only where something is wrong with them.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from thermocline.errors import SchemaError, UsageError
+from thermocline.model import parsing
+from thermocline.model.dataset import PRECISION, PROVENANCE, Column, Dataset, Kind
+from thermocline.model.duplicates import duplicates_of
+from thermocline.model.parsing import Parsed
+from thermocline.model.parsing.parsed import is_text
+from thermocline.model.parsing.times import DAY_MICROSECONDS, microseconds
+from thermocline.model.partition import DayRange, parse_interval
+from thermocline.model.rejected import Rejected
+
+Mask = npt.NDArray[np.bool_]
+
+_PARSERS: Mapping[Kind, Callable[[pa.Array], Parsed]] = {
+    Kind.TEXT: parsing.texts,
+    Kind.PRICE: lambda array: parsing.decimals(array, *PRECISION[Kind.PRICE]),
+    Kind.MONEY: lambda array: parsing.decimals(array, *PRECISION[Kind.MONEY]),
+    Kind.FLOAT: parsing.floats,
+    Kind.INTEGER: parsing.integers,
+    Kind.BOOLEAN: parsing.booleans,
+    Kind.DATE: parsing.dates,
+    Kind.TIMESTAMP: parsing.timestamps,
+}
+
+
+@dataclass(frozen=True)
+class Conformed:
+    """What may go in, exactly in the dataset's schema and in the order it came, and what became of the rest.
+
+    Every row that came is in `rows`, in `rejected`, or counted: `duplicates` said just what a row that was kept says,
+    `outside` lay on days that were not asked for. `ignored_columns` are columns that the dataset does not have.
+    """
+
+    rows: pa.Table
+    rejected: tuple[Rejected, ...] = ()
+    duplicates: int = 0
+    outside: int = 0
+    ignored_columns: tuple[str, ...] = ()
+
+
+def conform(
+    rows: pa.Table,
+    dataset: Dataset,
+    *,
+    source: str,
+    ingested_at: datetime,
+    origin: str,
+    days: DayRange | None = None,
+) -> Conformed:
+    """Bring rows into a dataset's schema.
+
+    Prices stay exact; a float is rounded half-even at eight places. A time without a zone is UTC. Of rows with one key
+    the last is kept. `source` and `ingested_at` fill the columns of those names where they are absent or null.
+
+    Raises:
+        SchemaError: A column that must be there is missing, or has a type that can't be made the dataset's.
+    """
+    ignored = _check_columns(rows, dataset)
+    stamps = _parse(rows, dataset.column("ts"))
+    inside = _inside(stamps, days)
+    outside = len(rows) - int(inside.sum())
+    if outside:
+        rows = rows.filter(pa.array(inside))
+        stamps = _parse(rows, dataset.column("ts"))
+    gate = _Gate(rows, dataset, source, origin)
+    gate.take("ts", stamps)
+    for column in dataset.columns:
+        if column.name == "ingested_at":
+            gate.fill(column, pa.scalar(ingested_at, column.arrow_field.type))
+        elif column.name == "source":
+            gate.fill(column, pa.scalar(source))
+        elif column.name != "ts":
+            gate.take(column.name, _parse(rows, column))
+    gate.check()
+    kept, duplicates = gate.unique()
+    return Conformed(kept, gate.rejected(), duplicates, outside, ignored)
+
+
+class _Gate:
+    """The columns as they were parsed, and what is wrong with which row."""
+
+    def __init__(self, rows: pa.Table, dataset: Dataset, source: str, origin: str) -> None:
+        self._raw = rows
+        self._dataset = dataset
+        self._source = source
+        self._origin = origin
+        self._arrays: dict[str, pa.Array] = {}
+        self._reasons: dict[int, list[str]] = {}
+
+    def take(self, name: str, parsed: Parsed) -> None:
+        """Take a parsed column in, with its wrong rows; a null where none may be is wrong as well."""
+        self._arrays[name] = parsed.values
+        for row, reason in parsed.wrong.items():
+            self._reject(row, f"{name}: {reason}")
+        column = self._dataset.column(name)
+        if column.nullable:
+            return
+        if parsed.values.null_count:
+            for null in np.flatnonzero(np.asarray(parsed.values.is_null())).tolist():
+                if null not in parsed.wrong:
+                    self._reject(null, f"{name}: is missing")
+        if column.kind is Kind.TEXT and not column.empty_allowed:
+            self._reject_where(pc.equal(parsed.values, ""), f"{name}: is empty")
+
+    def fill(self, column: Column, value: pa.Scalar) -> None:
+        """Take a column in, with a value where the rows have none."""
+        if column.name not in self._raw.column_names:
+            self._arrays[column.name] = pa.repeat(value, len(self._raw))
+            return
+        parsed = _parse(self._raw, column)
+        wrong = pa.array(sorted(parsed.wrong), pa.int64())
+        filled = pc.fill_null(parsed.values, value)
+        self.take(column.name, Parsed(filled, parsed.wrong) if len(wrong) else Parsed(filled))
+
+    def check(self) -> None:
+        """What one column alone can't tell: how intervals are spelled, and that a daily bar opens at midnight."""
+        if not self._dataset.has_intervals:
+            return
+        intervals = self._arrays["interval"]
+        for spelling in pc.unique(intervals).drop_null().to_pylist():
+            try:
+                parse_interval(spelling)
+            except UsageError as error:
+                if spelling:
+                    self._reject_where(pc.equal(intervals, spelling), f"interval: {error}")
+        stamps = self._arrays["ts"].cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+        timed = stamps % DAY_MICROSECONDS != 0
+        if not timed.any():
+            return
+        daily = pc.fill_null(pc.equal(intervals, "1day"), fill_value=False)
+        for row in np.flatnonzero(timed & np.asarray(daily)).tolist():
+            opened = self._arrays["ts"][row].as_py()
+            reason = f"ts: a daily bar carries its session's date at 00:00 UTC, this one has {opened.isoformat()}"
+            self._reject(row, reason)
+
+    def unique(self) -> tuple[pa.Table, int]:
+        """The good rows, one for each key, and how many others said just the same."""
+        schema = self._dataset.arrow_schema
+        table = pa.table([self._arrays[name] for name in schema.names], names=list(schema.names))
+        good = np.ones(len(table), dtype=bool)
+        good[list(self._reasons)] = False
+        found = duplicates_of(table, self._dataset, np.flatnonzero(good))
+        for row in found.conflicting:
+            key = ", ".join(f"{name}={self._arrays[name][row]}" for name in self._dataset.key)
+            self._reject(int(row), f"duplicate key ({key}) with other content; the last such row was kept")
+        good[found.conflicting] = False
+        good[found.identical] = False
+        kept = table if good.all() else table.filter(pa.array(good))
+        return kept.cast(schema), len(found.identical)
+
+    def rejected(self) -> tuple[Rejected, ...]:
+        """The rows that may not go in, in the order they came."""
+        rows = sorted(self._reasons)
+        records = _raw_records(self._raw.take(pa.array(rows, pa.int64()))) if rows else []
+        return tuple(
+            Rejected(self._dataset.name, self._source, self._origin, _as_json(record), "; ".join(self._reasons[row]))
+            for row, record in zip(rows, records, strict=True)
+        )
+
+    def _reject(self, row: int, reason: str) -> None:
+        self._reasons.setdefault(row, []).append(reason)
+
+    def _reject_where(self, condition: pa.Array, reason: str) -> None:
+        if condition.true_count:
+            for row in np.flatnonzero(np.asarray(pc.fill_null(condition, fill_value=False))):
+                self._reject(int(row), reason)
+
+
+def _check_columns(rows: pa.Table, dataset: Dataset) -> tuple[str, ...]:
+    """The columns that the dataset does not have."""
+    names = rows.column_names
+    twice = sorted({name for name in names if name in dataset.names and names.count(name) > 1})
+    if twice:
+        msg = f"{dataset.name}: {_listed(twice)} there more than once; rename or drop the others"
+        raise SchemaError(msg)
+    required = [c.name for c in dataset.columns if not c.nullable and c.name not in PROVENANCE]
+    missing = [name for name in required if name not in names]
+    if missing:
+        msg = (
+            f"{dataset.name}: {_listed(missing)} missing; there are {', '.join(names) or 'no columns'}. "
+            "Map a column to it or give it a constant"
+        )
+        raise SchemaError(msg)
+    return tuple(name for name in names if name not in dataset.names)
+
+
+def _listed(names: Iterable[str]) -> str:
+    *others, last = names
+    return f"columns {', '.join(others)} and {last} are" if others else f"column {last} is"
+
+
+def _parse(rows: pa.Table, column: Column) -> Parsed:
+    field = column.arrow_field
+    if column.name not in rows.column_names:
+        return Parsed(pa.nulls(len(rows), field.type))
+    array = rows[column.name].combine_chunks()
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if pa.types.is_null(array.type):
+        return Parsed(pa.nulls(len(rows), field.type))
+    try:
+        return _PARSERS[column.kind](array)
+    except (SchemaError, pa.ArrowNotImplementedError) as error:
+        msg = f"column {column.name}: {error}"
+        raise SchemaError(msg) from None
+
+
+def _inside(stamps: Parsed, days: DayRange | None) -> Mask:
+    """Which rows lie on the days asked for, or have no time that could tell."""
+    if days is None:
+        return np.ones(len(stamps.values), dtype=bool)
+    ticks = stamps.values.cast(pa.int64())
+    low, high = microseconds(days.start), microseconds(days.end)
+    inside = pc.and_(pc.greater_equal(ticks, low), pc.less(ticks, high))
+    return np.asarray(pc.fill_null(inside, fill_value=True))
+
+
+def _raw_records(rows: pa.Table) -> list[dict[str, Any]]:
+    """Rows as they came. Text travels as bytes, since it may not be UTF-8, and times as Arrow shows any of them."""
+    types = {f.name: pa.large_binary() if is_text(f.type) else f.type for f in rows.schema}
+    types |= {f.name: pa.string() for f in rows.schema if pa.types.is_timestamp(f.type)}
+    records: list[dict[str, Any]] = rows.cast(pa.schema(list(types.items()))).to_pylist()
+    return records
+
+
+def _as_json(record: Mapping[str, Any]) -> str:
+    """The row as it came. NUL is shown as its symbol, since no text or JSON of PostgreSQL can hold it."""
+    shown = {name: _plain(value) for name, value in record.items()}
+    return json.dumps(shown, ensure_ascii=False).replace("\\u0000", "\N{SYMBOL FOR NULL}")
+
+
+def _plain(value: Any) -> Any:
+    """The value itself where JSON has it, else its text; a NaN is no JSON."""
+    if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and np.isfinite(value)):
+        return value
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,98 @@
+"""Every store of a home, from its settings. Nothing connects and no server starts before a store is used."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import quote
+
+from thermocline.model.dataset import Dataset
+from thermocline.ports import Analytics, Hot, Lake, Spool, SpoolFactory
+from thermocline.settings import Settings
+
+
+@dataclass(frozen=True)
+class Stores:
+    """The stores that settings name."""
+
+    hot: Hot
+    lake: Lake
+    spools: SpoolFactory
+    analytics: Analytics
+
+
+def open_stores(settings: Settings) -> Stores:
+    """The hot tier, the lake, room for spools and the SQL engine."""
+    from thermocline.stores.analytics import DuckDBAnalytics  # noqa: PLC0415  # DuckDB, for those who ask for rows
+    from thermocline.stores.duckdb import Engine  # noqa: PLC0415
+    from thermocline.stores.open import open_lake  # noqa: PLC0415
+    from thermocline.stores.postgres import PostgresHot  # noqa: PLC0415
+
+    address = hot_address(settings)
+    limits = settings.storage.duckdb
+    temporary = settings.home / "tmp"
+    lake = open_lake(
+        settings.lake_url.reveal(),
+        catalog_url=catalog_address(settings, address),
+        memory_limit_mib=limits.memory_limit_mib,
+        threads=limits.threads,
+        temp_dir=temporary,
+    )
+    engine = Engine(memory_limit_mib=limits.memory_limit_mib, threads=limits.threads, temp_dir=temporary)
+    return Stores(
+        hot=PostgresHot(address, schema=settings.storage.hot.schema_name),
+        lake=lake,
+        spools=_Spools(temporary, limits.memory_limit_mib),
+        analytics=DuckDBAnalytics(engine),
+    )
+
+
+def hot_address(settings: Settings) -> Callable[[], str]:
+    """What finds the URL of PostgreSQL: the one that is set, else the embedded server's, which is started for it."""
+    if settings.hot_url is not None:
+        return settings.hot_url.reveal
+
+    @cache
+    def embedded() -> str:
+        from thermocline.stores.embedded import start  # noqa: PLC0415  # only where PostgreSQL is ours
+
+        return start(settings.home)
+
+    return embedded
+
+
+def catalog_address(settings: Settings, hot: Callable[[], str]) -> Callable[[], str]:
+    """What finds the SQLAlchemy URL of the Iceberg catalog: the one that is set, else the hot database's own."""
+    if settings.catalog_url is not None:
+        return settings.catalog_url.reveal
+
+    def in_hot_database() -> str:
+        scheme, rest = hot().split("://", 1)
+        parameter = f"options={quote('-csearch_path=thermocline')}"
+        return f"{scheme.split('+')[0]}+psycopg://{rest}{'&' if '?' in rest else '?'}{parameter}"
+
+    return in_hot_database
+
+
+@dataclass(frozen=True)
+class _Spools:
+    """Opens spools in a folder of the home."""
+
+    folder: Path
+    memory_limit_mib: int
+
+    def __call__(self, dataset: Dataset) -> AbstractContextManager[Spool]:
+        return self._open(dataset)
+
+    @contextmanager
+    def _open(self, dataset: Dataset) -> Iterator[Spool]:
+        from thermocline.stores.spool import DuckDBSpool  # noqa: PLC0415  # DuckDB, for those who move rows
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (
+            TemporaryDirectory(prefix="spool-", dir=self.folder) as folder,
+            DuckDBSpool(dataset, Path(folder), memory_limit_mib=self.memory_limit_mib) as spool,
+        ):
+            yield spool

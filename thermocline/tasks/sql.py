@@ -1,0 +1,59 @@
+"""Read-only SQL over the datasets, each a table that spans both tiers."""
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING
+
+from thermocline.model.dataset import Dataset
+from thermocline.model.partition import ALL_DAYS
+from thermocline.model.query import Query, Route, Segment, Tier, plan_route
+from thermocline.ports import Analytics, Hot, Lake, Relation, Snapshot
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@contextmanager
+def sql(
+    hot: Hot, lake: Lake, analytics: Analytics, statement: str, datasets: Collection[Dataset]
+) -> "Iterator[pa.RecordBatchReader]":
+    """The answer to one SELECT. Every dataset it names is seen at the same moment; read the stream inside the block.
+
+    Raises:
+        UsageError: The statement is wrong or would do more than read.
+    """
+    named = analytics.mentioned(statement, datasets)
+    if not named:
+        with analytics.run(statement, []) as reader:
+            yield reader
+        return
+    with hot.snapshot(named, ALL_DAYS) as snapshot:
+        relations = [_relation(snapshot, lake, dataset) for dataset in named]
+        with analytics.run(statement, relations) as reader:
+            yield reader
+
+
+def _relation(snapshot: Snapshot, lake: Lake, dataset: Dataset) -> Relation:
+    asked = Query(dataset)
+    route = plan_route(asked, hot=snapshot.hot, live=snapshot.live, late=snapshot.late)
+    hot_segments = [segment for segment in route.segments if segment.tier is Tier.HOT]
+    late = any(partition.dataset == dataset.name for partition in snapshot.late)
+    return Relation(
+        dataset,
+        lake.locations(route.vintages),
+        snapshot.late_rows(asked) if late else None,
+        lambda: _hot_rows(snapshot, route, hot_segments),
+    )
+
+
+@contextmanager
+def _hot_rows(snapshot: Snapshot, route: Route, segments: Sequence[Segment]) -> "Iterator[pa.RecordBatchReader]":
+    import pyarrow as pa  # noqa: PLC0415  # the import costs a quarter of a second, `--help` shall not pay it
+
+    def batches() -> "Iterator[pa.RecordBatch]":
+        for segment in segments:
+            opened: AbstractContextManager[pa.RecordBatchReader] = snapshot.scan(route.query, segment)
+            with opened as reader:
+                yield from reader
+
+    yield pa.RecordBatchReader.from_batches(route.query.dataset.arrow_schema, batches())
