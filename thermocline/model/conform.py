@@ -232,9 +232,9 @@ def _inside(stamps: Parsed, days: DayRange | None) -> Mask:
 
 def _raw_records(rows: pa.Table) -> list[dict[str, Any]]:
     """Rows as they came. Text travels as bytes, since it may not be UTF-8, and times as Arrow shows any of them."""
-    types = {f.name: pa.large_binary() if is_text(f.type) else f.type for f in rows.schema}
-    types |= {f.name: pa.string() for f in rows.schema if pa.types.is_timestamp(f.type)}
-    records: list[dict[str, Any]] = rows.cast(pa.schema(list(types.items()))).to_pylist()
+    fields = [pa.field(f.name, pa.large_binary()) if is_text(f.type) else f for f in rows.schema]
+    fields = [pa.field(f.name, pa.string()) if pa.types.is_timestamp(f.type) else f for f in fields]
+    records: list[dict[str, Any]] = rows.cast(pa.schema(fields)).to_pylist()
     return records
 
 
