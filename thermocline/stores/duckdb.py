@@ -67,16 +67,18 @@ class Engine:
 
 
 @contextmanager
-def explained() -> Iterator[None]:
+def explained(
+    what: str = "the lake can't be read",
+    remedy: str = "run `thermocline verify` to see which objects are missing or damaged",
+) -> Iterator[None]:
     """Turn an error of DuckDB into a LakeError that says what to do."""
     try:
         yield
     except duckdb.Error as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        remedy = "run `thermocline verify` to see which objects are missing or damaged"
         if isinstance(error, duckdb.OutOfMemoryException):
             remedy = "ask for less at once, raise the memory limit, or free some disk for temporary files"
-        msg = f"the lake can't be read: {reason}; nothing was changed; {remedy}"
+        msg = f"{what}: {reason}; nothing was changed; {remedy}"
         raise LakeError(msg) from error
 
 
@@ -193,7 +195,7 @@ def _of_segment(dataset: Dataset, segment: Segment, late: pa.Table | None) -> pa
     )
     if dataset.has_intervals:
         wanted = pc.and_(wanted, pc.equal(late["interval"], segment.interval))
-    return late.filter(wanted)
+    return late.filter(wanted).combine_chunks()  # DuckDB does work for each chunk
 
 
 def _typed(reader: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
