@@ -29,9 +29,21 @@ from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.partition import ALL_DAYS, DayRange, midnight, parse_day, parse_interval
 from thermocline.model.query import Query, Tier
 from thermocline.model.report import Moved
-from thermocline.ports import SILENT, Analytics, Fetched, FetchRequest, Hot, Lake, Progress, Source, SpoolFactory
+from thermocline.ports import (
+    SILENT,
+    Analytics,
+    Fetched,
+    FetchRequest,
+    Hot,
+    Lake,
+    Mapped,
+    Progress,
+    Source,
+    SpoolFactory,
+)
 from thermocline.settings import Settings, load_settings
 from thermocline.tasks.backfill import Backfill, Backfilled
+from thermocline.tasks.cleanup import Cleaned, CleanupPlan, apply_cleanup, plan_cleanup
 from thermocline.tasks.delete import Deletion, delete
 from thermocline.tasks.ingest import IngestReport, ingest
 from thermocline.tasks.load import Loaded, load, rehydrate
@@ -126,7 +138,8 @@ class Answer:
                 for f in table.schema
             ]
             table = table.cast(pa.schema(floats))
-        return table.to_pandas()
+        frame: pd.DataFrame = table.to_pandas()
+        return frame
 
 
 class Thermocline:
@@ -318,6 +331,60 @@ class Thermocline:
         """VACUUM (ANALYZE) what stays hot, where it pays; everything with `force`."""
         run_id = run_id or new_run_id()
         return vacuum(self.hot, _datasets(datasets), run_id=run_id, force=force, progress=progress)
+
+    def plan_cleanup(
+        self,
+        dataset: str,
+        *,
+        hot_days: int | None = None,
+        as_of: Day | None = None,
+        columns: Mapping[str, str] | None = None,
+        constants: Mapping[str, str] | None = None,
+    ) -> CleanupPlan:
+        """What lies in PostgreSQL by month and interval, and what `cleanup` would do with it; changes nothing.
+
+        Args:
+            dataset: The dataset, whose table may be plain and older than Thermocline.
+            hot_days: The window, instead of the setting.
+            as_of: Today.
+            columns: For a plain table, from the dataset's column names to the table's, where they differ.
+            constants: For a plain table, what to fill required columns with that it lacks.
+        """
+        mapped = Mapped(columns or {}, constants or {})
+        lifecycle = self._lifecycle(hot_days)
+        return plan_cleanup(self.hot, dataset_named(dataset), lifecycle, mapped, as_of=self._as_of(as_of))
+
+    def cleanup(
+        self,
+        plan: CleanupPlan,
+        *,
+        columns: Mapping[str, str] | None = None,
+        constants: Mapping[str, str] | None = None,
+        progress: Progress = SILENT,
+        run_id: str | None = None,
+    ) -> Cleaned:
+        """Do exactly what a plan of `plan_cleanup` says.
+
+        Raises:
+            PlanDriftError: The state changed since; nothing was done.
+        """
+        lifecycle = plan.lifecycle
+        run_id = run_id or new_run_id()
+        archived = replace(lifecycle, archive_on_backfill=True)
+        return apply_cleanup(
+            plan,
+            self.hot,
+            self.lake,
+            Mapped(columns or {}, constants or {}),
+            run_id=run_id,
+            progress=progress,
+            archive=lambda source, request: self._backfill(
+                source, archived, plan.as_of, progress=progress, run_id=run_id
+            ).run(request),
+            rotate=lambda dataset: Rotation(self.hot, self.lake, self._spools, lifecycle, run_id, progress).run(
+                [dataset], as_of=plan.as_of
+            ),
+        )
 
     def ingest(
         self,

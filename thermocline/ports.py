@@ -7,7 +7,7 @@ PostgreSQL, Parquet or Iceberg by name beyond what its docstring promises.
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from thermocline.model.dataset import Dataset
@@ -61,8 +61,8 @@ class FetchRequest:
 class Fetched:
     """Rows as a source read them: columns named as the dataset's, types not yet conformed.
 
-    `origin` says where exactly (a file, a page of an API), for quarantine and errors. `unreadable` are records that could
-    not even be made rows, each with its reason; they go to quarantine.
+    `origin` says where exactly (a file, a page of an API), for quarantine and errors. `unreadable` are records that
+    could not even be made rows, each with its reason; they go to quarantine.
     """
 
     rows: "pa.Table"
@@ -184,9 +184,9 @@ class Lake(Protocol):
     def write(self, partition: Partition, version: int, batches: "Iterable[pa.RecordBatch]", *, run_id: str) -> Receipt:
         """Write a partition's rows, already sorted, as one object; say what was written.
 
-        Where the path is taken by an object with the very same bytes it is adopted; where the bytes differ, the next free
-        version is taken. Memory stays bounded by one row group. The receipt speaks of what was handed over: to know what
-        the store holds, `observe` it.
+        Where the path is taken by an object with the very same bytes it is adopted; where the bytes differ, the next
+        free version is taken. Memory stays bounded by one row group. The receipt speaks of what was handed over: to
+        know what the store holds, `observe` it.
         """
         ...
 
@@ -394,6 +394,68 @@ class Writer(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class MonthOfRows:
+    """How much of one interval lies in one calendar month (named by its first day)."""
+
+    interval: str
+    month: date
+    rows: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """How a foreign table's columns become a dataset's: `columns` from dataset name to table name, `constants` fill."""
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    constants: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PlainSurvey:
+    """What is in a table of a dataset's name that is not partitioned as ours are.
+
+    `duplicate_rows` share their key with a row that counts as the newer one; `null_rows` counts, by column, rows that
+    lack what they must have; `undated_rows` have no usable time. All of these stay behind in the table, which is
+    kept.
+    """
+
+    table: str
+    rows: int
+    size_bytes: int
+    months: Sequence[MonthOfRows]
+    unknown_columns: Sequence[str]
+    filled_columns: Mapping[str, str]
+    duplicate_rows: int
+    null_rows: Mapping[str, int]
+    undated_rows: int
+
+
+class PlainTable(Protocol):
+    """A table that is being made ours. While it is held nobody writes to it; readers go on."""
+
+    def survey(self) -> PlainSurvey:
+        """What is in it."""
+        ...
+
+    def fetch(self, request: FetchRequest) -> Iterator[Fetched]:
+        """Its rows: the table is a source."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """What the `source` column says where the table does not."""
+        ...
+
+    def swap(self, *, run_id: str) -> str:
+        """Put an empty partitioned table in its place, keep it under another name, and return that name.
+
+        Call it only when every row that may go in is in the lake.
+        """
+        ...
+
+
 class Snapshot(Protocol):
     """One consistent look at the hot set, the live vintages, hot rows and late rows. Rotations don't disturb it."""
 
@@ -471,12 +533,19 @@ class Hot(Protocol):
         """The days that `undo` can bring back."""
         ...
 
+    def plain(self, dataset: Dataset, mapped: Mapped, *, hold: bool) -> "AbstractContextManager[PlainTable | None]":
+        """The table of the dataset's name if it is not partitioned as ours are, else None.
+
+        With `hold` nobody can write to it until the block ends.
+        """
+        ...
+
     def quarantine(self, rejected: Sequence[Rejected], *, run_id: str) -> None:
         """Keep rows that may not go in, with their reasons."""
         ...
 
     def vacuum(self, dataset: Dataset, *, force: bool = False) -> list[Vacuumed]:
-        """VACUUM (ANALYZE) what stays hot, where dead rows or missing statistics make it pay; all of it with `force`."""
+        """VACUUM (ANALYZE) what stays hot, where dead rows or lack of statistics make it pay; with `force` all of it."""
         ...
 
     def record(self, act: Act) -> None:
@@ -503,7 +572,7 @@ class Spool(Protocol):
         ...
 
     def batches(self, partition: Partition) -> "Iterator[pa.RecordBatch]":
-        """A partition's rows sorted as a file is; of rows with one key the latest `ingested_at`, then the last taken in."""
+        """A partition's rows sorted as a file is; of one key the row with the latest `ingested_at`, then the last taken."""
         ...
 
 

@@ -58,8 +58,8 @@ def disagreements(receipt: Receipt, observed: Receipt) -> list[str]:
 def settled_head(writer: Writer, lake: Lake, dataset: Dataset, *, run_id: str) -> str:
     """The table's head, after making the table name the objects that the ledger calls live.
 
-    They differ only when an earlier run died between its two commits; the ledger decides. What that run had published in
-    the table alone is taken out of it again, and the run's day is done anew from the rows, which never left.
+    They differ only when an earlier run died between its two commits; the ledger decides. What that run had published
+    in the table alone is taken out of it again, and the run's day is done anew from the rows, which never left.
     """
     head = lake.head(dataset)
     if head == writer.head():

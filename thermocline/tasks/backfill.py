@@ -1,8 +1,8 @@
 """Backfill: from a source into the lake, day by day, writing only what says something new.
 
-All rows are gathered first, in a spool that may be larger than memory, because a source may hold one day in many files. A
-source that fails therefore leaves nothing half done. Then days are published in batches, each whole: a run that
-dies keeps the batches before, and running it again skips them.
+All rows are gathered first, in a spool that may be larger than memory, because a source may hold one day in many
+files. A source that fails therefore leaves nothing half done. Then days are published in batches, each whole: a run
+that dies keeps the batches before, and running it again skips them.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -14,8 +14,9 @@ from thermocline.model.partition import DayRange, Partition
 from thermocline.model.receipt import Vintage
 from thermocline.model.rejected import Rejected
 from thermocline.model.url import redacted
-from thermocline.ports import Act, Detached, HotDay, HotLeaf, Ingested, Snapshot, Vacuumed, Writer
+from thermocline.ports import Act, Detached, HotDay, HotLeaf, Ingested, Mapped, PlainTable, Snapshot, Vacuumed, Writer
 from thermocline.stores.postgres import ledger, tables
+from thermocline.stores.postgres.adoption import PostgresPlainTable
 from thermocline.stores.postgres.connection import Connection, connect, scalar, translated
 from thermocline.stores.postgres.ingest import ingest
 from thermocline.stores.postgres.migrate import migrate
@@ -126,6 +127,19 @@ class PostgresHot:
         """See `Hot.detached`."""
         with self._session(dataset) as connection:
             return ledger.detached(connection, dataset)
+
+    @contextmanager
+    def plain(self, dataset: Dataset, mapped: Mapped, *, hold: bool) -> Iterator[PlainTable | None]:
+        """See `Hot.plain`."""
+        with self._session(dataset) as connection:
+            if tables.is_ours(connection, self._schema, dataset):
+                yield None
+                return
+            with connection.transaction():
+                table = PostgresPlainTable(connection, self._schema, dataset, mapped)
+                if hold:
+                    table.hold()
+                yield table
 
     def quarantine(self, rejected: Sequence[Rejected], *, run_id: str) -> None:
         """See `Hot.quarantine`."""

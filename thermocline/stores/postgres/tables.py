@@ -112,16 +112,13 @@ def _partition_by(dataset: Dataset) -> sql.SQL:
 def create_parent(connection: Connection, schema: str, dataset: Dataset) -> None:
     """Create a dataset's parent table and its table of late rows, where they are missing.
 
-    Raises:
-        HotStoreError: A table of that name exists and is not partitioned as ours are.
+    A table of that name which is not partitioned as ours are is left alone; `check_parent` refuses it.
     """
     parent = parent_table(schema, dataset)
     with connection.transaction():
         # Two first users at once: CREATE IF NOT EXISTS alone can fail for one of them.
         connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('thermocline create', 0))")
-        if (found := partitioning(connection, parent)) is not None:
-            _check_parent(parent, dataset, found)
-        else:
+        if partitioning(connection, parent) is None:
             connection.execute(
                 sql.SQL("CREATE TABLE {} ({}, PRIMARY KEY ({})) PARTITION BY {}").format(
                     parent.sql, _definitions(dataset), names(primary_key(dataset)), _partition_by(dataset)
@@ -142,6 +139,28 @@ def create_parent(connection: Connection, schema: str, dataset: Dataset) -> None
         )
 
 
+def is_ours(connection: Connection, schema: str, dataset: Dataset) -> bool:
+    """Whether the dataset's table is partitioned as ours are (or is not there yet)."""
+    found = partitioning(connection, parent_table(schema, dataset))
+    wanted = _partition_by(dataset).as_string()
+    return found is None or found.replace('"', "") == wanted
+
+
+def check_parent(connection: Connection, schema: str, dataset: Dataset) -> None:
+    """Refuse to work beside a table that is not partitioned as ours are.
+
+    Raises:
+        HotStoreError: There is such a table; its rows would not be seen.
+    """
+    if not is_ours(connection, schema, dataset):
+        msg = (
+            f"{parent_table(schema, dataset)} exists and is not partitioned as Thermocline needs it; nothing was "
+            f"touched. `thermocline cleanup {dataset.name} --analyze-only` shows what is in it, `thermocline cleanup "
+            f"{dataset.name}` adopts it without losing a row"
+        )
+        raise HotStoreError(msg)
+
+
 def partitioning(connection: Connection, table: Table) -> str | None:
     """How a table is partitioned, as `LIST (interval)`; empty for a plain table, None where there is no table."""
     return scalar(  # type: ignore[no-any-return]
@@ -153,24 +172,9 @@ def partitioning(connection: Connection, table: Table) -> str | None:
     )
 
 
-def _check_parent(parent: Table, dataset: Dataset, found: str) -> None:
-    wanted = _partition_by(dataset).as_string().replace('"', "")
-    if not found:
-        msg = (
-            f"{parent} exists and is a plain table; nothing was touched. `thermocline cleanup {dataset.name} "
-            "--analyze-only` shows what is in it, `thermocline cleanup` adopts it without losing a row"
-        )
-        raise HotStoreError(msg)
-    if found.replace('"', "") != wanted:
-        msg = (
-            f"{parent} is partitioned by {found}, Thermocline needs {wanted}; nothing was touched. Rename that table, "
-            "or choose another schema with storage.hot.schema"
-        )
-        raise HotStoreError(msg)
-
-
 def create_range_table(connection: Connection, schema: str, partition: Partition, dataset: Dataset) -> Table:
     """Create the interval's table under the parent where it is missing. Runs inside the caller's transaction."""
+    check_parent(connection, schema, dataset)
     table = range_table(schema, partition, dataset)
     if dataset.has_intervals and partitioning(connection, table) is None:
         connection.execute(
@@ -247,9 +251,8 @@ _LEAVES = """
 
 def leaves(connection: Connection, schema: str, dataset: Dataset) -> list[Leaf]:
     """Every leaf whose bounds are one UTC day, in order. Leaves with other bounds are not ours to move."""
+    check_parent(connection, schema, dataset)
     parent = parent_table(schema, dataset)
-    if not partitioning(connection, parent):
-        return []
     found = []
     for row in connection.execute(_LEAVES, (parent.sql.as_string(connection),)):
         leaf_schema, leaf_name, bound, over_schema, over_name, over_bound = row
@@ -265,6 +268,7 @@ def leaves(connection: Connection, schema: str, dataset: Dataset) -> list[Leaf]:
 
 def range_tables(connection: Connection, schema: str, dataset: Dataset) -> list[Table]:
     """The tables whose partitions are days. A lock on them holds off every detach of the dataset."""
+    check_parent(connection, schema, dataset)
     parent = parent_table(schema, dataset)
     if not dataset.has_intervals:
         return [parent]
