@@ -545,7 +545,7 @@ class Hot(Protocol):
         ...
 
     def vacuum(self, dataset: Dataset, *, force: bool = False) -> list[Vacuumed]:
-        """VACUUM (ANALYZE) what stays hot, where dead rows or lack of statistics make it pay; with `force` all of it."""
+        """VACUUM (ANALYZE) what stays hot, where dead rows or no statistics make it pay; with `force` all of it."""
         ...
 
     def record(self, act: Act) -> None:
@@ -572,7 +572,7 @@ class Spool(Protocol):
         ...
 
     def batches(self, partition: Partition) -> "Iterator[pa.RecordBatch]":
-        """A partition's rows sorted as a file is; of one key the row with the latest `ingested_at`, then the last taken."""
+        """A partition's rows sorted as a file is; of one key the row with the latest `ingested_at`, then the last."""
         ...
 
 

@@ -101,7 +101,7 @@ def plan_cleanup(hot: Hot, dataset: Dataset, lifecycle: Lifecycle, mapped: Mappe
             return CleanupPlan(
                 dataset,
                 as_of,
-                window,
+                lifecycle,
                 months,
                 plain=survey,
                 moving_rows=_moving_rows(months, dataset, lifecycle, as_of),
