@@ -46,11 +46,8 @@ def _digest(text: bytes) -> int:
 
 def _fixed_width(array: pa.Array, dtype: str, per_value: int = 1) -> npt.NDArray[Any]:
     """The values of a fixed-width array as they lie in memory, nulls included."""
-    buffer = array.buffers()[1]
-    if buffer is None:  # allowed by Arrow where every value is null
-        return np.zeros(len(array) * per_value, dtype=dtype)
     start = array.offset * per_value * np.dtype(dtype).itemsize
-    return np.frombuffer(buffer, dtype=dtype, count=len(array) * per_value, offset=start)
+    return np.frombuffer(array.buffers()[1], dtype=dtype, count=len(array) * per_value, offset=start)
 
 
 def _words(array: pa.Array) -> Hashes:

@@ -91,7 +91,7 @@ def encode(partition: Partition, batches: Iterable[pa.RecordBatch], *, directory
             pq.ParquetWriter(stream, dataset.arrow_schema, **_options(dataset)) as writer,
         ):
             writer.add_key_value_metadata(_facts(partition, dataset))
-            for group in _row_groups(dataset, _observed(fingerprinter, batches)):
+            for group in _row_groups(dataset, _observed(dataset, fingerprinter, batches)):
                 writer.write_table(group, row_group_size=group.num_rows)
         contents = fingerprinter.contents()
         if not contents.rows:
@@ -147,10 +147,12 @@ def _options(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _observed(fingerprinter: Fingerprinter, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _observed(
+    dataset: Dataset, fingerprinter: Fingerprinter, batches: Iterable[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         fingerprinter.update(batch)
-        yield batch
+        yield _conformed(dataset, batch)
 
 
 def _row_groups(dataset: Dataset, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:

@@ -123,11 +123,10 @@ class DuckDBSpool:
 
     def _sort(self) -> None:
         """Sort all rows, once. Rows of one key end up together, the one that stays as the last of them."""
-        order = columns_sql(self._dataset.sort)
+        interval = f"{identifier('interval')}, " if self._dataset.has_intervals else ""
+        order = f"{interval}{_DAY}, {columns_sql(self._dataset.sort)}, ingested_at, rowid"
         with _explained():
-            self._connection.execute(
-                f"CREATE TABLE sorted AS FROM spooled ORDER BY {self._series}, {_DAY}, {order}, ingested_at, rowid"
-            )
+            self._connection.execute(f"CREATE TABLE sorted AS FROM spooled ORDER BY {order}")
             self._connection.execute("DROP TABLE spooled")
             self._connection.execute("ALTER TABLE sorted RENAME TO spooled")
 

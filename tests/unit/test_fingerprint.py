@@ -1,0 +1,156 @@
+"""The fingerprint sees rows, not the way they lie in memory, and sees every one of their values."""
+
+import itertools
+import math
+from decimal import Decimal
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_rows import VALUES, bars, rows
+
+from thermocline.errors import SchemaError
+from thermocline.model.dataset import PROVENANCE, Kind
+from thermocline.model.datasets import DATASETS, FEATURES, MARKET_DATA, OPTIONS_DATA
+from thermocline.model.fingerprint import contents_of
+from thermocline.model.partition import Partition
+
+datasets = st.sampled_from(list(DATASETS.values()))
+seeds = st.integers(0, 1000)
+
+
+def with_column(batch, name, values):
+    position = batch.schema.get_field_index(name)
+    return batch.set_column(position, batch.schema.field(name), pa.array(values, batch.schema.field(name).type))
+
+
+@given(datasets, seeds, st.randoms(use_true_random=False), st.lists(st.integers(0, 40), max_size=6))
+def test_order_and_cuts_do_not_matter(dataset, seed, dice, cuts):
+    batch = rows(dataset, 40, seed=seed)
+    order = list(range(batch.num_rows))
+    dice.shuffle(order)
+    shuffled = batch.take(pa.array(order))
+    edges = sorted({0, batch.num_rows, *(min(cut, batch.num_rows) for cut in cuts)})
+    pieces = [shuffled.slice(start, stop - start) for start, stop in itertools.pairwise(edges)]
+    assert contents_of(dataset, [shuffled.slice(0, 0), *pieces]) == contents_of(dataset, [batch])
+
+
+@given(datasets, seeds, st.data())
+def test_every_single_change_of_a_value_is_noticed(dataset, seed, data):
+    batch = rows(dataset, 20, seed=seed)
+    column = data.draw(st.sampled_from([c for c in dataset.columns if c.kind is not Kind.TIMESTAMP]))
+    row = data.draw(st.integers(0, batch.num_rows - 1))
+    values = batch.column(column.name).to_pylist()
+    others = [*VALUES[column.kind], *([None] if column.nullable else [])]
+    others = [other for other in others if repr(other) != repr(values[row])]
+    same_number = isinstance(values[row], Decimal)
+    values[row] = data.draw(
+        st.sampled_from([o for o in others if not (same_number and o is not None and o == values[row])])
+    )
+    before, after = contents_of(dataset, [batch]), contents_of(dataset, [with_column(batch, column.name, values)])
+    assert before.fingerprint != after.fingerprint
+    assert (before.content_fingerprint == after.content_fingerprint) == (column.name in PROVENANCE)
+
+
+@given(datasets, seeds, st.data())
+def test_a_shifted_instant_is_noticed(dataset, seed, data):
+    batch = rows(dataset, 10, seed=seed)
+    name = data.draw(st.sampled_from([c.name for c in dataset.columns if c.kind is Kind.TIMESTAMP]))
+    row = data.draw(st.integers(0, batch.num_rows - 1))
+    stamps = batch.column(name).cast(pa.int64()).to_pylist()
+    stamps[row] += data.draw(st.sampled_from([-1, 1]))
+    changed = batch.set_column(
+        batch.schema.get_field_index(name),
+        batch.schema.field(name),
+        pa.array(stamps, pa.int64()).cast(batch.schema.field(name).type),
+    )
+    assert contents_of(dataset, [batch]).fingerprint != contents_of(dataset, [changed]).fingerprint
+
+
+@given(datasets, seeds, st.data())
+def test_a_doubled_row_that_hides_a_missing_one_is_noticed(dataset, seed, data):
+    batch = rows(dataset, 10, seed=seed)
+    gone = data.draw(st.integers(0, batch.num_rows - 1))
+    doubled = data.draw(st.integers(0, batch.num_rows - 1).filter(lambda row: row != gone))
+    kept = [row for row in range(batch.num_rows) if row != gone]
+    whole = contents_of(dataset, [batch])
+    assert contents_of(dataset, [batch.take(pa.array(kept))]).fingerprint != whole.fingerprint
+    assert contents_of(dataset, [batch.take(pa.array([*kept, doubled]))]).fingerprint != whole.fingerprint
+    assert contents_of(dataset, [batch, batch]).fingerprint != whole.fingerprint
+
+
+def test_values_that_swap_columns_or_rows_are_noticed():
+    batch = bars(Partition.parse("market_data/1min/2024-01-15"))
+    opens, highs = batch.column("open").to_pylist(), batch.column("high").to_pylist()
+    swapped = with_column(with_column(batch, "open", highs), "high", opens)
+    closes = with_column(batch, "close", list(reversed(batch.column("close").to_pylist())))
+    prints = {contents_of(MARKET_DATA, [one]).fingerprint for one in (batch, swapped, closes)}
+    assert len(prints) == 3
+
+
+def test_null_zero_minus_zero_and_nan_are_four_things_and_every_nan_is_one():
+    batch = bars(Partition.parse("market_data/1min/2024-01-15"), ("AAPL",), 1)
+    found = [
+        contents_of(MARKET_DATA, [with_column(batch, "volume", [value])]).fingerprint
+        for value in (None, 0.0, -0.0, math.nan)
+    ]
+    assert len(set(found)) == 4
+    other_nan = pa.array([0x7FF8000000000001], pa.int64()).view(pa.float64())
+    position = batch.schema.get_field_index("volume")
+    odd = batch.set_column(position, batch.schema.field("volume"), other_nan)
+    assert contents_of(MARKET_DATA, [odd]).fingerprint == found[3]
+
+
+def test_bytes_under_a_null_do_not_matter():
+    batch = bars(Partition.parse("market_data/1min/2024-01-15"), ("AAPL",), 1)
+    position = batch.schema.get_field_index("volume")
+    dirty = pa.Array.from_buffers(
+        pa.float64(), 1, [pa.py_buffer(b"\x00"), pa.py_buffer(b"\x01\x02\x03\x04\x05\x06\x07\x08")]
+    )
+    clean = contents_of(MARKET_DATA, [with_column(batch, "volume", [None])])
+    assert contents_of(MARKET_DATA, [batch.set_column(position, batch.schema.field("volume"), dirty)]) == clean
+
+
+def test_a_nullable_column_that_is_not_there_yet_counts_as_null():
+    batch = rows(FEATURES, 10)
+    nulled = with_column(batch, "market_cap", [None] * batch.num_rows)
+    older = batch.drop_columns(["market_cap"])
+    assert contents_of(FEATURES, [older]) == contents_of(FEATURES, [nulled])
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("strike", pa.decimal128(20, 8)), ("delta", pa.float32()), ("ts", pa.timestamp("ns", "UTC"))]
+)
+def test_another_type_is_refused(name, kind):
+    batch = rows(OPTIONS_DATA, 5)
+    values = pa.array([None] * batch.num_rows, kind)
+    odd = batch.set_column(batch.schema.get_field_index(name), pa.field(name, kind), values)
+    with pytest.raises(SchemaError, match=f"column {name} is"):
+        contents_of(OPTIONS_DATA, [odd])
+
+
+def test_a_missing_key_column_is_refused():
+    with pytest.raises(SchemaError, match="symbol is missing"):
+        contents_of(MARKET_DATA, [rows(MARKET_DATA, 5).drop_columns(["symbol"])])
+
+
+def test_no_rows_have_contents_too():
+    contents = contents_of(MARKET_DATA, [])
+    assert (contents.rows, contents.min_ts, contents.null_counts) == (0, None, {})
+    assert set(contents.fingerprint + contents.content_fingerprint) == {"0"}
+
+
+def test_counts_nulls_and_the_span_of_time():
+    partition = Partition.parse("market_data/1min/2024-01-15")
+    contents = contents_of(MARKET_DATA, [bars(partition, ("AAPL",), 3)])
+    assert contents.rows == 3
+    assert contents.null_counts == {"vwap": 3}
+    assert (contents.min_ts, (contents.max_ts - contents.min_ts).seconds) == (partition.start, 120)
+
+
+def test_the_fingerprint_stays_what_it_was():
+    """Receipts outlive versions: a change here would make every lake look damaged."""
+    contents = contents_of(MARKET_DATA, [bars(Partition.parse("market_data/1min/2024-01-15"))])
+    assert contents.fingerprint == "6b2f7efdec9e05629d433a72393d9014"
+    assert contents.content_fingerprint == "f544cf2f2789bca94d07490522a26421"
