@@ -34,11 +34,13 @@ from thermocline.stores.embedded_process import (
     is_locked,
     is_server,
     locked,
+    make_durable,
     open_lock,
 )
 
 NAME = "thermocline"
 PORT = 5432  # only a part of the socket's name
+_SOCKET = f".s.PGSQL.{PORT}"
 
 _LOCK_SECONDS = 180.0
 _START_SECONDS = 90.0
@@ -180,7 +182,8 @@ class _Server:
     def _socket_folder_in_use(self) -> str | None:
         match self._pid_file():
             case [_, _, _, _, folder, *_] if folder:
-                return folder
+                # A home may have been moved, and a socket in the cluster with it, while its server ran.
+                return str(self.cluster) if (self.cluster / _SOCKET).exists() else folder
         return None
 
     @property
@@ -273,9 +276,9 @@ class _Server:
             configuration.write(_SETTINGS)
         (new / "pg_hba.conf").write_text(_ACCESS)
         for written in (new / "postgresql.conf", new / "pg_hba.conf", new):
-            _make_durable(written)
+            make_durable(written)
         new.rename(self.cluster)
-        _make_durable(self.root)
+        make_durable(self.root)
 
     def _let_owner_pass(self) -> None:
         self.owner.let_pass(self.root)
@@ -306,7 +309,8 @@ class _Server:
                 return self._database_url()
             except psycopg.Error as error:
                 if time.monotonic() > deadline:
-                    self._raise_failed(f"did not answer within {_START_SECONDS:.0f} s: {str(error).strip()}")
+                    why = str(error).strip() if launched or not self._in_use() else "a killed one's process still works"
+                    self._raise_failed(f"did not answer within {_START_SECONDS:.0f} s: {why}")
             time.sleep(_POLL_SECONDS)
 
     def _raise_failed(self, what: str) -> None:
@@ -342,7 +346,7 @@ class _Server:
         PostgreSQL refuses to start while the pid in its files belongs to any process at all. The rest of postmaster.pid
         stays: by it PostgreSQL looks for shared memory that is still in use.
         """
-        for name in (f".s.PGSQL.{PORT}", f".s.PGSQL.{PORT}.lock"):
+        for name in (_SOCKET, f"{_SOCKET}.lock"):
             (socket_folder / name).unlink(missing_ok=True)
         lines = self._pid_file()
         if lines:
@@ -382,17 +386,9 @@ class _Server:
         return f"; the end of {self.log_folder}:\n{_last_lines(chr(10).join(lines))}" if lines else ""
 
 
-def _make_durable(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _is_fit(folder: Path) -> bool:
     """Whether a socket in the folder can be bound, and named in PostgreSQL's comma-separated setting."""
-    path = os.fsencode(folder / f".s.PGSQL.{PORT}")
+    path = os.fsencode(folder / _SOCKET)
     return len(path) <= _LONGEST_SOCKET_PATH_BYTES and re.fullmatch(rb"[\w./+=@%-]+", path) is not None
 
 

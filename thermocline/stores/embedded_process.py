@@ -170,6 +170,15 @@ def give_to_owner_of(folder: Path, path: Path) -> None:
         os.chown(path, status.st_uid, status.st_gid)
 
 
+def make_durable(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def _name(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name

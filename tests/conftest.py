@@ -1,0 +1,186 @@
+"""Real PostgreSQL servers and empty homes for every test. Each worker of xdist has servers of its own."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from thermocline.stores import embedded
+from thermocline.stores.embedded_process import Owner
+
+OLDEST_SUPPORTED = 14
+
+
+@contextmanager
+def passable_folder() -> Iterator[Path]:
+    """A temporary folder with a short path that the user of a server may pass through, unlike pytest's own."""
+    folder = Path(tempfile.mkdtemp(prefix="tc-")).resolve()
+    folder.chmod(0o711)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def url_of(server_url: str, database: str) -> str:
+    """The URL of another database on the same server."""
+    return urlsplit(server_url)._replace(path=f"/{database}").geturl()
+
+
+# --------------------------------------------------------------------------------------------------------------- homes
+
+
+@pytest.fixture(scope="session")
+def session_folder() -> Iterator[Path]:
+    """A folder that a server's user may pass through, for what several tests share."""
+    with passable_folder() as folder:
+        yield folder
+
+
+@pytest.fixture
+def home(monkeypatch) -> Iterator[Path]:
+    """An empty home that every default leads to, with no setting of this machine in sight. Its server is stopped."""
+    with passable_folder() as folder:
+        home = folder / "home"
+        for name in [name for name in os.environ if name.startswith("THERMOCLINE_")]:
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("THERMOCLINE_HOME", str(home))
+        monkeypatch.chdir(folder)
+        try:
+            yield home
+        finally:
+            embedded.stop(home)
+
+
+# ------------------------------------------------------------------------------------------------------------- servers
+
+
+@pytest.fixture(scope="session")
+def embedded_url() -> Iterator[str]:
+    """The embedded server of a home, with fsync off: tests don't cut the power."""
+    with passable_folder() as home:
+        url = embedded.start(home)
+        with psycopg.connect(url, autocommit=True) as connection:
+            for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+                connection.execute(f"ALTER SYSTEM SET {setting} = off")
+            connection.execute("SELECT pg_reload_conf()")
+        try:
+            yield url
+        finally:
+            embedded.stop(home)
+
+
+@pytest.fixture(scope="session")
+def external_url() -> Iterator[str]:
+    """A server from the system's own PostgreSQL programs, over TCP with a password; skips where there are none."""
+    programs = _system_programs()
+    if programs is None:
+        pytest.skip(f"no PostgreSQL {OLDEST_SUPPORTED} or later of the system; install e.g. Debian's `postgresql`")
+    with passable_folder() as folder:
+        cluster = folder / "data"
+        owner = Owner.of(cluster, folder)
+        owner.own_folder(cluster)
+        password = uuid4().hex
+        secret = folder / "password"
+        secret.write_text(password)
+        secret.chmod(0o644)
+        options = ["-U", "market", "--auth=scram-sha-256", f"--pwfile={secret}", "--encoding=UTF8", "--locale=C"]
+        _checked(owner.run([f"{programs}/initdb", "-D", str(cluster), *options, "--no-sync"]))
+        secret.unlink()
+        port = _start_on_free_port(owner, programs, cluster)
+        try:
+            yield f"postgresql://market:{password}@127.0.0.1:{port}/postgres"
+        finally:
+            _checked(owner.run([f"{programs}/pg_ctl", "stop", "-D", str(cluster), "-m", "immediate", "-w"]))
+
+
+def _start_on_free_port(owner: Owner, programs: Path, cluster: Path) -> int:
+    for _ in range(5):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c fsync=off"
+        log = str(cluster / "start.log")
+        command = [f"{programs}/pg_ctl", "start", "-D", str(cluster), "-w", "-l", log, "-o", options]
+        started = owner.run(command)
+        if started.returncode == 0:
+            return port
+    pytest.fail(f"the system's PostgreSQL does not start: {started.stdout}\n{Path(log).read_text()}")
+
+
+def _checked(done: "subprocess.CompletedProcess[str]") -> None:
+    assert done.returncode == 0, done.stdout
+
+
+def _system_programs() -> Path | None:
+    """The folder of the oldest supported PostgreSQL of this machine: the one least like the embedded."""
+    folders = [*Path("/usr/lib/postgresql").glob("*/bin"), *Path("/usr").glob("pgsql-*/bin")]
+    folders += [*Path("/opt/homebrew/opt").glob("postgresql*/bin"), *Path("/usr/local/opt").glob("postgresql*/bin")]
+    if config := shutil.which("pg_config"):
+        folders.append(
+            Path(subprocess.run([config, "--bindir"], capture_output=True, text=True, check=True).stdout.strip())
+        )
+    if program := shutil.which("postgres"):
+        folders.append(Path(program).resolve().parent)
+    usable = [(major, folder) for folder in folders if (major := _major(folder)) >= OLDEST_SUPPORTED]
+    return min(usable)[1] if usable else None
+
+
+def _major(folder: Path) -> int:
+    if not ((folder / "postgres").exists() and (folder / "initdb").exists()):
+        return 0
+    shown = subprocess.run([folder / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
+    found = re.search(r"\d+", shown)
+    return int(found[0]) if found else 0
+
+
+# ----------------------------------------------------------------------------------------------------------- databases
+
+
+@pytest.fixture(scope="session")
+def prepare_database() -> Callable[[str], None] | None:
+    """What every fresh database shall hold already, such as the migrated schema: a function that takes its URL.
+
+    None here. A folder's conftest may override it; the work is then done once for each server, in a template.
+    """
+    return None
+
+
+_templates: dict[tuple[str, Callable[[str], None] | None], str] = {}
+
+
+@pytest.fixture(params=["embedded", "external"])
+def hot_url(request, prepare_database) -> Iterator[str]:
+    """A fresh database on each kind of server, dropped afterwards."""
+    server_url = request.getfixturevalue(f"{request.param}_url")
+    template = _template(server_url, prepare_database)
+    name = f"test_{uuid4().hex}"
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    try:
+        yield url_of(server_url, name)
+    finally:
+        with psycopg.connect(server_url, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _template(server_url: str, prepare: Callable[[str], None] | None) -> str:
+    if prepare is None:
+        return "template0"
+    if (server_url, prepare) not in _templates:
+        name = f"template_{uuid4().hex}"
+        with psycopg.connect(server_url, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        prepare(url_of(server_url, name))
+        _templates[server_url, prepare] = name
+    return _templates[server_url, prepare]
