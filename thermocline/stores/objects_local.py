@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -145,6 +146,8 @@ class LocalObjects:
                 with temporary.open("xb") as stream:
                     fill(stream)
                     stream.flush()
+                    now = time.time_ns()  # the kernel's own stamp may be the same for writes a few milliseconds apart
+                    os.utime(stream.fileno(), ns=(now, now))
                     os.fsync(stream.fileno())
                     described = _described(path, os.fstat(stream.fileno()))
             except BaseException:
