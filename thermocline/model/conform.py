@@ -3,11 +3,10 @@
 Everything is done column by column; Python looks at single rows only where something is wrong with them.
 """
 
-import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +18,9 @@ from thermocline.model import parsing
 from thermocline.model.dataset import PRECISION, PROVENANCE, Column, Dataset, Kind
 from thermocline.model.duplicates import duplicates_of
 from thermocline.model.parsing import Parsed
-from thermocline.model.parsing.parsed import is_text
 from thermocline.model.parsing.times import DAY_MICROSECONDS, microseconds
 from thermocline.model.partition import DayRange, parse_interval
+from thermocline.model.records import as_json
 from thermocline.model.rejected import Rejected
 
 Mask = npt.NDArray[np.bool_]
@@ -70,23 +69,24 @@ def conform(
     Raises:
         SchemaError: A column that must be there is missing, or has a type that can't be made the dataset's.
     """
-    ignored = _check_columns(rows, dataset)
-    stamps = _parse(rows, dataset.column("ts"))
-    inside = _inside(stamps, days)
-    outside = len(rows) - int(inside.sum())
-    if outside:
-        rows = rows.filter(pa.array(inside))
+    with _naming(origin):
+        ignored = _check_columns(rows, dataset)
         stamps = _parse(rows, dataset.column("ts"))
-    gate = _Gate(rows, dataset, source, origin)
-    gate.take("ts", stamps)
-    for column in dataset.columns:
-        if column.name == "ingested_at":
-            gate.fill(column, pa.scalar(ingested_at, column.arrow_field.type))
-        elif column.name == "source":
-            gate.fill(column, pa.scalar(source))
-        elif column.name != "ts":
-            gate.take(column.name, _parse(rows, column))
-    gate.check()
+        inside = _inside(stamps, days)
+        outside = len(rows) - int(inside.sum())
+        if outside:
+            rows = rows.filter(pa.array(inside))
+            stamps = _parse(rows, dataset.column("ts"))
+        gate = _Gate(rows, dataset, source, origin)
+        gate.take("ts", stamps)
+        for column in dataset.columns:
+            if column.name == "ingested_at":
+                gate.fill(column, pa.scalar(ingested_at, column.arrow_field.type))
+            elif column.name == "source":
+                gate.fill(column, pa.scalar(source))
+            elif column.name != "ts":
+                gate.take(column.name, _parse(rows, column))
+        gate.check()
     kept, duplicates = gate.unique()
     return Conformed(kept, gate.rejected(), duplicates, outside, ignored)
 
@@ -166,9 +166,9 @@ class _Gate:
     def rejected(self) -> tuple[Rejected, ...]:
         """The rows that may not go in, in the order they came."""
         rows = sorted(self._reasons)
-        records = _raw_records(self._raw.take(pa.array(rows, pa.int64()))) if rows else []
+        records = as_json(self._raw.take(pa.array(rows, pa.int64()))) if rows else []
         return tuple(
-            Rejected(self._dataset.name, self._source, self._origin, _as_json(record), "; ".join(self._reasons[row]))
+            Rejected(self._dataset.name, self._source, self._origin, record, "; ".join(self._reasons[row]))
             for row, record in zip(rows, records, strict=True)
         )
 
@@ -181,18 +181,27 @@ class _Gate:
                 self._reject(int(row), reason)
 
 
+@contextmanager
+def _naming(origin: str) -> Iterator[None]:
+    try:
+        yield
+    except SchemaError as error:
+        msg = f"{origin}: {error}"
+        raise SchemaError(msg) from None
+
+
 def _check_columns(rows: pa.Table, dataset: Dataset) -> tuple[str, ...]:
     """The columns that the dataset does not have."""
     names = rows.column_names
     twice = sorted({name for name in names if name in dataset.names and names.count(name) > 1})
     if twice:
-        msg = f"{dataset.name}: {_listed(twice)} there more than once; rename or drop the others"
+        msg = f"{_listed(twice)} there more than once; rename or drop the others"
         raise SchemaError(msg)
     required = [c.name for c in dataset.columns if not c.nullable and c.name not in PROVENANCE]
     missing = [name for name in required if name not in names]
     if missing:
         msg = (
-            f"{dataset.name}: {_listed(missing)} missing; there are {', '.join(names) or 'no columns'}. "
+            f"{_listed(missing)} missing for {dataset.name}; there are {', '.join(names) or 'no columns'}. "
             "Map a column to it or give it a constant"
         )
         raise SchemaError(msg)
@@ -228,24 +237,3 @@ def _inside(stamps: Parsed, days: DayRange | None) -> Mask:
     low, high = microseconds(days.start), microseconds(days.end)
     inside = pc.and_(pc.greater_equal(ticks, low), pc.less(ticks, high))
     return np.asarray(pc.fill_null(inside, fill_value=True))
-
-
-def _raw_records(rows: pa.Table) -> list[dict[str, Any]]:
-    """Rows as they came. Text travels as bytes, since it may not be UTF-8, and times as Arrow shows any of them."""
-    fields = [pa.field(f.name, pa.large_binary()) if is_text(f.type) else f for f in rows.schema]
-    fields = [pa.field(f.name, pa.string()) if pa.types.is_timestamp(f.type) else f for f in fields]
-    records: list[dict[str, Any]] = rows.cast(pa.schema(fields)).to_pylist()
-    return records
-
-
-def _as_json(record: Mapping[str, Any]) -> str:
-    """The row as it came. NUL is shown as its symbol, since no text or JSON of PostgreSQL can hold it."""
-    shown = {name: _plain(value) for name, value in record.items()}
-    return json.dumps(shown, ensure_ascii=False).replace("\\u0000", "\N{SYMBOL FOR NULL}")
-
-
-def _plain(value: Any) -> Any:
-    """The value itself where JSON has it, else its text; a NaN is no JSON."""
-    if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and np.isfinite(value)):
-        return value
-    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
