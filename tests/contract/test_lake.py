@@ -1,0 +1,340 @@
+"""What every lake promises, whatever store and catalog it is made of."""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from io import BytesIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from made_rows import DAY, NOON, as_sorted_lists, bars, rows
+
+from thermocline.errors import CatalogConflictError, LakeError, UsageError
+from thermocline.model.dataset import Column, Kind
+from thermocline.model.datasets import DATASETS, MARKET_DATA, OPTIONS_DATA
+from thermocline.model.fingerprint import contents_of
+from thermocline.model.partition import Partition
+from thermocline.model.paths import object_path
+from thermocline.model.query import Query, Segment, Tier
+from thermocline.model.receipt import Receipt, Vintage
+from thermocline.stores.open import open_lake
+
+ODD_NAME = 'la k\'e %20 "ü" [x]*?'
+
+
+@pytest.fixture(params=["local", "memory"])
+def lake(request, tmp_path):
+    url = str(tmp_path / ODD_NAME) if request.param == "local" else "memory://"
+    with open_lake(url, catalog_url=f"sqlite:///{tmp_path}/catalog.db", threads=2) as lake:
+        yield lake
+
+
+@pytest.fixture
+def local(tmp_path):
+    with open_lake(f"file://{tmp_path}/lake", catalog_url=f"sqlite:///{tmp_path}/catalog.db") as lake:
+        yield lake
+
+
+def day(number, interval="1day"):
+    return Partition("market_data", interval, DAY + timedelta(days=number))
+
+
+def write(lake, batch, partition=None, version=1):
+    return lake.write(partition or day(0), version, [batch], run_id="run-1")
+
+
+def published(*receipts):
+    return tuple(Vintage(receipt, NOON) for receipt in receipts)
+
+
+def cold(*receipts, days=None):
+    days = days or [receipt.partition.day for receipt in receipts]
+    interval = receipts[0].partition.interval if receipts else "1day"
+    return Segment(Tier.COLD, interval, tuple(days), published(*receipts))
+
+
+def answer(lake, query, segment, late=None):
+    with lake.scan(query, segment, late) as reader:
+        table = reader.read_all()
+    assert table.schema.names == list(query.names)
+    return table
+
+
+# ------------------------------------------------------------------------------------------------------------- write
+
+
+@pytest.mark.parametrize("dataset", DATASETS.values(), ids=lambda dataset: dataset.name)
+def test_what_was_written_is_observed_and_read_back_exactly(lake, dataset):
+    partition = Partition(dataset.name, "1min" if dataset.has_intervals else "", DAY)
+    batch = rows(dataset, 200)
+    receipt = write(lake, batch, partition)
+    assert receipt.path == object_path(partition, 1)
+    assert receipt.contents == contents_of(dataset, [batch])
+    assert lake.observe(receipt) == receipt
+    assert Receipt.from_json(receipt.to_json()) == receipt
+    found = pa.Table.from_batches(lake.read(receipt))
+    assert found.schema == dataset.arrow_schema
+    assert as_sorted_lists(found, dataset) == as_sorted_lists(pa.table(batch), dataset)
+
+
+def test_an_object_with_the_same_bytes_is_adopted(lake):
+    first = write(lake, bars(day(0)))
+    again = write(lake, bars(day(0)))
+    assert again == first
+    assert [path for path in lake.objects.list("") if path.endswith(".parquet")] == [first.path]
+
+
+def test_an_object_with_other_bytes_is_left_and_the_next_free_version_is_taken(lake):
+    first = write(lake, bars(day(0)))
+    second = write(lake, bars(day(0), close="1"))
+    third = write(lake, bars(day(0), close="2"))
+    adopted = write(lake, bars(day(0), close="1"))
+    assert [first.version, second.version, third.version, adopted.version] == [1, 2, 3, 2]
+    assert second.path == object_path(day(0), 2) == adopted.path
+    assert [lake.observe(receipt) for receipt in (first, second, third)] == [first, second, third]
+
+
+def test_many_threads_may_write_and_observe(lake):
+    def work(number):
+        receipt = lake.write(day(number), 1, [bars(day(number))], run_id="run-1")
+        assert lake.observe(receipt) == receipt
+        return receipt
+
+    with ThreadPoolExecutor(8) as pool:
+        receipts = list(pool.map(work, range(40)))
+    assert len({receipt.path for receipt in receipts}) == 40
+
+
+# ----------------------------------------------------------------------------------------------------------- observe
+
+
+def tamper(lake, receipt, change):
+    with lake.objects.open(receipt.path) as stream:
+        body = stream.read()
+    lake.objects.delete(receipt.path)
+    lake.objects.put(receipt.path, BytesIO(change(body)))
+
+
+def test_a_flipped_byte_is_noticed_wherever_it_is(lake):
+    receipt = write(lake, bars(day(0)))
+    for position in range(0, receipt.size_bytes, 97):
+        tamper(lake, receipt, lambda body, at=position: body[:at] + bytes([body[at] ^ 0x10]) + body[at + 1 :])
+        with suppress(LakeError):
+            assert lake.observe(receipt).sha256 != receipt.sha256
+        tamper(lake, receipt, lambda body, at=position: body[:at] + bytes([body[at] ^ 0x10]) + body[at + 1 :])
+    assert replace(lake.observe(receipt), etag="") == replace(receipt, etag="")
+
+
+def test_a_truncated_object_is_an_error_with_its_path_and_a_remedy(lake):
+    receipt = write(lake, bars(day(0)))
+    tamper(lake, receipt, lambda body: body[:-100])
+    for act in (lake.observe, lambda receipt: list(lake.read(receipt))):
+        with pytest.raises(LakeError, match=r"(?s)market_data_1day_20240115\.parquet.*restore it"):
+            act(receipt)
+
+
+def test_an_object_of_other_rows_is_observed_as_what_it_is(lake):
+    receipt, other = write(lake, bars(day(0))), write(lake, bars(day(0), close="1"))
+    with lake.objects.open(other.path) as stream:
+        body = stream.read()
+    tamper(lake, receipt, lambda _: body)
+    found = lake.observe(receipt)
+    assert (found.sha256, found.contents) == (other.sha256, other.contents)
+    assert receipt.contents.differences(found.contents)
+
+
+def test_a_missing_object_is_an_error_with_its_path_and_a_remedy(lake):
+    receipt = write(lake, bars(day(0)))
+    lake.delete(receipt.path)
+    for act in (
+        lake.observe,
+        lambda receipt: list(lake.read(receipt)),
+        lambda r: answer(lake, Query(MARKET_DATA), cold(r)),
+    ):
+        with pytest.raises(LakeError, match=r"market_data_1day_20240115\.parquet"):
+            act(receipt)
+
+
+# ----------------------------------------------------------------------------------------------------------- publish
+
+
+def test_receipts_lie_beside_the_table_before_it_is_committed(lake):
+    receipts = [write(lake, bars(day(number)), day(number)) for number in range(3)]
+    head = lake.publish(MARKET_DATA, added=receipts[:2], removed=(), expected_head="", run_id="run/1")
+    assert lake.head(MARKET_DATA) == head
+    assert lake.paths(MARKET_DATA) == {receipt.path for receipt in receipts[:2]}
+    lake.publish(MARKET_DATA, added=receipts[2:], removed=[receipts[0].path], expected_head=head, run_id="run/1")
+    kept = list(lake.objects.list("metadata/receipts/"))
+    assert kept == [f"metadata/receipts/market_data/run%2F1-0000{number}.jsonl" for number in (0, 1)]
+    found = []
+    for path in kept:
+        with lake.objects.open(path) as stream:
+            found += [Receipt.from_json(line) for line in stream.read().decode().splitlines()]
+    assert found == receipts
+
+
+def test_a_lost_commit_takes_its_receipts_along(lake):
+    receipt = write(lake, bars(day(0)))
+    with pytest.raises(CatalogConflictError):
+        lake.publish(MARKET_DATA, added=[receipt], removed=(), expected_head="1", run_id="run-1")
+    assert list(lake.objects.list("metadata/receipts/")) == []
+    assert lake.head(MARKET_DATA) == ""
+
+
+# -------------------------------------------------------------------------------------------------------------- scan
+
+
+def test_rows_come_in_the_order_of_the_answer_and_in_the_schema(lake):
+    receipts = [write(lake, bars(day(number)), day(number)) for number in (0, 1, 2)]
+    table = answer(lake, Query(MARKET_DATA), cold(*receipts))
+    assert table.schema == MARKET_DATA.arrow_schema
+    expected = pa.Table.from_batches([bars(day(number)) for number in (0, 1, 2)])
+    order = [(name, "ascending") for name in Query(MARKET_DATA).order]
+    assert table.equals(expected.sort_by(order))
+
+
+@pytest.mark.parametrize("dataset", DATASETS.values(), ids=lambda dataset: dataset.name)
+def test_every_kind_of_value_is_scanned_exactly(lake, dataset):
+    partition = Partition(dataset.name, "1min" if dataset.has_intervals else "", DAY)
+    batch = rows(dataset, 200)
+    table = answer(lake, Query(dataset), cold(write(lake, batch, partition)))
+    assert table.schema == dataset.arrow_schema
+    assert as_sorted_lists(table, dataset) == as_sorted_lists(pa.table(batch), dataset)
+
+
+def test_symbols_times_columns_and_limit_are_applied(lake):
+    receipts = [
+        write(lake, bars(day(number, "1min"), ("A", "B", "C'; --"), 60), day(number, "1min")) for number in (0, 1)
+    ]
+    start = datetime(2024, 1, 15, 0, 58, tzinfo=UTC)
+    query = Query(
+        MARKET_DATA,
+        start=start,
+        end=start + timedelta(days=1, seconds=-60),
+        symbols=("A", "C'; --"),
+        columns=("close", "symbol"),
+        limit=6,
+    )
+    found = answer(lake, query, cold(*receipts)).to_pylist()
+    assert [(row["symbol"], row["close"] - Decimal("187.15")) for row in found] == [
+        ("A", 58),
+        ("C'; --", 58),
+        ("A", 59),
+        ("C'; --", 59),
+        ("A", 0),
+        ("C'; --", 0),
+    ]
+    assert len(answer(lake, replace(query, limit=None), cold(*receipts))) == 2 * (2 + 57)
+    assert len(answer(lake, replace(query, symbols=("nobody",)), cold(*receipts))) == 0
+
+
+def test_rows_outside_the_segment_are_another_segments(lake):
+    """A compacted month will hold days that are hot by now."""
+    both = pa.Table.from_batches([bars(day(0)), bars(day(1))]).combine_chunks().to_batches()[0]
+    receipt = write(lake, both)
+    assert set(answer(lake, Query(MARKET_DATA), cold(receipt))["ts"].to_pylist()) < {
+        day(0).start + timedelta(minutes=minute) for minute in range(9)
+    }
+
+
+def test_no_objects_give_no_rows_in_the_right_schema(lake):
+    query = Query(OPTIONS_DATA, columns=("strike", "ts"))
+    table = answer(lake, query, Segment(Tier.COLD, "", (DAY,)))
+    assert table.num_rows == 0
+    assert table.schema == pa.schema([OPTIONS_DATA.arrow_schema.field(name) for name in ("strike", "ts")])
+
+
+def test_a_late_row_stands_in_for_the_cold_row_of_its_key_and_others_are_added(lake):
+    receipt = write(lake, bars(day(0), ("A", "B"), 2))
+    late = pa.Table.from_batches([bars(day(0), ("B", "C"), 1, close="1")])
+    found = answer(lake, Query(MARKET_DATA, columns=("symbol", "close")), cold(receipt), late).to_pylist()
+    assert [(row["symbol"], row["close"]) for row in found] == [
+        ("A", Decimal("187.15")),
+        ("B", 1),
+        ("C", 1),
+        ("A", Decimal("188.15")),
+        ("B", Decimal("188.15")),
+    ]
+    query = Query(MARKET_DATA, symbols=("B",), limit=1)
+    assert answer(lake, query, cold(receipt), late)["close"].to_pylist() == [1]
+
+
+def test_a_day_may_have_late_rows_only_and_those_of_other_days_and_intervals_stay_away(lake):
+    receipt = write(lake, bars(day(0)))
+    late = pa.Table.from_batches([bars(one, ("L",), 1) for one in (day(1), day(2), day(1, "1min"))])
+    table = answer(lake, Query(MARKET_DATA), cold(receipt, days=(DAY, DAY + timedelta(days=1))), late)
+    assert [row["ts"] for row in table.to_pylist() if row["symbol"] == "L"] == [day(1).start]
+    only = answer(lake, Query(MARKET_DATA), Segment(Tier.COLD, "1day", (DAY + timedelta(days=2),)), late)
+    assert only["symbol"].to_pylist() == ["L"]
+    assert only.schema == MARKET_DATA.arrow_schema
+
+
+def test_late_rows_are_exact_too(lake):
+    batch = rows(OPTIONS_DATA, 100)
+    receipt = write(lake, batch.slice(0, 60), Partition("options_data", "", DAY))
+    table = answer(lake, Query(OPTIONS_DATA), cold(receipt), pa.table(batch.slice(40)))
+    assert as_sorted_lists(table, OPTIONS_DATA) == as_sorted_lists(pa.table(batch), OPTIONS_DATA)
+
+
+def test_a_column_that_older_vintages_lack_is_null_there(lake):
+    wider = replace(MARKET_DATA, columns=(*MARKET_DATA.columns, Column("turnover", Kind.MONEY)), schema_version=2)
+    receipts = [write(lake, bars(day(number)), day(number)) for number in (0, 1)]
+    newer = pa.Table.from_batches([bars(day(1))])
+    newer = newer.append_column(wider.arrow_schema.field("turnover"), pa.array([Decimal(7)] * 6, pa.decimal128(28, 8)))
+    body = BytesIO()
+    pq.write_table(newer, body)
+    tamper(lake, receipts[1], lambda _: body.getvalue())
+    receipts[1] = replace(receipts[1], schema_version=2)
+    table = answer(lake, Query(wider), cold(*receipts))
+    assert table.schema == wider.arrow_schema
+    assert set(table["turnover"].to_pylist()) == {None, Decimal(7)}
+    assert answer(lake, Query(wider), cold(receipts[0]))["turnover"].null_count == 6
+    assert len(answer(lake, Query(MARKET_DATA), cold(*receipts))) == 12
+
+
+def test_a_stream_is_read_batch_by_batch_and_may_be_left_early(lake):
+    receipt = write(lake, bars(day(0, "1min"), [f"S{number}" for number in range(400)], 390), day(0, "1min"))
+    with lake.scan(Query(MARKET_DATA), cold(receipt)) as reader:
+        first = reader.read_next_batch()
+        assert first.schema == MARKET_DATA.arrow_schema
+        assert 0 < first.num_rows < 400 * 390
+
+
+def test_a_damaged_object_is_an_error_of_the_lake_also_in_the_middle_of_a_stream(lake):
+    receipt = write(lake, bars(day(0)))
+    tamper(lake, receipt, lambda body: body[:200] + bytes(300) + body[500:])
+    with pytest.raises(LakeError, match="thermocline verify"):
+        answer(lake, Query(MARKET_DATA), cold(receipt))
+
+
+# -------------------------------------------------------------------------------------------------------------- open
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/lake", "gs://bucket", "ftp://host/x", "file://host/x"])
+def test_a_url_that_no_store_serves_is_refused(url):
+    with pytest.raises(UsageError, match="use a folder"):
+        open_lake(url, catalog_url="sqlite://")
+
+
+def test_a_lake_is_named_by_path_or_by_url(tmp_path):
+    for url in (str(tmp_path / "a b%20"), f"file://{tmp_path}/a%20b%2520"):
+        with open_lake(url, catalog_url="sqlite://") as lake:
+            assert lake.url == f"file://{tmp_path}/a%20b%2520"
+            assert lake.objects.location("x") == str(tmp_path / "a b%20" / "x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_opening_and_scanning_a_lake_does_not_wait_for_pyiceberg(local, tmp_path):
+    receipt = write(local, bars(day(0)))
+    program = (
+        "import sys; from thermocline.stores.open import open_lake;"
+        f"lake = open_lake({str(tmp_path / 'lake')!r}, catalog_url='sqlite://');"
+        f"assert list(lake.objects.list('cold_storage')) == [{receipt.path!r}];"
+        "assert not {'pyiceberg', 'sqlalchemy', 'fsspec', 'pandas'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
