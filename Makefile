@@ -60,7 +60,8 @@ format: setup  ## fix what can be fixed and lay the code out
 dev: setup  ## start the Dagster UI and its daemon on http://localhost:3000
 	@mkdir -p $(DAGSTER_FOLDER)
 	@ln -sf ../../dagster.yaml $(DAGSTER_FOLDER)/dagster.yaml
-	@DAGSTER_HOME="$(CURDIR)/$(DAGSTER_FOLDER)" PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dg dev $(ARGS)
+	@echo "Dagster keeps its records in $(DAGSTER_FOLDER), where dagster.yaml is linked: never mind its warning about the file."
+	@DAGSTER_HOME="$(CURDIR)/$(DAGSTER_FOLDER)" VIRTUAL_ENV="$(CURDIR)/.venv" PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dg dev $(ARGS)
 
 stop:  ## stop the embedded PostgreSQL
 	@if [ -x $(BIN)/thermocline ]; then $(BIN)/thermocline stop; else echo "nothing is set up here"; fi
