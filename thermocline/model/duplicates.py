@@ -43,7 +43,7 @@ def duplicates_of(table: pa.Table, dataset: Dataset, rows: Rows) -> Duplicates:
     ends = np.flatnonzero(np.append(~same_as_next, [True]))
     last = ends[np.searchsorted(ends, replaced)]
     early, late = rows[order[replaced]], rows[order[last]]
-    equal = _equal_content(table, dataset, early, late)
+    equal = equal_content(table, dataset, early, late)
     return Duplicates(np.sort(early[equal]), np.sort(early[~equal]))
 
 
@@ -74,7 +74,8 @@ def _strictly_rising(major: Rows, minor: Rows) -> bool:
     return bool(np.all((steps > 0) | ((steps == 0) & (np.diff(minor) > 0))))
 
 
-def _equal_content(table: pa.Table, dataset: Dataset, left: Rows, right: Rows) -> npt.NDArray[np.bool_]:
+def equal_content(table: pa.Table, dataset: Dataset, left: Rows, right: Rows) -> npt.NDArray[np.bool_]:
+    """For each pair of a table's rows, whether they say the same, whoever delivered them and when."""
     equal = np.ones(len(left), dtype=bool)
     for name in dataset.content:
         column = table[name].combine_chunks()

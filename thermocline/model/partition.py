@@ -143,3 +143,13 @@ def partitions_of(dataset: Dataset, rows: "pa.Table") -> list[Partition]:
     intervals = rows["interval"] if dataset.has_intervals else pa.array([""] * len(rows))
     found = pa.table({"interval": intervals, "day": days}).group_by(["interval", "day"]).aggregate([])
     return sorted(Partition(dataset.name, row["interval"], row["day"]) for row in found.to_pylist())
+
+
+def rows_of(dataset: Dataset, rows: "pa.Table", partition: Partition) -> "pa.Table":
+    """The rows of a table that belong to one partition, in their order."""
+    import pyarrow.compute as pc  # noqa: PLC0415  # `thermocline --help` shall not pay for it
+
+    mask = pc.and_(pc.greater_equal(rows["ts"], partition.start), pc.less(rows["ts"], partition.end))
+    if dataset.has_intervals:
+        mask = pc.and_(mask, pc.equal(rows["interval"], partition.interval))
+    return rows.filter(mask)

@@ -1,0 +1,354 @@
+"""The hot tier in this process's memory: for tests and trials, and as the shortest statement of the port `Hot`.
+
+All of it is one `State`. An act changes a copy and puts it in place of the old one when it is done, so it commits whole
+or not at all; a snapshot is the state as it was, which nobody changes any more.
+"""
+
+import itertools
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from thermocline.errors import FingerprintMismatchError, LockTimeoutError, StaleStateError
+from thermocline.model.dataset import Dataset
+from thermocline.model.fingerprint import contents_of
+from thermocline.model.partition import DayRange, Partition, partitions_of, rows_of
+from thermocline.model.query import Query, Segment
+from thermocline.model.receipt import Vintage
+from thermocline.model.rejected import Rejected
+from thermocline.ports import (
+    Act,
+    Detached,
+    Export,
+    HotDay,
+    HotLeaf,
+    Ingested,
+    Publication,
+    Snapshot,
+    Vacuumed,
+    Writer,
+)
+from thermocline.stores.memory_state import Day, Kept, State, newest, table_of
+
+_BATCH_ROWS = 65_536
+
+_numbers = itertools.count(1)
+
+
+class MemoryHot:
+    """See `Hot`. Any number of threads may use it."""
+
+    def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        """Start empty. `clock` dates vintages, detachments and acts, as a server's clock does elsewhere."""
+        self._url = f"memory://{next(_numbers)}"
+        self._clock = clock
+        self._state = State()
+        self._committing = threading.RLock()
+        self._writing: dict[str, threading.Lock] = {}
+
+    def __repr__(self) -> str:
+        """The class and the URL."""
+        return f"MemoryHot({self._url!r})"
+
+    @property
+    def url(self) -> str:
+        """See `Hot.url`."""
+        return self._url
+
+    @property
+    def state(self) -> State:
+        """What was committed last. It is not to be changed."""
+        return self._state
+
+    @contextmanager
+    def transaction(self) -> Iterator[State]:
+        """A copy of the state to change; it becomes the state when the block ends without an error."""
+        with self._committing:
+            draft = self._state.copy()
+            yield draft
+            self._state = draft
+
+    @contextmanager
+    def writer(self, dataset: Dataset, *, wait_seconds: float = 60.0) -> Iterator[Writer]:
+        """See `Hot.writer`."""
+        with self._committing:
+            lock = self._writing.setdefault(dataset.name, threading.Lock())
+        if not lock.acquire(timeout=wait_seconds):
+            msg = (
+                f"another run is writing {dataset.name} (in this process); nothing was changed, try again when it is "
+                "done"
+            )
+            raise LockTimeoutError(msg)
+        try:
+            yield _Writer(self, dataset, self._clock)
+        finally:
+            lock.release()
+
+    @contextmanager
+    def snapshot(
+        self, datasets: Sequence[Dataset], days: DayRange, intervals: Collection[str] = ()
+    ) -> Iterator[Snapshot]:
+        """See `Hot.snapshot`."""
+        yield _Snapshot(self._state, datasets, days, intervals)
+
+    def ingest(self, dataset: Dataset, rows: pa.Table, *, hot_days: Collection[Partition], run_id: str) -> Ingested:
+        """See `Hot.ingest`."""
+        hot_rows = 0
+        with self.transaction() as state:
+            for partition in partitions_of(dataset, rows):
+                part = table_of(dataset, rows_of(dataset, rows, partition).to_batches())
+                if state.accepts(partition, hot_days):
+                    state.put(dataset, partition, part, version=0)
+                    hot_rows += len(part)
+                else:
+                    state.late[partition] = (*state.late.get(partition, ()), part)
+            detail = {"dataset": dataset.name, "hot_rows": hot_rows, "late_rows": len(rows) - hot_rows}
+            state.audit.append(Act("ingest", None, run_id, detail, self._clock()))
+        return Ingested(hot_rows, len(rows) - hot_rows)
+
+    def leaves(self, dataset: Dataset) -> list[HotLeaf]:
+        """See `Hot.leaves`."""
+        hot = self._state.hot
+        return [
+            HotLeaf(p, f"{self._url}/{p}", len(hot[p].rows), hot[p].rows.nbytes, registered=True)
+            for p in sorted(hot)
+            if p.dataset == dataset.name
+        ]
+
+    def hot_days(self, dataset: Dataset) -> list[HotDay]:
+        """See `Hot.hot_days`."""
+        hot = self._state.hot
+        return [HotDay(p, hot[p].version) for p in sorted(hot) if p.dataset == dataset.name]
+
+    def live(self, dataset: Dataset, days: DayRange, intervals: Collection[str] = ()) -> list[Vintage]:
+        """See `Hot.live`."""
+        return self._state.live(dataset, days, intervals)
+
+    def late(self, dataset: Dataset) -> Mapping[Partition, int]:
+        """See `Hot.late`."""
+        late = self._state.late
+        return {p: sum(map(len, late[p])) for p in sorted(late) if p.dataset == dataset.name}
+
+    def detached(self, dataset: Dataset) -> list[Detached]:
+        """See `Hot.detached`."""
+        return [kept.day for kept in self._state.detached.values() if kept.day.partition.dataset == dataset.name]
+
+    def quarantine(self, rejected: Sequence[Rejected], *, run_id: str) -> None:
+        """See `Hot.quarantine`."""
+        with self.transaction() as state:
+            state.reject(rejected, run_id)
+
+    def vacuum(self, dataset: Dataset, *, force: bool = False) -> list[Vacuumed]:
+        """See `Hot.vacuum`. Memory holds no dead rows, so there is something to report with `force` only."""
+        with self.writer(dataset):
+            return [Vacuumed(x.table, x.size_bytes, x.size_bytes, 0, 0.0) for x in self.leaves(dataset) if force]
+
+    def record(self, act: Act) -> None:
+        """See `Hot.record`."""
+        with self.transaction() as state:
+            state.audit.append(replace(act, at=self._clock()))
+
+    def last(self, name: str, dataset: Dataset) -> Act | None:
+        """See `Hot.last`."""
+        for act in reversed(self._state.audit):
+            about = act.partition.dataset if act.partition else act.detail.get("dataset")
+            if act.name == name and about == dataset.name:
+                return act
+        return None
+
+
+@dataclass(frozen=True)
+class _Export:
+    """See `Export`; with what was there when it was opened, to compare with later."""
+
+    partition: Partition
+    table: pa.Table
+    day: Day | None
+    late: tuple[pa.Table, ...]
+
+    @property
+    def rows(self) -> int:
+        return len(self.table)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        yield from self.table.to_batches(max_chunksize=_BATCH_ROWS)
+
+
+class _Writer:
+    """See `Writer`."""
+
+    def __init__(self, hot: MemoryHot, dataset: Dataset, clock: Callable[[], datetime]) -> None:
+        self._hot = hot
+        self._dataset = dataset
+        self._clock = clock
+
+    def live(self, days: DayRange, intervals: Collection[str] = ()) -> list[Vintage]:
+        return self._hot.live(self._dataset, days, intervals)
+
+    def next_version(self, partition: Partition) -> int:
+        return 1 + max((v.receipt.version for v in self._hot.state.vintages.get(partition, ())), default=0)
+
+    def head(self) -> str:
+        return self._hot.state.heads.get(self._dataset.name, "")
+
+    def publish(
+        self,
+        publication: Publication,
+        hot_rows: Mapping[Partition, Iterable[pa.RecordBatch]] | None = None,
+        rows_if_hot: Mapping[Partition, Iterable[pa.RecordBatch]] | None = None,
+    ) -> None:
+        versions = {receipt.partition: receipt.version for receipt in publication.receipts}
+        with self._hot.transaction() as state:
+            state.publish(publication, self._clock())
+            where_hot = {p: rows for p, rows in (rows_if_hot or {}).items() if p in state.hot}
+            for partition, batches in {**(hot_rows or {}), **where_hot}.items():
+                rows = table_of(self._dataset, batches)
+                state.put(self._dataset, partition, rows, versions.get(partition, 0))
+
+    def load(self, vintage: Vintage, batches: Iterable[pa.RecordBatch]) -> int:
+        partition, receipt = vintage.partition, vintage.receipt
+        rows = table_of(self._dataset, batches)
+        if differences := receipt.contents.differences(contents_of(self._dataset, rows.to_batches())):
+            msg = (
+                f"{receipt.path} is not what its receipt says ({'; '.join(differences)}); nothing was loaded. "
+                f"`thermocline verify {partition.dataset}` names every such object"
+            )
+            raise FingerprintMismatchError(msg)
+        with self._hot.transaction() as state:
+            total = len(state.put(self._dataset, partition, rows, receipt.version).rows)
+            detail = {"rows": total, "version": receipt.version}
+            state.audit.append(Act("load", partition, receipt.run_id, detail, self._clock()))
+        return total
+
+    @contextmanager
+    def export(self, partition: Partition) -> Iterator[Export]:
+        state = self._hot.state
+        day, late = state.hot.get(partition), state.late.get(partition, ())
+        parts = ([day.rows] if day else []) + ([newest(pa.concat_tables(late), self._dataset)] if late else [])
+        table = newest(pa.concat_tables(parts), self._dataset) if parts else self._dataset.arrow_schema.empty_table()
+        yield _Export(partition, table, day, late)
+
+    def cut_over(self, export: Export, publication: Publication) -> None:
+        if not isinstance(export, _Export):
+            msg = f"an export of {type(export).__name__} is not this store's"
+            raise TypeError(msg)
+        partition = export.partition
+        with self._hot.transaction() as state:
+            day, late = state.hot.get(partition), state.late.get(partition, ())
+            read = len(export.late)
+            same_rows = (day and day.rows) is (export.day and export.day.rows)
+            if not same_rows or late[:read] != export.late:
+                msg = f"rows of {partition} changed while it was rotated; they were kept hot, the next run takes it up"
+                raise StaleStateError(msg)
+            state.publish(publication, self._clock())
+            state.late.pop(partition, None)
+            if late[read:]:
+                state.late[partition] = late[read:]
+            if day:
+                self._detach(state, export, day, publication.run_id)
+
+    def _detach(self, state: State, export: _Export, day: Day, run_id: str) -> None:
+        partition, vintage = export.partition, state.live_of(export.partition)
+        if vintage is None and export.rows:
+            msg = f"{partition} has no live vintage; its hot rows were kept"
+            raise StaleStateError(msg)
+        contents = contents_of(self._dataset, day.rows.to_batches())
+        same = vintage and contents.content_fingerprint == vintage.receipt.contents.content_fingerprint
+        name = f"{partition} {next(_numbers)}"
+        version = vintage.receipt.version if vintage and same else 0
+        del state.hot[partition]
+        state.detached[name] = Kept(Detached(partition, name, version, self._clock(), len(day.rows)), day.rows)
+        detail = {"rows": export.rows, "path": vintage.receipt.path if vintage else None}
+        state.audit.append(Act("rotate", partition, run_id, detail, self._clock()))
+
+    def undo(self, detached: Detached, *, run_id: str) -> int:
+        partition = detached.partition
+        with self._hot.transaction() as state:
+            vintage = state.live_of(partition)
+            kept = state.detached.pop(detached.table, None)
+            same = vintage is not None and vintage.receipt.version == detached.version
+            if kept is None or not same or partition in state.late or partition in state.hot:
+                msg = (
+                    f"{partition} has changed since it was rotated (a later vintage, late rows, or rows in hot); "
+                    "nothing was changed. Bring it to hot as it is now with "
+                    f"`thermocline rehydrate {partition.dataset}`"
+                )
+                raise StaleStateError(msg)
+            state.hot[partition] = Day(detached.version, kept.rows)
+            state.audit.append(Act("undo", partition, run_id, {"rows": detached.rows}, self._clock()))
+        return detached.rows
+
+    def release(self, detached: Detached, *, run_id: str) -> None:
+        with self._hot.transaction() as state:
+            if state.detached.pop(detached.table, None):
+                detail = {"rows": detached.rows, "table": detached.table}
+                state.audit.append(Act("release", detached.partition, run_id, detail, self._clock()))
+
+    def delete(self, days: DayRange, intervals: Collection[str], symbols: Collection[str], *, run_id: str) -> int:
+        deleted = 0
+        asked = Query(self._dataset, symbols=tuple(symbols), intervals=tuple(intervals))
+
+        def kept(rows: pa.Table) -> pa.Table:
+            nonlocal deleted
+            left = rows.filter(pc.invert(_matches(rows, asked)))
+            deleted += len(rows) - len(left)
+            return left if len(left) < len(rows) else rows
+
+        with self._hot.transaction() as state:
+            for partition, day in state.hot.items():
+                if asked.wants(partition) and partition.day in days:
+                    state.hot[partition] = replace(day, rows=kept(day.rows))
+            for partition, late in list(state.late.items()):
+                if asked.wants(partition) and partition.day in days:
+                    state.late[partition] = tuple(rows for rows in map(kept, late) if len(rows))
+                    if not state.late[partition]:
+                        del state.late[partition]
+            detail = {"dataset": self._dataset.name, "rows": deleted, "start": str(days.start), "end": str(days.end)}
+            state.audit.append(Act("delete", None, run_id, detail, self._clock()))
+        return deleted
+
+
+class _Snapshot:
+    """See `Snapshot`."""
+
+    def __init__(self, state: State, datasets: Sequence[Dataset], days: DayRange, intervals: Collection[str]) -> None:
+        names = {dataset.name for dataset in datasets}
+        self._state = state
+        self.hot = frozenset(p for p in state.hot if p.dataset in names)
+        self.live: Sequence[Vintage] = [v for dataset in datasets for v in state.live(dataset, days, intervals)]
+        self.late = frozenset(p for p in state.late if p.dataset in names)
+
+    @contextmanager
+    def scan(self, query: Query, segment: Segment) -> Iterator[pa.RecordBatchReader]:
+        dataset = query.dataset
+        days = [self._state.hot[Partition(dataset.name, segment.interval, day)].rows for day in segment.days]
+        rows = pa.concat_tables([dataset.arrow_schema.empty_table(), *days])
+        rows = rows.filter(_matches(rows, query)).sort_by([(name, "ascending") for name in query.order])
+        answer = rows.slice(0, query.limit).select(list(query.names))
+        yield pa.RecordBatchReader.from_batches(answer.schema, answer.to_batches(max_chunksize=_BATCH_ROWS))
+
+    def late_rows(self, query: Query) -> pa.Table:
+        dataset = query.dataset
+        found = [rows for p in sorted(self.late) if query.wants(p) for rows in self._state.late[p]]
+        rows = newest(pa.concat_tables([dataset.arrow_schema.empty_table(), *found]), dataset)
+        # A row that moved to another symbol still stands in for the one that had this symbol.
+        by_symbol = dataset.symbol_column in dataset.key
+        return rows.filter(_matches(rows, query if by_symbol else replace(query, symbols=())))
+
+
+def _matches(rows: pa.Table, query: Query) -> pa.ChunkedArray:
+    """Which rows a query asks for."""
+    matches = pc.is_valid(rows["ts"])
+    if query.start:
+        matches = pc.and_(matches, pc.greater_equal(rows["ts"], pa.scalar(query.start, rows["ts"].type)))
+    if query.end:
+        matches = pc.and_(matches, pc.less(rows["ts"], pa.scalar(query.end, rows["ts"].type)))
+    for column, wanted in ((query.dataset.symbol_column, query.symbols), ("interval", query.intervals)):
+        if wanted:
+            matches = pc.and_(matches, pc.is_in(rows[column], value_set=pa.array(wanted)))
+    return matches

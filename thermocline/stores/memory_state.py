@@ -1,0 +1,146 @@
+"""What `MemoryHot` keeps: hot rows and the ledger, as one value that a commit replaces whole."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+
+from thermocline.model.dataset import Dataset
+from thermocline.model.duplicates import equal_content
+from thermocline.model.partition import DayRange, Partition
+from thermocline.model.receipt import Vintage
+from thermocline.model.rejected import Rejected
+from thermocline.ports import Act, Detached, Publication
+from thermocline.stores.sorted_rows import last_of_each_run, starts_of_runs
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """A hot day. Its table is replaced when a row changes and never otherwise, so `is` tells whether any did."""
+
+    version: int
+    rows: pa.Table
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A day that left hot, with its rows."""
+
+    day: Detached
+    rows: pa.Table
+
+
+@dataclass(frozen=True)
+class State:
+    """Rows and ledger. Nothing in the dictionaries is ever changed in place, so a shallow copy is a snapshot.
+
+    `late` holds a day's late rows as they came, oldest first; `vintages` a partition's, oldest first, of which the last
+    is live unless it was superseded.
+    """
+
+    hot: dict[Partition, Day] = field(default_factory=dict)
+    late: dict[Partition, tuple[pa.Table, ...]] = field(default_factory=dict)
+    vintages: dict[Partition, tuple[Vintage, ...]] = field(default_factory=dict)
+    heads: dict[str, str] = field(default_factory=dict)
+    detached: dict[str, Kept] = field(default_factory=dict)
+    quarantine: dict[Rejected, str] = field(default_factory=dict)
+    audit: list[Act] = field(default_factory=list)
+
+    def copy(self) -> "State":
+        """A state that can be changed without touching this one."""
+        return State(
+            dict(self.hot),
+            dict(self.late),
+            dict(self.vintages),
+            dict(self.heads),
+            dict(self.detached),
+            dict(self.quarantine),
+            list(self.audit),
+        )
+
+    def live_of(self, partition: Partition) -> Vintage | None:
+        """The partition's live vintage."""
+        newest = self.vintages.get(partition, (None,))[-1]
+        return newest if newest and newest.superseded_at is None else None
+
+    def live(self, dataset: Dataset, days: DayRange, intervals: Collection[str] = ()) -> list[Vintage]:
+        """The live vintages of those days, in order."""
+        return [
+            vintage
+            for partition in sorted(self.vintages)
+            if partition.dataset == dataset.name
+            and partition.day in days
+            and (not intervals or partition.interval in intervals)
+            and (vintage := self.live_of(partition))
+        ]
+
+    def publish(self, publication: Publication, now: datetime) -> None:
+        """Supersede what is withdrawn or replaced, make the new vintages live, quarantine, note the head."""
+        for partition in (*publication.withdrawn, *(receipt.partition for receipt in publication.receipts)):
+            if ended := self.live_of(partition):
+                self.vintages[partition] = (*self.vintages[partition][:-1], replace(ended, superseded_at=now))
+        for receipt in publication.receipts:
+            earlier = self.vintages.get(receipt.partition, ())
+            self.vintages[receipt.partition] = (*earlier, Vintage(receipt, now))
+        self.reject(publication.rejected, publication.run_id)
+        if publication.head:
+            self.heads[publication.dataset.name] = publication.head
+
+    def reject(self, rejected: Sequence[Rejected], run_id: str) -> None:
+        """Keep rows that may not go in; the same row with the same reason once."""
+        for row in rejected:
+            self.quarantine.setdefault(row, run_id)
+
+    def accepts(self, partition: Partition, may_start: Collection[Partition]) -> bool:
+        """Whether the day takes rows in hot: it is hot, or it may become so because nothing of it is cold."""
+        if partition in self.hot:
+            return True
+        return partition in may_start and self.live_of(partition) is None and partition not in self.late
+
+    def put(self, dataset: Dataset, partition: Partition, rows: pa.Table, version: int) -> Day:
+        """Bring rows into a day, which is hot from then on, and its late rows with them."""
+        day = self.hot.get(partition)
+        merged_rows = merged(day.rows, rows, dataset) if day else newest(rows, dataset)
+        if late := self.late.pop(partition, ()):
+            merged_rows = merged(merged_rows, newest(pa.concat_tables(late), dataset), dataset)
+        self.hot[partition] = Day(max(version, day.version if day else 0), merged_rows)
+        return self.hot[partition]
+
+
+def table_of(dataset: Dataset, batches: Iterable[pa.RecordBatch]) -> pa.Table:
+    """The batches as one table in exactly the dataset's schema."""
+    return pa.Table.from_batches(batches, dataset.arrow_schema).combine_chunks()
+
+
+def newest(rows: pa.Table, dataset: Dataset) -> pa.Table:
+    """Of rows with one key the one with the latest `ingested_at`, and of those the last; sorted as a file is."""
+    # Arrow's sort is stable, so of equals the last one stays the last.
+    ranked = rows.sort_by([(name, "ascending") for name in (*dataset.key, "ingested_at")])
+    kept = last_of_each_run(ranked.to_batches(), dataset.key)
+    return pa.Table.from_batches(kept, rows.schema).sort_by(_order(dataset)).combine_chunks()
+
+
+def merged(present: pa.Table, rows: pa.Table, dataset: Dataset) -> pa.Table:
+    """Rows over those that are there: the later `ingested_at` wins, ties go to the new.
+
+    A row that says nothing new is left out; where all are, the very table that was there comes back.
+    """
+    both = pa.concat_tables([present, newest(rows, dataset)]).sort_by([(name, "ascending") for name in dataset.key])
+    both = both.combine_chunks()
+    if not len(both):
+        return present
+    second = np.flatnonzero(~starts_of_runs(both.to_batches()[0], dataset.key, None))
+    first = second - 1
+    stamps = both["ingested_at"].cast(pa.int64()).to_numpy()
+    stays = equal_content(both, dataset, first, second) | (stamps[second] < stamps[first])
+    kept = np.ones(len(both), dtype=bool)
+    kept[np.where(stays, second, first)] = False
+    if stays.all() and kept.sum() == len(present):
+        return present
+    return both.filter(pa.array(kept)).sort_by(_order(dataset)).combine_chunks()
+
+
+def _order(dataset: Dataset) -> list[tuple[str, str]]:
+    return [(name, "ascending") for name in dataset.sort]
