@@ -1,11 +1,10 @@
 """Where things lie in a lake. Paths are relative to the lake's URL and use `/` on every system."""
 
 import re
-from datetime import date
 from urllib.parse import quote, unquote
 
 from thermocline.errors import UsageError
-from thermocline.model.partition import Partition
+from thermocline.model.partition import Partition, parse_day
 
 COLD = "cold_storage"
 RAW = "raw"
@@ -20,8 +19,8 @@ _OBJECT = re.compile(
 def encode(text: str) -> str:
     """Percent-encode text so that it can stand in a path; `decode` gives it back.
 
-    Letters, digits, `-` and `.` stay as they are. Underscores separate the parts of a file's name and are encoded, and so
-    is a leading dot, which would hide the file.
+    Letters, digits, `-` and `.` stay as they are. Underscores separate the parts of a file's name and are encoded,
+    and so is a leading dot, which would hide the file.
     """
     quoted = quote(text, safe="").replace("_", "%5F").replace("~", "%7E")
     return "%2E" + quoted[1:] if quoted.startswith(".") else quoted
@@ -34,10 +33,10 @@ def decode(text: str) -> str:
 
 def object_path(partition: Partition, version: int) -> str:
     """The path of a partition's vintage: the first carries no suffix, a later one `_v2` and so on."""
-    day = partition.day
-    name = "_".join(part for part in (partition.dataset, encode(partition.interval), f"{day:%Y%m%d}") if part)
+    year, month, day = partition.day.isoformat().split("-")
+    name = "_".join(part for part in (partition.dataset, encode(partition.interval), year + month + day) if part)
     suffix = "" if version == 1 else f"_v{version}"
-    return f"{COLD}/{partition.dataset}/year={day:%Y}/month={day:%m}/day={day:%d}/{name}{suffix}.parquet"
+    return f"{COLD}/{partition.dataset}/year={year}/month={month}/day={day}/{name}{suffix}.parquet"
 
 
 def parse_object_path(path: str) -> tuple[Partition, int]:
@@ -50,7 +49,7 @@ def parse_object_path(path: str) -> tuple[Partition, int]:
     if match:
         dataset = match["dataset"]
         interval = decode(match["stem"].removeprefix(dataset).removeprefix("_"))
-        day = date(int(match["year"]), int(match["month"]), int(match["day"]))
+        day = parse_day(f"{match['year']}-{match['month']}-{match['day']}")
         partition, version = Partition(dataset, interval, day), int(match["version"] or 1)
         if object_path(partition, version) == path:
             return partition, version
