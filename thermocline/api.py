@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
 from thermocline.errors import BadRangeError, ThermoclineError, UsageError
@@ -173,7 +173,8 @@ class Thermocline:
         self.close()
 
     def close(self) -> None:
-        """Nothing stays open between calls today; call it all the same, stores to come may hold connections."""
+        """Give connections back. They are opened again when something is asked again."""
+        self.lake.close()
 
     @property
     def today(self) -> date:
@@ -188,6 +189,7 @@ class Thermocline:
         *,
         source: str | Source,
         path: str | None = None,
+        options: Mapping[str, Any] | None = None,
         start: Day | None = None,
         end: Day | None = None,
         symbols: Collection[str] = (),
@@ -203,6 +205,7 @@ class Thermocline:
             dataset: The dataset's name.
             source: A source's name (`files`, `lean`, `sample`, `synthetic`, or one of thermocline.yaml), or a source.
             path: Where the source's files are, for sources that have files.
+            options: Options of the source, which go before those of thermocline.yaml.
             start: The first day; everything the source has when None.
             end: The first day no more.
             symbols: Only these, all when empty.
@@ -216,7 +219,7 @@ class Thermocline:
             dataset_named(dataset), _days(start, end), frozenset(symbols), frozenset(map(parse_interval, intervals))
         )
         backfill = self._backfill(
-            self._source(source, path),
+            self._source(source, path, options),
             self.settings.lifecycle,
             as_of,
             progress=progress,
@@ -331,6 +334,15 @@ class Thermocline:
         """VACUUM (ANALYZE) what stays hot, where it pays; everything with `force`."""
         run_id = run_id or new_run_id()
         return vacuum(self.hot, _datasets(datasets), run_id=run_id, force=force, progress=progress)
+
+    def migrate(self) -> list[str]:
+        """Bring the tables of every dataset up to date with this release; return the datasets' names.
+
+        Everything else does so too when it first needs them.
+        """
+        for dataset in DATASETS.values():
+            self.hot.hot_days(dataset)
+        return list(DATASETS)
 
     def plan_cleanup(
         self,
@@ -570,20 +582,14 @@ class Thermocline:
 
     def _lifecycle(self, hot_days: int | None) -> Lifecycle:
         """The windows in force; `hot_days` replaces every one of them."""
-        own = self.settings.lifecycle
-        if hot_days is None:
-            return own
-        return replace(own, hot_days=hot_days, hot_intervals=dict.fromkeys(own.hot_intervals), windows={})
+        return self.settings.lifecycle.with_hot_days(hot_days)
 
-    def _source(self, source: str | Source, path: str | None) -> Source:
+    def _source(self, source: str | Source, path: str | None, options: Mapping[str, Any] | None) -> Source:
         if not isinstance(source, str):
             return source
         from thermocline.sources.open import open_source  # noqa: PLC0415  # it brings vendors' SDKs
 
-        options = dict(self.settings.sources.get(source, {}))
-        kind = options.pop("kind", source)
-        configured = options.pop("path", None)
-        return open_source(kind, path=path or configured, options=options)
+        return open_source(source, path=path, options={**self.settings.sources.get(source, {}), **(options or {})})
 
     def _backfill(
         self,

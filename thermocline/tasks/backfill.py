@@ -5,7 +5,7 @@ files. A source that fails therefore leaves nothing half done. Then days are pub
 that dies keeps the batches before, and running it again skips them.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -87,11 +87,13 @@ class Backfill:
     run_id: str
     progress: Progress = SILENT
     on_published: Callable[[Moved], None] = lambda _: None
+    on_gathered: Callable[[Collection[Partition]], None] = lambda _: None
 
     def run(self, request: FetchRequest) -> Backfilled:
         """Fetch what is asked for and publish every day that says something new.
 
-        `on_published` is called for each partition once it is committed (or found unchanged).
+        `on_gathered` is told, before anything is written, which partitions have rows; `on_published` is called for
+        each of them once it is committed (or found unchanged).
 
         Raises:
             SourceError: The source failed; nothing was written.
@@ -101,6 +103,7 @@ class Backfill:
         with self.spool(request.dataset) as spool:
             self._gather(request, spool, result)
             partitions = spool.partitions()
+            self.on_gathered(partitions.keys())
             self.progress.begin(f"writing {request.dataset.name}", len(partitions))
             for batch in chunks(list(partitions), BATCH_DAYS):
                 with self.hot.writer(request.dataset) as writer:

@@ -1,6 +1,6 @@
 """Query: one question, answered from both tiers in one consistent look."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,12 @@ def query(
         route = _route(snapshot, asked, tiers)
         late = snapshot.late_rows(asked) if snapshot.late and Tier.HOT in tiers else None
         schema = pa.schema([asked.dataset.column(name).arrow_field for name in asked.names])
-        yield pa.RecordBatchReader.from_batches(schema, _batches(snapshot, lake, route, late))
+        batches = _batches(snapshot, lake, route, late)
+        try:
+            yield pa.RecordBatchReader.from_batches(schema, batches)
+        finally:
+            # Whoever asked may leave before the end; the tiers' own streams must be over before the snapshot is.
+            batches.close()
 
 
 def _route(snapshot: Snapshot, asked: Query, tiers: Collection[Tier] = tuple(Tier)) -> Route:
@@ -40,7 +45,9 @@ def _route(snapshot: Snapshot, asked: Query, tiers: Collection[Tier] = tuple(Tie
     )
 
 
-def _batches(snapshot: Snapshot, lake: Lake, route: Route, late: "pa.Table | None") -> "Iterator[pa.RecordBatch]":
+def _batches(
+    snapshot: Snapshot, lake: Lake, route: Route, late: "pa.Table | None"
+) -> "Generator[pa.RecordBatch, None, None]":
     remaining = route.query.limit
     for segment in route.segments:
         asked = replace(route.query, limit=remaining)

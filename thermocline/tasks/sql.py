@@ -1,6 +1,6 @@
 """Read-only SQL over the datasets, each a table that spans both tiers."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
@@ -50,10 +50,14 @@ def _relation(snapshot: Snapshot, lake: Lake, dataset: Dataset) -> Relation:
 def _hot_rows(snapshot: Snapshot, route: Route, segments: Sequence[Segment]) -> "Iterator[pa.RecordBatchReader]":
     import pyarrow as pa  # noqa: PLC0415  # the import costs a quarter of a second, `--help` shall not pay it
 
-    def batches() -> "Iterator[pa.RecordBatch]":
+    def stream() -> "Generator[pa.RecordBatch, None, None]":
         for segment in segments:
             opened: AbstractContextManager[pa.RecordBatchReader] = snapshot.scan(route.query, segment)
             with opened as reader:
                 yield from reader
 
-    yield pa.RecordBatchReader.from_batches(route.query.dataset.arrow_schema, batches())
+    batches = stream()
+    try:
+        yield pa.RecordBatchReader.from_batches(route.query.dataset.arrow_schema, batches)
+    finally:
+        batches.close()

@@ -1,7 +1,7 @@
 """Adopting a table that was there before Thermocline: its rows go to the lake, the table itself is kept aside."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pyarrow as pa
 from psycopg import sql
@@ -11,7 +11,7 @@ from thermocline.model.dataset import PROVENANCE, Column, Dataset, Kind
 from thermocline.ports import Act, Fetched, FetchRequest, Mapped, MonthOfRows, PlainSurvey
 from thermocline.stores.postgres import binary, ledger, tables
 from thermocline.stores.postgres.connection import Connection, scalar
-from thermocline.stores.postgres.rows import BATCH_ROWS
+from thermocline.stores.postgres.rows import BATCH_ROWS, Streams
 from thermocline.stores.postgres.tables import Table
 
 _FETCH_BATCHES = 4
@@ -43,6 +43,7 @@ class PostgresPlainTable:
         self._schema = schema
         self._dataset = dataset
         self._table = tables.parent_table(schema, dataset)
+        self._streams = Streams()
         rows = connection.execute(
             """SELECT a.attname, format_type(a.atttypid, NULL) FROM pg_attribute a
                WHERE a.attrelid = %s::regclass AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum""",
@@ -126,6 +127,13 @@ class PostgresPlainTable:
     def fetch(self, request: FetchRequest) -> Iterator[Fetched]:
         """See `PlainTable.fetch`. The whole table is read once, whatever its indexes."""
         del request
+        return self._streams.track(self._fetched())
+
+    def close(self) -> None:
+        """End what was not read to its end."""
+        self._streams.close()
+
+    def _fetched(self) -> Generator[Fetched, None, None]:
         columns, selected = [], []
         for name, column in self._from.items():
             kind, expression = self._reading(name)

@@ -66,9 +66,15 @@ class PostgresSnapshot:
             if leaf.partition in partitions
         ]
         schema = pa.schema([dataset.column(name).arrow_field for name in query.names])
-        batches = rows.copy_out(self._connection, _select(query, leaves), dataset, query.names) if leaves else iter(())
-        with pa.RecordBatchReader.from_batches(schema, batches) as reader:
-            yield reader
+        streams = rows.Streams()
+        batches: Iterator[pa.RecordBatch] = iter(())
+        if leaves:
+            select = _select(query, leaves)
+            batches = streams.track(rows.copy_out(self._connection, select, dataset, query.names))
+        try:
+            yield pa.RecordBatchReader.from_batches(schema, batches)
+        finally:
+            streams.close()
 
     def late_rows(self, query: Query) -> pa.Table:
         """See `Snapshot.late_rows`."""

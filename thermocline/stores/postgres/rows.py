@@ -1,7 +1,8 @@
 """Rows into and out of tables: binary COPY, merging, and the SELECTs that both readers and exports use."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import pyarrow as pa
 from psycopg import sql
@@ -11,9 +12,33 @@ from thermocline.stores.postgres import binary
 from thermocline.stores.postgres.connection import Connection
 from thermocline.stores.postgres.tables import Table, names, primary_key, sql_type
 
+T = TypeVar("T")
+
 BATCH_ROWS = 65_536
 
 _STAGING = sql.Identifier("thermocline_staging")
+
+
+class Streams:
+    """Streams of rows that may be left before their end, for instance by an error of whoever reads them.
+
+    A COPY that is not over makes the connection deaf to COMMIT and ROLLBACK, so close them before the transaction ends.
+    """
+
+    def __init__(self) -> None:
+        """None yet."""
+        self._opened: list[Generator[Any, None, None]] = []
+
+    def track(self, stream: Generator[T, None, None]) -> Generator[T, None, None]:
+        """Remember a stream and hand it on."""
+        self._opened.append(stream)
+        return stream
+
+    def close(self) -> None:
+        """End those that are not over."""
+        for stream in self._opened:
+            stream.close()
+        self._opened.clear()
 
 
 def copy_in(
@@ -36,7 +61,7 @@ def copy_in(
 
 def copy_out(
     connection: Connection, query: sql.Composable, dataset: Dataset, columns: Sequence[str] = ()
-) -> Iterator[pa.RecordBatch]:
+) -> Generator[pa.RecordBatch, None, None]:
     """The rows of a query as batches of bounded size; its columns are those named, or all of the dataset's."""
     wanted = [dataset.column(name) for name in columns or dataset.names]
     with connection.cursor().copy(sql.SQL("COPY ({}) TO STDOUT (FORMAT BINARY)").format(query)) as copy:

@@ -139,7 +139,10 @@ class PostgresHot:
                 table = PostgresPlainTable(connection, self._schema, dataset, mapped)
                 if hold:
                     table.hold()
-                yield table
+                try:
+                    yield table
+                finally:
+                    table.close()
 
     def quarantine(self, rejected: Sequence[Rejected], *, run_id: str) -> None:
         """See `Hot.quarantine`."""

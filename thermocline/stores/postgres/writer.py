@@ -54,6 +54,7 @@ class PostgresExport:
     mark: Mark
     rows: int
     connection: Connection = field(repr=False)
+    streams: rows.Streams = field(repr=False)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows, sorted as a file is."""
@@ -75,7 +76,7 @@ class PostgresExport:
         query = sql.SQL("SELECT {} FROM ({}) AS export ORDER BY {}").format(
             columns, source, rows.ordered(self.dataset.sort, self.dataset)
         )
-        return rows.copy_out(self.connection, query, self.dataset)
+        return self.streams.track(rows.copy_out(self.connection, query, self.dataset))
 
 
 class PostgresWriter:
@@ -137,7 +138,11 @@ class PostgresWriter:
             total = sum(mark.rows_by_xmin.values())
             if mark.late_rows:
                 total = self._count_merged(leaf, late)
-            yield PostgresExport(partition, self._dataset, leaf, mark, total, self._connection)
+            streams = rows.Streams()
+            try:
+                yield PostgresExport(partition, self._dataset, leaf, mark, total, self._connection, streams)
+            finally:
+                streams.close()
 
     def cut_over(self, export: Export, publication: Publication) -> None:
         """See `Writer.cut_over`."""
