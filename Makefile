@@ -66,15 +66,9 @@ dev: setup  ## start the Dagster UI and its daemon on http://localhost:3000
 stop:  ## stop the embedded PostgreSQL
 	@if [ -x $(BIN)/thermocline ]; then $(BIN)/thermocline stop; else echo "nothing is set up here"; fi
 
-# The server has its files open: it goes first, and when it can't be stopped they stay.
-clean:  ## stop PostgreSQL, then delete .thermocline (hot and cold rows, all of them!) and every cache
-	@if [ ! -d .thermocline ]; then :; \
-	elif [ -x $(BIN)/thermocline ]; then $(BIN)/thermocline stop; \
-	elif find .thermocline -name postmaster.pid | grep -q .; then \
-		echo "a PostgreSQL may still run in .thermocline; run 'make setup clean'" >&2; exit 1; \
-	fi
-	rm -rf .thermocline .tmp_dagster_home_* .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache dist
-	@find . \( -name .venv -o -name .uv -o -name .git \) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+clean:  ## delete every cache; rows in .thermocline stay
+	rm -rf .tmp_dagster_home_* .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache dist
+	@find . \( -name .venv -o -name .uv -o -name .git -o -name .thermocline \) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean  ## clean, and delete .venv and .uv too
 	rm -rf .venv .uv
