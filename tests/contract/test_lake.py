@@ -264,6 +264,15 @@ def test_a_late_row_stands_in_for_the_cold_row_of_its_key_and_others_are_added(l
     assert answer(lake, query, cold(receipt), late)["close"].to_pylist() == [1]
 
 
+def test_a_late_row_that_is_older_than_the_cold_row_of_its_key_gives_way(lake):
+    receipt = write(lake, bars(day(0), ("A",), 1))
+    older = bars(day(0), ("A",), 1, close="1").to_pydict()
+    older["ingested_at"] = [moment - timedelta(days=1) for moment in older["ingested_at"]]
+    late = pa.table(older, schema=MARKET_DATA.arrow_schema)
+    query = Query(MARKET_DATA, columns=("close",))
+    assert answer(lake, query, cold(receipt), late)["close"].to_pylist() == [Decimal("187.15")]
+
+
 def test_a_day_may_have_late_rows_only_and_those_of_other_days_and_intervals_stay_away(lake):
     receipt = write(lake, bars(day(0)))
     late = pa.Table.from_batches([bars(one, ("L",), 1) for one in (day(1), day(2), day(1, "1min"))])

@@ -9,7 +9,7 @@ import pyarrow as pa
 from thermocline.errors import UsageError
 from thermocline.model.dataset import Dataset
 from thermocline.ports import Relation
-from thermocline.stores.duckdb import Engine, columns_sql, identifier, literal, relation_sql
+from thermocline.stores.duckdb import Engine, columns_sql, identifier, literal, newest_sql, relation_sql
 
 _BATCH_ROWS = 65_536
 
@@ -89,12 +89,7 @@ def _with_late(connection: duckdb.DuckDBPyConnection, relation: Relation, cold: 
     connection.register("incoming", relation.late)
     connection.execute(f"CREATE TEMP TABLE {table} AS SELECT * FROM incoming")  # noqa: S608  # the name is quoted
     connection.unregister("incoming")
-    columns, key = columns_sql(dataset.names), columns_sql(dataset.key)
-    both = f"SELECT *, 0 AS late FROM ({cold}) UNION ALL SELECT {columns}, 1 FROM {table}"  # noqa: S608
-    return (
-        f"SELECT {columns} FROM ({both}) "  # noqa: S608  # names are quoted
-        f"QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY ingested_at DESC, late DESC) = 1"
-    )
+    return f"SELECT {columns_sql(dataset.names)} FROM {newest_sql(dataset, dataset.names, cold, table)}"  # noqa: S608
 
 
 def _lock_down(connection: duckdb.DuckDBPyConnection, relations: Sequence[Relation]) -> None:

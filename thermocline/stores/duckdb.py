@@ -115,6 +115,19 @@ def relation_sql(dataset: Dataset, locations: Sequence[str], present: Sequence[s
     return f"(SELECT {columns} FROM {files})"  # noqa: S608  # names and paths are quoted
 
 
+def newest_sql(dataset: Dataset, names: Sequence[str], rows: str, late: str) -> str:
+    """A subquery of rows and of a table of late ones: of each key the row that was ingested last, a late one if even.
+
+    `names` must hold the key and `ingested_at`. Filter by anything that is not in the key on the outside, since a late
+    row may have changed it.
+    """
+    both = f"SELECT *, 0 AS late FROM ({rows}) UNION ALL SELECT {columns_sql(names)}, 1 FROM {late}"  # noqa: S608  # quoted
+    return (
+        f"(SELECT {columns_sql(names)} FROM ({both}) QUALIFY row_number() OVER "  # noqa: S608  # names are quoted
+        f"(PARTITION BY {columns_sql(dataset.key)} ORDER BY ingested_at DESC, late DESC) = 1)"
+    )
+
+
 def present_columns(connection: duckdb.DuckDBPyConnection, locations: Sequence[str]) -> list[str]:
     """The columns that at least one of the files has; it opens each."""
     files = _files_sql(locations, by_name=True)
@@ -139,22 +152,19 @@ def scan(
 ) -> Iterator[pa.RecordBatchReader]:
     """The rows of a segment that a query asks for, from these files, in the order of the answer.
 
-    `late` rows stand in for rows of the same key. `evolved` says that some files may lack columns.
+    A row of `late` stands in for an older row of the same key. `evolved` says that some files may lack columns.
     """
     dataset = query.dataset
     with engine.connection() as connection:
         present = present_columns(connection, locations) if evolved and locations else None
         source = relation_sql(dataset, locations, present)
         condition, values = _condition(query, segment)
-        needed = columns_sql(tuple(dict.fromkeys((*query.names, *dataset.key))))
-        rows = f"SELECT {needed} FROM {source} WHERE {condition}"  # noqa: S608  # names are quoted, values are bound
+        needed = tuple(dict.fromkeys((*query.names, *dataset.key, dataset.symbol_column, "ingested_at")))
+        rows = f"SELECT {columns_sql(needed)} FROM {source} WHERE {condition}"  # noqa: S608  # names are quoted, values bound
         waiting = _of_segment(dataset, segment, late)
         if waiting is not None:
             connection.register("late", waiting)
-            rows = (
-                f"SELECT {needed} FROM ({rows}) ANTI JOIN late USING ({columns_sql(dataset.key)})"  # noqa: S608  # as above
-                f" UNION ALL SELECT {needed} FROM late WHERE {condition}"
-            )
+            rows = f"SELECT * FROM {newest_sql(dataset, needed, rows, 'late')} WHERE {condition}"  # noqa: S608  # as above
         sql = f"SELECT {columns_sql(query.names)} FROM ({rows}) ORDER BY {columns_sql(query.order)}"  # noqa: S608  # as above
         if query.limit is not None:
             sql += " LIMIT $limit"

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 
 import pyarrow as pa
@@ -81,7 +82,9 @@ class PostgresSnapshot:
         dataset = query.dataset
         if not self.late:
             return dataset.arrow_schema.empty_table()
-        select = rows.newest_late(tables.late_table(dataset), dataset, _condition(query))
+        # A late row may say another symbol than the row it stands in for, unless the symbol identifies the row.
+        asked = query if dataset.symbol_column in dataset.key else replace(query, symbols=())
+        select = rows.newest_late(tables.late_table(dataset), dataset, _condition(asked))
         return pa.Table.from_batches(rows.copy_out(self._connection, select, dataset), schema=dataset.arrow_schema)
 
 
