@@ -8,6 +8,7 @@ import hashlib
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from typing import Any, BinaryIO, Self, cast
 
 import numpy as np
@@ -131,6 +132,7 @@ def _facts(partition: Partition, dataset: Dataset) -> dict[str, str]:
     }
 
 
+@lru_cache
 def _options(dataset: Dataset) -> dict[str, Any]:
     schema = dataset.arrow_schema
     return {
@@ -206,7 +208,10 @@ def _row_bytes(batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
 
 
 def _mismatches(dataset: Dataset, found: pa.Schema) -> Iterator[str]:
-    for field in dataset.arrow_schema:
+    wanted = dataset.arrow_schema
+    if found.names == wanted.names and found.types == wanted.types:
+        return
+    for field in wanted:
         if field.name not in found.names:
             if not field.nullable:
                 yield f"{field.name} is missing"
@@ -218,14 +223,15 @@ def _mismatches(dataset: Dataset, found: pa.Schema) -> Iterator[str]:
 
 
 def _conformed(dataset: Dataset, batch: pa.RecordBatch) -> pa.RecordBatch:
-    columns = []
-    for field in dataset.arrow_schema:
-        missing = field.name not in batch.schema.names
-        column = pa.nulls(batch.num_rows, field.type) if missing else batch.column(field.name)
-        if column.null_count and not field.nullable:
-            msg = f"{field.name} holds a null, which {dataset.name} does not allow"
+    found = dict(zip(batch.schema.names, batch.columns, strict=True))
+    columns = [
+        found[name] if name in found else pa.nulls(batch.num_rows, field.type)
+        for name, field in zip(dataset.names, dataset.arrow_schema, strict=True)
+    ]
+    for declared, column in zip(dataset.columns, columns, strict=True):
+        if column.null_count and not declared.nullable:
+            msg = f"{declared.name} holds a null, which {dataset.name} does not allow"
             raise pa.ArrowInvalid(msg)
-        columns.append(column)
     return pa.RecordBatch.from_arrays(columns, schema=dataset.arrow_schema)
 
 
