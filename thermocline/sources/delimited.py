@@ -2,10 +2,11 @@
 
 import csv
 import gzip
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -29,9 +30,10 @@ class Dialect:
 
 
 Unreadable = tuple[tuple[str, str], ...]
+Opened = gzip.GzipFile | io.BufferedReader
 
 
-def read_delimited(opened: IO[bytes], first_line: str, dialect: Dialect) -> Iterator[tuple[pa.Table, Unreadable]]:
+def read_delimited(opened: Opened, first_line: str, dialect: Dialect) -> Iterator[tuple[pa.Table, Unreadable]]:
     """The rows of a text file, all columns as text, and the lines that have another number of fields than the header.
 
     Unquoted empty fields are null. A reading error of Arrow (`pa.ArrowInvalid`) goes to the caller.
@@ -41,10 +43,17 @@ def read_delimited(opened: IO[bytes], first_line: str, dialect: Dialect) -> Iter
     if not any(names):
         msg = "it has no header line"
         raise SourceError(msg)
+    lines_before = 0
+    if not dialect.header:
+        opened.readline()
+        lines_before = 1
+    if not opened.peek(1):
+        return
     skipped: list[tuple[str, str]] = []
 
     def skip(row: Any) -> str:
-        skipped.append((row.text, f"line {row.number}: {row.actual_columns} fields, {row.expected_columns} expected"))
+        line = row.number + lines_before
+        skipped.append((row.text, f"line {line}: {row.actual_columns} fields, {row.expected_columns} expected"))
         return "skip"
 
     reader = pa_csv.open_csv(
@@ -54,7 +63,6 @@ def read_delimited(opened: IO[bytes], first_line: str, dialect: Dialect) -> Iter
             use_threads=False,
             block_size=BLOCK_BYTES,
             column_names=names,
-            skip_rows=0 if dialect.header else 1,
             encoding=dialect.encoding,
         ),
         parse_options=pa_csv.ParseOptions(
@@ -74,9 +82,9 @@ def read_delimited(opened: IO[bytes], first_line: str, dialect: Dialect) -> Iter
         yield reader.schema.empty_table(), tuple(skipped)
 
 
-def open_text(path: Path) -> IO[bytes]:
+def open_text(path: Path) -> Opened:
     """The bytes of a file, unpacked when its name ends in `.gz`. Python's gzip checks length and checksum."""
-    return cast("IO[bytes]", gzip.open(path)) if path.suffix.lower() == ".gz" else path.open("rb")
+    return gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")
 
 
 def first_line(path: Path, encoding: str) -> str:
