@@ -218,14 +218,31 @@ def attach(connection: Connection, parent: Table, leaf: Table, partition: Partit
 
 
 def detach(connection: Connection, parent: Table, leaf: Table, kept_as: str) -> Table:
-    """Take a day out of its parent and into the schema of detached days, under another name."""
+    """Take a day out of its parent and into the schema of detached days, under another name.
+
+    Its indexes are renamed with it: the day may come back, and be detached again while this one is still kept.
+    """
     connection.execute(sql.SQL("ALTER TABLE {} DETACH PARTITION {}").format(parent.sql, leaf.sql))
+    for number, index in enumerate(_indexes(connection, leaf)):
+        connection.execute(
+            sql.SQL("ALTER INDEX {} RENAME TO {}").format(index.sql, sql.Identifier(f"{kept_as}_{number}"))
+        )
     connection.execute(sql.SQL("ALTER TABLE {} RENAME TO {}").format(leaf.sql, sql.Identifier(kept_as)))
     kept = Table(DETACHED, kept_as)
     connection.execute(
         sql.SQL("ALTER TABLE {} SET SCHEMA {}").format(Table(leaf.schema, kept_as).sql, sql.Identifier(DETACHED))
     )
     return kept
+
+
+def _indexes(connection: Connection, table: Table) -> list[Table]:
+    rows = connection.execute(
+        """SELECT n.nspname, c.relname FROM pg_index i
+           JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+           WHERE i.indrelid = %s::regclass ORDER BY 2""",
+        (table.sql.as_string(connection),),
+    )
+    return [Table(schema_name, name) for schema_name, name in rows]
 
 
 @dataclass(frozen=True, slots=True)
