@@ -1,0 +1,59 @@
+"""The `thermocline` command: the verbs of `thermocline.api` in the shell.
+
+A module a group of commands; to add a command, write it beside its kin and name it in `_SECTIONS`. Nothing here imports
+more than click until a command runs, so that help stays quick.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import click
+
+from thermocline.cli.asking import explain, query, sql, status, verify
+from thermocline.cli.cleanup import cleanup
+from thermocline.cli.demo import demo
+from thermocline.cli.invocation import CommandLine, global_options
+from thermocline.cli.keeping import migrate, stop, vacuum
+from thermocline.cli.moving import backfill, ingest, load, rehydrate, rotate, undo
+from thermocline.model.datasets import DATASETS
+
+__all__ = ["main"]
+
+_SECTIONS: Mapping[str, Sequence[click.Command]] = {
+    "Start here": (demo,),
+    "Moving rows": (backfill, ingest, load, rotate, undo, rehydrate),
+    "Asking": (query, explain, sql, status, verify),
+    "Keeping house": (cleanup, vacuum, migrate, stop),
+}
+
+
+def _print_version(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if not value or context.resilient_parsing:
+        return
+    from importlib.metadata import version  # noqa: PLC0415  # only here
+
+    click.echo(f"thermocline {version('thermocline')}")
+    context.exit()
+
+
+@click.group(
+    "thermocline",
+    cls=CommandLine,
+    sections=_SECTIONS,
+    context_settings={"max_content_width": 100},
+    epilog=f"Datasets: {', '.join(DATASETS)}.",
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Say the version and exit.",
+)
+@global_options
+def main() -> None:
+    """Market data that moves itself: a Parquet lake, the last days hot in PostgreSQL, and one question to both.
+
+    Without any setting everything lives in the folder .thermocline, with a PostgreSQL of its own. The options below can
+    stand before or after the command.
+    """

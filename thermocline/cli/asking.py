@@ -1,0 +1,202 @@
+"""Commands that ask: query, explain, sql, status, verify."""
+
+import sys
+from collections.abc import Callable, Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from thermocline.cli.invocation import FAILED, Invocation, command, exit_with
+from thermocline.cli.options import (
+    as_of_option,
+    dataset_argument,
+    datasets_argument,
+    days_options,
+    instants_options,
+    intervals_option,
+    output_option,
+    symbols_option,
+)
+from thermocline.cli.words import ROWS_SHOWN, Size, Table, first_rows, plural, size
+
+if TYPE_CHECKING:
+    from thermocline.api import Answer
+
+_COUNTED = 100_000
+"""Rows that are counted beyond those on the screen; who wants to know more asks for a file."""
+
+
+@command(
+    examples=(
+        "thermocline query market_data --symbol AAPL --interval 1day --start 2013-01-01 --end 2013-03-02",
+        "thermocline query market_data --symbol AAPL --symbol IBM --columns symbol,ts,close --limit 10 --json",
+        "thermocline query market_data --interval 1day --output bars.parquet",
+    )
+)
+@dataset_argument
+@symbols_option
+@intervals_option
+@instants_options
+@click.option("--columns", metavar="A,B", help="Only these columns, separated by commas.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="At most the first N rows.")
+@output_option
+def query(
+    invocation: Invocation, dataset: str, columns: str | None, limit: int | None, output: str | None, **asked: Any
+) -> None:
+    """Give rows wherever they live, each exactly once.
+
+    Ordered by interval, time and key. On the screen the first rows; all of them with `--json`, where prices are exact
+    strings and times UTC, or with `--output`.
+    """
+    names = [name.strip() for name in columns.split(",")] if columns else []
+    with invocation.opened() as opened:
+
+        def ask(most: int | None) -> "Answer":
+            return opened.query(dataset, columns=names, limit=most, **asked)
+
+        _give(invocation, ask, limit, output, named=bool(names))
+
+
+@command(
+    examples=(
+        'thermocline sql "select symbol, count(*), max(close) from market_data group by symbol order by symbol"',
+        "thermocline sql \"select * from market_data where symbol = 'IBM'\" --output ibm.csv",
+    )
+)
+@click.argument("statement")
+@output_option
+def sql(invocation: Invocation, statement: str, output: str | None) -> None:
+    """Answer one read-only SELECT over both tiers, in DuckDB's SQL.
+
+    Every dataset is a table of its name. STATEMENT - reads it from standard input.
+    """
+    if statement == "-":
+        statement = sys.stdin.read()
+    with invocation.opened() as opened:
+        _give(invocation, lambda _: opened.sql(statement), None, output, named=True)
+
+
+def _give(
+    invocation: Invocation, ask: "Callable[[int | None], Answer]", limit: int | None, output: str | None, *, named: bool
+) -> None:
+    """Rows as they were asked for: into a file, as JSON, or the first few for the eye."""
+    from thermocline.cli import files, rows  # noqa: PLC0415  # Arrow, for those who ask for rows
+
+    if output:
+        file = files.file_for(output)
+        with ask(limit).batches() as reader, invocation.progress() as progress:
+            count = file.write(reader, progress)
+        written = file.path.stat().st_size
+        document = {"output": str(file.path), "row_count": count, "bytes": written}
+        invocation.answer(document, f"{plural(count, 'row')} written to {file.path} ({size(written)}).")
+    elif invocation.as_json:
+        with ask(limit).batches() as reader:
+            invocation.answered = True
+            rows.write_json(reader, sys.stdout)
+    else:
+        most = ROWS_SHOWN + _COUNTED
+        with ask(most if limit is None else limit).batches() as reader:
+            invocation.answer({}, *rows.preview(reader, most, hide=not named))
+
+
+@command(examples=("thermocline explain market_data --symbol AAPL --interval 1day --start 2013-01-01",))
+@dataset_argument
+@symbols_option
+@intervals_option
+@instants_options
+def explain(invocation: Invocation, dataset: str, **asked: Any) -> None:
+    """Say which tier, which objects and how many bytes answer a query.
+
+    Takes what `query` takes to choose rows, and reads none.
+    """
+    with invocation.opened() as opened:
+        document = opened.explain(dataset, **asked).document()
+    segments = document["segments"]
+    table = Table(
+        ("tier", "interval", "first", "last", "days", "files", "size"),
+        [
+            (s["tier"], s["interval"], s["first"], s["last"], s["days"], len(s["files"]), Size(s["bytes"]))
+            for s in segments
+        ],
+    )
+    objects = Table(("object",), [(path,) for segment in segments for path in segment["files"]])
+    late = (
+        f"; {plural(document['late_days'], 'day')} of it with late rows from PostgreSQL"
+        if document["late_days"]
+        else ""
+    )
+    invocation.answer(
+        document,
+        *first_rows(table),
+        *first_rows(objects),
+        f"{plural(document['files'], 'object')} of the lake, {size(document['bytes'])}{late}."
+        if segments
+        else "No day holds such rows.",
+    )
+
+
+@command(examples=("thermocline status", "thermocline status market_data --as-of 2013-02-25 --json"))
+@datasets_argument
+@as_of_option
+def status(invocation: Invocation, datasets: Sequence[str], as_of: date | None) -> None:
+    """Say what is where and what is due.
+
+    For each dataset and interval: rows and bytes in PostgreSQL and in the lake (which also counts days that are hot),
+    the span, the first day of the unbroken hot run, partitions that are due to rotate, late rows, and the last
+    rotation.
+    """
+    with invocation.opened() as opened:
+        series = opened.status(datasets, as_of=as_of)
+    used = [each for each in series if each.first]
+    unused = [each.dataset for each in series if not each.first]
+    table = Table(
+        (
+            "dataset", "interval", "hot rows", "hot size", "cold rows", "cold size",
+            "first", "last", "hot since", "due", "late", "last rotation",
+        ),
+        [
+            (
+                each.dataset, each.interval or None, each.hot_rows, Size(each.hot_bytes), each.cold_rows,
+                Size(each.cold_bytes), each.first, each.last, each.watermark, each.due_partitions, each.late_rows,
+                f"{each.last_rotation:%Y-%m-%d %H:%M}" if each.last_rotation else None,
+            )
+            for each in used
+        ],
+    )  # fmt: skip
+    invocation.answer(
+        {"datasets": [each.document() for each in series]},
+        *([table] if used else []),
+        *([f"No rows yet: {', '.join(unused)}."] if unused else []),
+    )
+
+
+@command(
+    examples=(
+        "thermocline verify",
+        "thermocline verify market_data --start 2013-01-01 --end 2013-02-01 --interval 1day",
+    )
+)
+@datasets_argument
+@days_options
+@intervals_option
+def verify(invocation: Invocation, datasets: Sequence[str], **asked: Any) -> None:
+    """Re-read cold partitions and compare them with their receipts.
+
+    Every byte of every object, and every row; changes nothing. Ends with exit code 1, and names them, when objects are
+    missing or are not what was written, or when the Iceberg table lacks some.
+    """
+    with invocation.opened() as opened, invocation.progress() as progress:
+        report = opened.verify(datasets, **asked, progress=progress)
+    for failed in report.failed:
+        click.echo(f"Error: {failed.partition}: {failed.reason}", err=True)
+    for problem in report.table:
+        click.echo(f"Error: {problem}", err=True)
+    wrong = plural(len(report.failed), "partition") + " wrong" if report.failed else "all as written"
+    invocation.answer(
+        report.document(),
+        f"{plural(report.verified, 'partition')} verified: {plural(report.rows, 'row')}, "
+        f"{size(report.size_bytes)}; {wrong}.",
+    )
+    if report.failed or report.table:
+        exit_with(FAILED)

@@ -1,0 +1,262 @@
+"""Commands that move rows: backfill, ingest, load, rotate, undo, rehydrate."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from thermocline.cli.invocation import FAILED, Invocation, command, exit_with
+from thermocline.cli.options import (
+    YAML_PAIR,
+    as_of_option,
+    dataset_argument,
+    datasets_argument,
+    days_options,
+    hot_days_option,
+    intervals_option,
+    symbols_option,
+)
+from thermocline.cli.words import Size, Table, first_rows, plural, vacuum_line
+from thermocline.errors import ThermoclineError
+
+if TYPE_CHECKING:
+    from thermocline.api import Thermocline
+    from thermocline.model.report import Failed, Moved
+
+
+@command(
+    examples=(
+        "thermocline backfill market_data --source sample --start 2012-01-01 --end 2013-03-02",
+        "thermocline backfill market_data --source lean --path lean/data --symbol AAPL --interval 1day",
+        "thermocline backfill market_data --source files --path 'bars/*.csv' --option timezone=America/New_York",
+    )
+)
+@dataset_argument
+@click.option(
+    "--source",
+    required=True,
+    metavar="NAME",
+    help="Where rows come from: files, lean, sample, synthetic, or a name under `sources` in thermocline.yaml.",
+)
+@click.option("--path", metavar="PATH", help="The source's file, folder or glob, for sources that have files.")
+@days_options
+@symbols_option
+@intervals_option
+@as_of_option
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    type=YAML_PAIR,
+    help="An option of the source, as under `sources` in thermocline.yaml; can be given several times.",
+)
+def backfill(invocation: Invocation, dataset: str, options: Sequence[tuple[str, Any]], **asked: Any) -> None:
+    """Bring rows of a source into the lake.
+
+    Everything the source has, unless a range, symbols or intervals are named. Days that say nothing new are not
+    written again, so it can be repeated, and goes on where it was interrupted. Rows that break the schema land in
+    quarantine with the reason. Days that are hot are updated there too.
+    """
+    with invocation.opened() as opened, invocation.progress() as progress:
+        done = opened.backfill(dataset, **asked, options=dict(options), progress=progress)
+    _tell_rejected(invocation, done.rejected)
+    if not done.rows:
+        invocation.note("the source has no such rows")
+    hot = f", {plural(done.merged_hot, 'partition')} merged into hot alone" if done.merged_hot else ""
+    invocation.answer(
+        done.document(),
+        f"{plural(done.rows, 'row')} of {dataset} read from {asked['source']}: "
+        f"{plural(done.written, 'partition')} written, {done.unchanged:,d} unchanged{hot}.",
+    )
+
+
+@command(examples=("thermocline ingest market_data late-bars.csv --source-name desk",))
+@dataset_argument
+@click.argument("file", type=click.Path())
+@click.option(
+    "--source-name",
+    default="ingest",
+    show_default=True,
+    metavar="NAME",
+    help="What the rows' column `source` says.",
+)
+@as_of_option
+def ingest(invocation: Invocation, dataset: str, file: str, source_name: str, as_of: date | None) -> None:
+    """Accept rows of a file at once.
+
+    CSV, Parquet or Feather, read as the source `files` reads them. On return the rows are durable and every query sees
+    them, whether their days are hot or cold; rows of cold days are folded into the lake by the next rotation. On a key
+    that is there already, the new row wins.
+    """
+    with invocation.opened() as opened:
+        done = opened.ingest(dataset, file, source=source_name, as_of=as_of)
+    _tell_rejected(invocation, done.rejected)
+    invocation.answer(
+        done.document(),
+        f"{plural(done.hot_rows + done.late_rows, 'row')} accepted: {done.hot_rows:,d} in hot days, "
+        f"{done.late_rows:,d} late rows of cold days.",
+    )
+
+
+@command(
+    examples=("thermocline load market_data --as-of 2013-02-15", "thermocline load --hot-days 10"),
+)
+@datasets_argument
+@as_of_option
+@hot_days_option
+def load(invocation: Invocation, datasets: Sequence[str], as_of: date | None, hot_days: int | None) -> None:
+    """Bring the last days of the lake to PostgreSQL.
+
+    For the named datasets, or for all: the intervals that may be hot, from `--hot-days` before today on. Days that are
+    there already are left alone, so it can be repeated.
+    """
+    with invocation.opened() as opened, invocation.progress() as progress:
+        done = opened.load_hot(datasets, as_of=as_of, hot_days=hot_days, progress=progress)
+    rows = sum(moved.rows for moved in done.moved)
+    invocation.answer(
+        done.document(),
+        f"{plural(done.loaded, 'partition')} loaded to hot ({plural(rows, 'row')}), {done.unchanged:,d} there already.",
+    )
+
+
+@command(
+    examples=(
+        "thermocline rotate --as-of 2013-02-25 --dry-run",
+        "thermocline rotate --as-of 2013-02-25",
+        "thermocline rotate --full --force",
+    )
+)
+@datasets_argument
+@as_of_option
+@hot_days_option
+@click.option("--dry-run", is_flag=True, help="Only say what would move.")
+@click.option("--force", is_flag=True, help="Run although the settings switch automatic rotation off.")
+@click.option("--full", is_flag=True, help="All datasets, instead of market_data alone.")
+@click.option("--no-vacuum", is_flag=True, help="Leave out the VACUUM (ANALYZE) afterwards.")
+def rotate(
+    invocation: Invocation,
+    datasets: Sequence[str],
+    *,
+    as_of: date | None,
+    hot_days: int | None,
+    dry_run: bool,
+    force: bool,
+    full: bool,
+    no_vacuum: bool,
+) -> None:
+    """Move every day older than the hot window to the lake.
+
+    Of market_data, unless other datasets are named or `--full` is given. Each day is written, read back from the lake
+    and compared before it leaves PostgreSQL; readers never see it in neither place. Nights that were missed are made
+    up; a second run finds nothing to do. `thermocline undo` brings days back. Ends with exit code 1 when a day could
+    not be moved; that day stays hot as it was.
+    """
+    with invocation.opened() as opened, invocation.progress() as progress:
+        if dry_run:
+            plan = opened.plan_rotation(datasets, full=full, as_of=as_of, hot_days=hot_days)
+            moving = [moved.document() for moved in plan]
+            document: dict[str, Any] = {"dry_run": True, "partitions": moving, "failed": []}
+            invocation.answer(document, *moved_table(plan), _total(plan, "would move", "nothing is due"))
+            return
+        done = opened.rotate(datasets, full=full, force=force, as_of=as_of, hot_days=hot_days, progress=progress)
+        chosen = [] if full else datasets or ["market_data"]
+        vacuumed = None if no_vacuum else _vacuumed(opened, chosen)
+    tell_failed(invocation, done.failed)
+    document = {"dry_run": False, **done.document(), "vacuum": vacuumed}
+    lines = [_total(done.moved, "moved to the lake, verified", "nothing was due")]
+    if done.released:
+        lines.append(f"{plural(len(done.released), 'day')} of earlier rotations can no longer be undone.")
+    failed = bool(done.failed)
+    if vacuumed and "error" in vacuumed:
+        failed = True
+        invocation.note(f"Error: VACUUM failed, the rotation stands: {vacuumed['error']['message']}")
+    elif vacuumed:
+        lines.append(vacuum_line(len(vacuumed["tables"]), vacuumed["dead_rows"], vacuumed["reclaimed_bytes"]))
+    invocation.answer(document, *moved_table(done.moved), *lines)
+    if failed:
+        exit_with(FAILED)
+
+
+def _vacuumed(opened: "Thermocline", datasets: Sequence[str]) -> dict[str, Any]:
+    """What VACUUM did. Its failure must not hide what the rotation before it has done."""
+    try:
+        return opened.vacuum(datasets).document()
+    except ThermoclineError as error:
+        return {"error": {"type": type(error).__name__, "message": str(error)}}
+
+
+@command(examples=("thermocline undo market_data --start 2013-01-20",))
+@dataset_argument
+@days_options
+@intervals_option
+def undo(invocation: Invocation, dataset: str, **asked: Any) -> None:
+    """Bring rotated days back to PostgreSQL as they were.
+
+    Possible until a rotation that runs `undo_days` later. A day that has got new rows in the lake since is refused;
+    `thermocline rehydrate` brings it back with them. The days are due again at once: give them a longer hot window, or
+    the next rotation takes them out.
+    """
+    with invocation.opened() as opened:
+        done = opened.undo(dataset, **asked)
+    tell_failed(invocation, done.failed)
+    invocation.answer(
+        done.document(), *moved_table(done.moved), _total(done.moved, "hot again", "there was nothing to undo")
+    )
+    if done.failed:
+        exit_with(FAILED)
+
+
+@command(examples=("thermocline rehydrate market_data --start 2012-12-01 --end 2013-01-01 --interval 1day",))
+@dataset_argument
+@days_options
+@intervals_option
+def rehydrate(invocation: Invocation, dataset: str, **asked: Any) -> None:
+    """Bring cold days back to PostgreSQL, whatever their age.
+
+    They stay until the next rotation, which takes them out again without writing anything.
+    """
+    with invocation.opened() as opened, invocation.progress() as progress:
+        done = opened.rehydrate(dataset, **asked, progress=progress)
+    rows = sum(moved.rows for moved in done.moved)
+    invocation.answer(
+        done.document(),
+        *moved_table(done.moved),
+        f"{plural(done.loaded, 'partition')} brought to hot ({plural(rows, 'row')}), {done.unchanged:,d} there before.",
+    )
+
+
+def moved_table(moved: "Sequence[Moved]") -> tuple[Table | str, ...]:
+    """The first partitions, each with what happened to it, and how many are left out."""
+    rows = [
+        (
+            each.partition.dataset,
+            each.partition.interval or None,
+            each.partition.day,
+            each.action,
+            each.rows,
+            Size(each.size_bytes),
+            each.path or None,
+        )
+        for each in moved
+    ]
+    return first_rows(Table(("dataset", "interval", "day", "action", "rows", "size", "object"), rows))
+
+
+def _total(moved: "Sequence[Moved]", what: str, nothing: str) -> str:
+    if not moved:
+        return f"{nothing[0].upper()}{nothing[1:]}."
+    return f"{plural(len(moved), 'partition')} ({plural(sum(each.rows for each in moved), 'row')}) {what}."
+
+
+def tell_failed(invocation: Invocation, failed: "Sequence[Failed]") -> None:
+    """Name the partitions that failed on stderr, each with the reason."""
+    for each in failed:
+        click.echo(f"Error: {each.partition}: {each.reason}", err=True)
+    if failed:
+        invocation.note(f"{plural(len(failed), 'partition')} could not be moved and stayed as they were; see above.")
+
+
+def _tell_rejected(invocation: Invocation, rows: int) -> None:
+    if rows:
+        invocation.note(f"{plural(rows, 'row')} may not go in; table thermocline.quarantine has each with its reason")
