@@ -12,7 +12,7 @@ from io import BytesIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from made_rows import DAY, NOON, as_sorted_lists, bars, rows
+from made_rows import DAY, NOON, as_sorted_lists, bars, rows, sorted_batch
 
 from thermocline.errors import CatalogConflictError, LakeError, UsageError
 from thermocline.model.dataset import Column, Kind
@@ -22,6 +22,7 @@ from thermocline.model.partition import Partition
 from thermocline.model.paths import object_path
 from thermocline.model.query import Query, Segment, Tier
 from thermocline.model.receipt import Receipt, Vintage
+from thermocline.stores import duckdb
 from thermocline.stores.open import open_lake
 
 ODD_NAME = 'la k\'e %20 "ü" [x]*?'
@@ -288,6 +289,38 @@ def test_late_rows_are_exact_too(lake):
     receipt = write(lake, batch.slice(0, 60), Partition("options_data", "", DAY))
     table = answer(lake, Query(OPTIONS_DATA), cold(receipt), pa.table(batch.slice(40)))
     assert as_sorted_lists(table, OPTIONS_DATA) == as_sorted_lists(pa.table(batch), OPTIONS_DATA)
+
+
+def test_many_pieces_give_the_same_answer_as_one(lake, monkeypatch):
+    receipts = [write(lake, bars(day(number)), day(number)) for number in (0, 1, 2, 5)]
+    days = [DAY + timedelta(days=number) for number in range(6)]
+    late = pa.Table.from_batches([bars(day(number), ("A", "MSFT"), 1, close="1") for number in (1, 3, 4)])
+    segment = cold(*receipts, days=days)
+    whole = answer(lake, Query(MARKET_DATA), segment, late)
+    assert len(whole) == 4 * 6 + 5
+    monkeypatch.setattr(duckdb, "_PIECE_BYTES", 1)
+    assert answer(lake, Query(MARKET_DATA), segment, late).equals(whole)
+    for limit in (0, 1, 6, 7, 20, 100):
+        assert answer(lake, Query(MARKET_DATA, limit=limit), segment, late).equals(whole.slice(0, limit))
+
+
+def test_a_limit_that_is_reached_leaves_later_days_alone(lake, monkeypatch):
+    monkeypatch.setattr(duckdb, "_PIECE_BYTES", 1)
+    receipts = [write(lake, bars(day(number)), day(number)) for number in range(3)]
+    lake.delete(receipts[2].path)
+    assert len(answer(lake, Query(MARKET_DATA, limit=12), cold(*receipts))) == 12
+
+
+def test_a_late_row_may_take_a_row_to_another_symbol(lake):
+    made = rows(OPTIONS_DATA, 1).to_pylist()[0] | {"underlying": "OLD", "ingested_at": NOON}
+    receipt = write(lake, sorted_batch(OPTIONS_DATA, [made]), Partition("options_data", "", DAY))
+    for ingested_at, name in ((NOON + timedelta(days=1), "NEW"), (NOON - timedelta(days=1), "OLD")):
+        moved = pa.table(sorted_batch(OPTIONS_DATA, [made | {"underlying": "NEW", "ingested_at": ingested_at}]))
+        found = {
+            symbol: len(answer(lake, Query(OPTIONS_DATA, symbols=(symbol,)), cold(receipt), moved))
+            for symbol in ("OLD", "NEW")
+        }
+        assert found == {"OLD": 0, "NEW": 0} | {name: 1}
 
 
 def test_a_column_that_older_vintages_lack_is_null_there(lake):

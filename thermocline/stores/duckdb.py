@@ -2,9 +2,10 @@
 
 import tempfile
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from thermocline.errors import LakeError
 from thermocline.model.dataset import PRECISION, Dataset, Kind
 from thermocline.model.partition import ONE_DAY, midnight
 from thermocline.model.query import Query, Segment
+from thermocline.model.receipt import Vintage
 
 _BATCH_ROWS = 65_536
+_PIECE_BYTES = 32 << 20  # about three million bars
 
 _TYPES = {
     Kind.TEXT: "VARCHAR",
@@ -145,33 +148,88 @@ def scan(
     engine: Engine,
     query: Query,
     segment: Segment,
-    locations: Sequence[str],
-    *,
-    evolved: bool = False,
+    locate: Callable[[Sequence[Vintage]], list[str]],
     late: pa.Table | None = None,
 ) -> Iterator[pa.RecordBatchReader]:
-    """The rows of a segment that a query asks for, from these files, in the order of the answer.
+    """The rows of a segment that a query asks for, in the order of the answer.
 
-    A row of `late` stands in for an older row of the same key. `evolved` says that some files may lack columns.
+    Days are read in pieces of some 32 MiB of objects, one piece after the other: rows come soon, memory stays bounded,
+    and a `limit` that is reached early leaves the other days alone. `locate` says where objects lie. A row of `late`
+    stands in for an older row of the same key.
     """
-    dataset = query.dataset
+    schema = pa.schema([query.dataset.arrow_schema.field(name) for name in query.names])
     with engine.connection() as connection:
-        present = present_columns(connection, locations) if evolved and locations else None
-        source = relation_sql(dataset, locations, present)
-        condition, values = _condition(query, segment)
-        needed = tuple(dict.fromkeys((*query.names, *dataset.key, dataset.symbol_column, "ingested_at")))
-        rows = f"SELECT {columns_sql(needed)} FROM {source} WHERE {condition}"  # noqa: S608  # names are quoted, values bound
-        waiting = _of_segment(dataset, segment, late)
-        if waiting is not None:
-            connection.register("late", waiting)
-            rows = f"SELECT * FROM {newest_sql(dataset, needed, rows, 'late')} WHERE {condition}"  # noqa: S608  # as above
-        sql = f"SELECT {columns_sql(query.names)} FROM ({rows}) ORDER BY {columns_sql(query.order)}"  # noqa: S608  # as above
-        if query.limit is not None:
-            sql += " LIMIT $limit"
-            values["limit"] = query.limit
-        schema = pa.schema([dataset.arrow_schema.field(name) for name in query.names])
-        reader = connection.execute(sql, values).to_arrow_reader(_BATCH_ROWS)
-        yield pa.RecordBatchReader.from_batches(schema, _typed(reader, schema))
+        rows = _rows(connection, query, segment, locate, late)
+        yield pa.RecordBatchReader.from_batches(schema, rows)
+
+
+def _rows(
+    connection: duckdb.DuckDBPyConnection,
+    query: Query,
+    segment: Segment,
+    locate: Callable[[Sequence[Vintage]], list[str]],
+    late: pa.Table | None,
+) -> Iterator[pa.RecordBatch]:
+    dataset = query.dataset
+    schema = pa.schema([dataset.arrow_schema.field(name) for name in query.names])
+    limit = query.limit
+    for piece in _pieces(segment):
+        if limit is not None and limit <= 0:
+            return
+        locations = list(dict.fromkeys(locate(piece.vintages)))
+        evolved = any(vintage.receipt.schema_version != dataset.schema_version for vintage in piece.vintages)
+        with explained():
+            present = present_columns(connection, locations) if evolved else None
+            waiting = _of_segment(dataset, piece, late)
+            if waiting is not None:
+                connection.register("late", waiting)
+            source = relation_sql(dataset, locations, present)
+            sql, values = _statement(query, piece, source, limit, is_late=waiting is not None)
+            for batch in connection.execute(sql, values).to_arrow_reader(_BATCH_ROWS):
+                limit = None if limit is None else limit - batch.num_rows
+                yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+
+
+def _pieces(segment: Segment) -> Iterator[Segment]:
+    """The segment's days in runs that are small enough to sort in memory."""
+    vintages = {vintage.partition.day: vintage for vintage in segment.vintages}
+    days: list[date] = []
+    size_bytes = 0
+    for day in segment.days:
+        added = vintages[day].receipt.size_bytes if day in vintages else 0
+        if days and size_bytes + added > _PIECE_BYTES:
+            yield _piece(segment, days, vintages)
+            days, size_bytes = [], 0
+        days.append(day)
+        size_bytes += added
+    if days:
+        yield _piece(segment, days, vintages)
+
+
+def _piece(segment: Segment, days: Sequence[date], vintages: Mapping[date, Vintage]) -> Segment:
+    found = tuple(vintages[day] for day in days if day in vintages)
+    return Segment(segment.tier, segment.interval, tuple(days), found)
+
+
+def _statement(
+    query: Query, piece: Segment, source: str, limit: int | None, *, is_late: bool
+) -> tuple[str, dict[str, Any]]:
+    dataset = query.dataset
+    times, symbols, values = _conditions(query, piece)
+    if is_late:
+        names = tuple(dict.fromkeys((*query.names, *dataset.key, dataset.symbol_column, "ingested_at")))
+        # Where the symbol is not in the key, a late row may have taken the row to another symbol.
+        inside = times + symbols if dataset.symbol_column in dataset.key else times
+        rows = _filtered(names, source, inside)
+        rows = _filtered(names, newest_sql(dataset, names, rows, "late"), times + symbols)
+    else:
+        names = tuple(dict.fromkeys((*query.names, *dataset.key)))
+        rows = _filtered(names, source, times + symbols)
+    sql = f"SELECT {columns_sql(query.names)} FROM ({rows}) ORDER BY {columns_sql(query.order)}"  # noqa: S608  # names are quoted
+    if limit is not None:
+        sql += " LIMIT $limit"
+        values["limit"] = limit
+    return sql, values
 
 
 def _files_sql(locations: Sequence[str], *, by_name: bool) -> str:
@@ -182,18 +240,21 @@ def _files_sql(locations: Sequence[str], *, by_name: bool) -> str:
     )
 
 
-def _condition(query: Query, segment: Segment) -> tuple[str, dict[str, Any]]:
-    first, last = midnight(min(segment.days)), midnight(max(segment.days) + ONE_DAY)
+def _filtered(names: Sequence[str], source: str, conditions: Sequence[str]) -> str:
+    return f"SELECT {columns_sql(names)} FROM {source} WHERE {' AND '.join(conditions)}"  # noqa: S608  # names are quoted
+
+
+def _conditions(query: Query, piece: Segment) -> tuple[list[str], list[str], dict[str, Any]]:
+    """What must hold of the time and of the symbol, and the values to bind."""
+    first, last = midnight(min(piece.days)), midnight(max(piece.days) + ONE_DAY)
     values: dict[str, Any] = {
         "start": max(query.start, first) if query.start else first,
         "end": min(query.end, last) if query.end else last,
     }
-    symbols = {f"symbol_{number}": symbol for number, symbol in enumerate(query.symbols)}
-    conditions = ['"ts" >= $start', '"ts" < $end']
-    if symbols:
-        wanted = ", ".join(f"${name}" for name in symbols)
-        conditions.append(f"{identifier(query.dataset.symbol_column)} IN ({wanted})")
-    return " AND ".join(conditions), values | symbols
+    named = {f"symbol_{number}": symbol for number, symbol in enumerate(query.symbols)}
+    wanted = ", ".join(f"${name}" for name in named)
+    symbols = [f"{identifier(query.dataset.symbol_column)} IN ({wanted})"] if named else []
+    return ['"ts" >= $start', '"ts" < $end'], symbols, values | named
 
 
 def _of_segment(dataset: Dataset, segment: Segment, late: pa.Table | None) -> pa.Table | None:
@@ -206,9 +267,3 @@ def _of_segment(dataset: Dataset, segment: Segment, late: pa.Table | None) -> pa
     if dataset.has_intervals:
         wanted = pc.and_(wanted, pc.equal(late["interval"], segment.interval))
     return late.filter(wanted).combine_chunks()  # DuckDB does work for each chunk
-
-
-def _typed(reader: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    with explained():
-        for batch in reader:
-            yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)

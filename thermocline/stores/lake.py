@@ -101,9 +101,7 @@ class ParquetLake:
         self, query: Query, segment: Segment, late: pa.Table | None = None
     ) -> AbstractContextManager[pa.RecordBatchReader]:
         """See `Lake.scan`."""
-        evolved = any(v.receipt.schema_version != query.dataset.schema_version for v in segment.vintages)
-        locations = list(dict.fromkeys(self.locations(segment.vintages)))
-        return duckdb.scan(self._engine, query, segment, locations, evolved=evolved, late=late)
+        return duckdb.scan(self._engine, query, segment, self.locations, late)
 
     def delete(self, path: str) -> None:
         """See `Lake.delete`."""
