@@ -21,6 +21,7 @@ from thermocline.model.receipt import Vintage
 
 _BATCH_ROWS = 65_536
 _PIECE_BYTES = 32 << 20  # about three million bars
+_PIECE_DAYS = 500
 
 _TYPES = {
     Kind.TEXT: "VARCHAR",
@@ -153,8 +154,8 @@ def scan(
 ) -> Iterator[pa.RecordBatchReader]:
     """The rows of a segment that a query asks for, in the order of the answer.
 
-    Days are read in pieces of some 32 MiB of objects, one piece after the other: rows come soon, memory stays bounded,
-    and a `limit` that is reached early leaves the other days alone. `locate` says where objects lie. A row of `late`
+    Days are read in pieces of at most 32 MiB of objects, one after the other: rows come soon, memory stays bounded, and
+    a `limit` that is reached early leaves the other days alone. `locate` says where objects lie. A row of `late`
     stands in for an older row of the same key.
     """
     schema = pa.schema([query.dataset.arrow_schema.field(name) for name in query.names])
@@ -197,7 +198,7 @@ def _pieces(segment: Segment) -> Iterator[Segment]:
     size_bytes = 0
     for day in segment.days:
         added = vintages[day].receipt.size_bytes if day in vintages else 0
-        if days and size_bytes + added > _PIECE_BYTES:
+        if days and (size_bytes + added > _PIECE_BYTES or len(days) == _PIECE_DAYS):
             yield _piece(segment, days, vintages)
             days, size_bytes = [], 0
         days.append(day)
