@@ -317,6 +317,12 @@ def test_a_naive_time_is_of_the_zone_and_an_instant_is_an_instant(tmp_path, writ
     assert (found.hour, found.minute) == (hour, 30)
 
 
+def test_times_with_and_without_offsets_may_stand_in_one_file(tmp_path):
+    text = "time,open,high,low,close\n2024-01-02 09:30,1,2,1,2\n2024-01-02T14:31:00Z,1,2,1,2\n"
+    found = times(file(tmp_path, text), timezone="America/New_York", constants={"interval": "1min"})
+    assert found == [datetime(2024, 1, 2, 14, 30 + minute, tzinfo=UTC) for minute in (0, 1)]
+
+
 def test_an_hour_that_happens_twice_means_the_first_and_one_that_is_skipped_is_unreadable(tmp_path):
     text = "time,open,high,low,close\n2024-11-03 01:30,1,2,1,2\n2024-03-10 02:30,3,4,3,4\n2024-03-10 03:00,5,6,5,6\n"
     (page,) = pages(file(tmp_path, text), timezone="America/New_York", constants={"interval": "1min"})

@@ -6,16 +6,27 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from thermocline.model.parsing.parsed import is_text
 
 
 def as_json(rows: pa.Table) -> list[str]:
     """Each row as it came. NUL is shown as its symbol, since no text or JSON of PostgreSQL can hold it."""
-    # Text travels as bytes, since it may not be UTF-8, and times as Arrow shows even those that Python can't hold.
-    fields = [pa.field(f.name, pa.large_binary()) if is_text(f.type) else f for f in rows.schema]
-    fields = [pa.field(f.name, pa.string()) if pa.types.is_timestamp(f.type) else f for f in fields]
-    return [_object(record) for record in rows.cast(pa.schema(fields)).to_pylist()]
+    shown = [_shown(column) for column in rows.columns]
+    return [_object(record) for record in pa.table(shown, names=rows.column_names).to_pylist()]
+
+
+def _shown(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Text as bytes, since it may not be UTF-8; times as Arrow spells them, even those that Python can't hold."""
+    kind = column.type
+    if is_text(kind):
+        return column.cast(pa.large_binary())
+    if not pa.types.is_timestamp(kind):
+        return column
+    # To spell a zone Arrow would ask for the system's time zone database.
+    spelled = column.cast(pa.int64()).cast(pa.timestamp(kind.unit)).cast(pa.string())
+    return pc.binary_join_element_wise(spelled, "Z", "") if kind.tz else spelled
 
 
 def _object(record: Mapping[str, Any]) -> str:

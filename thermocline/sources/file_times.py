@@ -59,7 +59,7 @@ _FORMATS = tuple(date + time for time in _TIMES for date in _DATES)
 
 @dataclass(frozen=True)
 class Written:
-    """Times as they were written: what the clock showed, and the instants where an offset was written along.
+    """Times as they were written: what the clock showed, and the instants of those with an offset written along.
 
     `dated` says that no time of day was written anywhere.
     """
@@ -91,13 +91,22 @@ class Written:
         if self.dated:
             return Parsed(wall_as_utc, self.wrong)
         sessions = daily & self.at_midnight
-        located = to_utc(self.wall, zone) if self.instants is None else Parsed(self.instants)
+        located = self._located(zone)
         wrong = {row: reason for row, reason in located.wrong.items() if not sessions[row]}
         values = pc.if_else(pa.array(sessions), wall_as_utc, located.values)
         if self.instants is not None and zone != "UTC" and (daily & ~sessions).any():
             local = Written(on_the_wall(self.instants, zone))
             values = pc.if_else(pa.array(daily & ~sessions & local.at_midnight), local.wall.cast(INSTANT), values)
         return Parsed(values, {**wrong, **self.wrong})
+
+    def _located(self, zone: str) -> Parsed:
+        if self.instants is None:
+            return to_utc(self.wall, zone)
+        if self.instants.null_count == self.wall.null_count:
+            return Parsed(self.instants)
+        naive = pc.if_else(self.instants.is_null(), self.wall, pa.scalar(None, _WALL))
+        located = to_utc(naive, zone)
+        return Parsed(pc.coalesce(self.instants, located.values), located.wrong)
 
 
 class TimeReader:
@@ -201,10 +210,12 @@ def _is_iso(sample: pa.Array) -> bool:
 def _iso(texts: pa.Array) -> Written:
     parsed = timestamps(texts)
     dated = not pc.any(pc.match_substring_regex(texts, r"\d[T ]?\d\d:|T\d")).as_py()
-    if not pc.any(pc.match_substring_regex(texts, _OFFSET_AFTER_TIME)).as_py():
+    located = pc.match_substring_regex(texts, _OFFSET_AFTER_TIME)
+    if not pc.any(located).as_py():
         return Written(parsed.values.cast(_WALL), dated=dated, wrong=parsed.wrong)
-    shown = timestamps(pc.replace_substring_regex(texts, _OFFSET, ""))
-    return Written(shown.values.cast(_WALL), parsed.values, wrong=parsed.wrong)
+    shown = timestamps(pc.if_else(located, pc.replace_substring_regex(texts, _OFFSET, ""), texts))
+    instants = pc.if_else(located, parsed.values, pa.scalar(None, INSTANT))
+    return Written(shown.values.cast(_WALL), instants, wrong=parsed.wrong)
 
 
 def _format_of(sample: pa.Array, origin: str) -> str:

@@ -101,7 +101,8 @@ def news(world: World, symbols: list[str], days: Integers, _: str) -> pa.Table:
     number = np.arange(len(midnights)) % _ARTICLES
     seconds = midnights + world.choice(each, midnights + number, 50, DAY_SECONDS)
     symbol = names(symbols, codes).dictionary_decode()
-    day = pc.strftime(stamps(midnights), format="%Y%m%d")
+    distinct, which = np.unique(midnights, return_inverse=True)
+    day = names([f"{day_of(each):%Y%m%d}" for each in distinct.tolist()], which).dictionary_decode()
     identity = pc.binary_join_element_wise(symbol, day, pa.array(number).cast(pa.string()), "-")
     verb = names(["beats", "misses", "meets", "withdraws"], world.choice(each, midnights + number, 51, 4))
     return pa.table(
