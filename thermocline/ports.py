@@ -342,12 +342,16 @@ class Writer(Protocol):
         ...
 
     def publish(
-        self, publication: Publication, hot_rows: "Mapping[Partition, Iterable[pa.RecordBatch]] | None" = None
+        self,
+        publication: Publication,
+        hot_rows: "Mapping[Partition, Iterable[pa.RecordBatch]] | None" = None,
+        rows_if_hot: "Mapping[Partition, Iterable[pa.RecordBatch]] | None" = None,
     ) -> None:
         """Make vintages live, and merge rows into days in the same transaction.
 
-        A day of `hot_rows` that is hot is merged into: on the same key the later `ingested_at` wins. One that is not is
-        created and joins the hot set; it must be complete.
+        A day that is hot is merged into: on the same key the later `ingested_at` wins. One of `hot_rows` that is not hot
+        is created and joins the hot set; it must be complete. One of `rows_if_hot` that is not hot is left alone: whether
+        it is can only be known at the commit, since live ingest may start a day at any time before.
         """
         ...
 

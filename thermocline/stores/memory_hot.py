@@ -274,8 +274,8 @@ class _Writer:
             same = vintage is not None and vintage.receipt.version == detached.version
             if kept is None or not same or partition in state.late or partition in state.hot:
                 msg = (
-                    f"{partition} has changed since it was rotated (a later vintage, late rows, or rows in hot); "
-                    "nothing was changed. Bring it to hot as it is now with "
+                    f"{partition} has changed since it was rotated (a later vintage, late rows, or rows in hot), or is "
+                    "kept no longer; nothing was changed. Bring it to hot as it is now with "
                     f"`thermocline rehydrate {partition.dataset}`"
                 )
                 raise StaleStateError(msg)

@@ -170,9 +170,11 @@ class _Batch:
         if receipts:
             removed = [live[r.partition].receipt.path for r in receipts if r.partition in live]
             head = lake.publish(self.dataset, added=receipts, removed=removed, expected_head=head, run_id=run_id)
-        hot_rows = {p: _SpooledRows(self.spool, p) for p in new if p in hot_only or (p in hot and p in changed)}
+        hot_rows = {p: _SpooledRows(self.spool, p) for p in hot_only}
+        # Live ingest may have started one of these days since the hot set was read.
+        rows_if_hot = {p: _SpooledRows(self.spool, p) for p in changed}
         if receipts or hot_rows:
-            self.writer.publish(Publication(self.dataset, head, run_id, receipts), hot_rows)
+            self.writer.publish(Publication(self.dataset, head, run_id, receipts), hot_rows, rows_if_hot)
         written = {receipt.partition: receipt for receipt in receipts}
         return [self._report(p, written.get(p), live.get(p), hot_only) for p in partitions]
 

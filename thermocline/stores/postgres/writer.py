@@ -20,6 +20,7 @@ from thermocline.ports import Act, Detached, Export, Publication
 from thermocline.stores.postgres import days as days_
 from thermocline.stores.postgres import ledger, rows, tables
 from thermocline.stores.postgres.connection import Connection, scalar
+from thermocline.stores.postgres.rows import Streams
 from thermocline.stores.postgres.tables import Leaf, Table
 
 T = TypeVar("T")
@@ -54,7 +55,7 @@ class PostgresExport:
     mark: Mark
     rows: int
     connection: Connection = field(repr=False)
-    streams: rows.Streams = field(repr=False)
+    streams: Streams = field(repr=False)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows, sorted as a file is."""
@@ -102,14 +103,19 @@ class PostgresWriter:
         return ledger.head(self._connection, self._dataset)
 
     def publish(
-        self, publication: Publication, hot_rows: Mapping[Partition, Iterable[pa.RecordBatch]] | None = None
+        self,
+        publication: Publication,
+        hot_rows: Mapping[Partition, Iterable[pa.RecordBatch]] | None = None,
+        rows_if_hot: Mapping[Partition, Iterable[pa.RecordBatch]] | None = None,
     ) -> None:
         """See `Writer.publish`."""
         versions = {receipt.partition: receipt.version for receipt in publication.receipts}
         with self._connection.transaction():
             self._close_gate()
             self._publish(publication)
-            for partition, batches in (hot_rows or {}).items():
+            hot = {day.partition for day in ledger.hot_days(self._connection, [self._dataset])}
+            where_hot = {p: batches for p, batches in (rows_if_hot or {}).items() if p in hot}
+            for partition, batches in {**(hot_rows or {}), **where_hot}.items():
                 days_.put(self._connection, self._schema, self._dataset, partition, batches)
                 ledger.add_hot_day(self._connection, partition, versions.get(partition, 0))
 
@@ -202,10 +208,11 @@ class PostgresWriter:
             vintages = self.live(DayRange(partition.day, partition.end.date()))
             same = any(v.partition == partition and v.receipt.version == detached.version for v in vintages)
             late = self._mark(partition, None).late_rows
-            if not same or late or self._leaf(partition):
+            kept = any(known.table == detached.table for known in ledger.detached(connection, self._dataset))
+            if not kept or not same or late or self._leaf(partition):
                 msg = (
-                    f"{partition} has changed since it was rotated (a later vintage, late rows, or rows in hot); "
-                    "nothing was changed. Bring it to hot as it is now with "
+                    f"{partition} has changed since it was rotated (a later vintage, late rows, or rows in hot), or is "
+                    "kept no longer; nothing was changed. Bring it to hot as it is now with "
                     f"`thermocline rehydrate {partition.dataset}`"
                 )
                 raise StaleStateError(msg)
