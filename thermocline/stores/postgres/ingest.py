@@ -1,13 +1,12 @@
 """Live ingest: rows are accepted at once, whether their day is hot or cold."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from psycopg import sql
 
 from thermocline.model.dataset import Dataset
-from thermocline.model.partition import DayRange, Partition, partitions_of
+from thermocline.model.partition import DayRange, Partition, partitions_of, rows_of
 from thermocline.ports import Ingested
 from thermocline.stores.postgres import days, ledger, rows, tables
 from thermocline.stores.postgres.connection import Connection
@@ -26,9 +25,11 @@ def ingest(
     hot_rows = late_rows = 0
     with connection.transaction():
         connection.execute(sql.SQL("LOCK TABLE {} IN ROW EXCLUSIVE MODE").format(late.sql))
-        for partition in partitions_of(dataset, table):
-            batches = _of(table, dataset, partition)
-            if _accepts(connection, dataset, partition, hot_days):
+        partitions = partitions_of(dataset, table)
+        accepted = _accepted(connection, dataset, partitions, hot_days)
+        for partition in partitions:
+            batches = rows_of(dataset, table, partition).to_batches()
+            if partition in accepted:
                 days.put(connection, schema, dataset, partition, batches)
                 ledger.add_hot_day(connection, partition, version=0)
                 hot_rows += sum(batch.num_rows for batch in batches)
@@ -37,24 +38,24 @@ def ingest(
     return Ingested(hot_rows, late_rows)
 
 
-def _accepts(connection: Connection, dataset: Dataset, partition: Partition, hot_days: Collection[Partition]) -> bool:
-    """Whether the day takes rows in hot: it is hot, or it may become so because nothing of it is cold."""
-    if ledger.is_hot(connection, partition):
-        return True
-    if partition not in hot_days:
-        return False
-    # Two ingests may start the same day at once: the second one waits here and then finds it hot, or merges into it.
-    connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"thermocline day {partition}",))
-    if ledger.is_hot(connection, partition):
-        return True
-    one_day = DayRange(partition.day, partition.end.date())
-    cold = {vintage.partition for vintage in ledger.live(connection, dataset, one_day)}
-    return partition not in cold and partition not in late_counts(connection, dataset)
+def _accepted(
+    connection: Connection, dataset: Dataset, partitions: Sequence[Partition], may_start: Collection[Partition]
+) -> set[Partition]:
+    """The days that take rows in hot: those that are hot, and those that may become so because nothing is cold."""
+    hot = _hot(connection, dataset)
+    if any(partition in may_start and partition not in hot for partition in partitions):
+        # Taken before any row is: ingests that start days, or an interval's first one, go one after the other.
+        connection.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended('thermocline days ' || %s, 0))", (dataset.name,)
+        )
+        hot = _hot(connection, dataset)
+    fresh = {partition for partition in partitions if partition in may_start and partition not in hot}
+    if fresh:
+        span = DayRange(min(p.day for p in fresh), max(p.end.date() for p in fresh))
+        fresh -= {vintage.partition for vintage in ledger.live(connection, dataset, span)}
+        fresh -= late_counts(connection, dataset).keys()
+    return fresh | (hot & set(partitions))
 
 
-def _of(rows_: pa.Table, dataset: Dataset, partition: Partition) -> list[pa.RecordBatch]:
-    mask = pc.and_(pc.greater_equal(rows_["ts"], partition.start), pc.less(rows_["ts"], partition.end))
-    if dataset.has_intervals:
-        mask = pc.and_(mask, pc.equal(rows_["interval"], partition.interval))
-    batches: list[pa.RecordBatch] = rows_.filter(mask).to_batches()
-    return batches
+def _hot(connection: Connection, dataset: Dataset) -> set[Partition]:
+    return {day.partition for day in ledger.hot_days(connection, [dataset])}

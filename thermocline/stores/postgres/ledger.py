@@ -125,18 +125,6 @@ def hot_days(connection: Connection, datasets: Sequence[Dataset]) -> list[HotDay
     return [HotDay(Partition(dataset, interval, day), version) for dataset, interval, day, version in rows]
 
 
-def is_hot(connection: Connection, partition: Partition) -> bool:
-    """Whether the hot set has the day."""
-    return (
-        scalar(
-            connection,
-            "SELECT true FROM thermocline.hot_day WHERE (dataset, interval, day) = (%s, %s, %s)",
-            _key(partition),
-        )
-        is True
-    )
-
-
 def add_hot_day(connection: Connection, partition: Partition, version: int) -> None:
     """Put a day into the hot set, or note the newer vintage that was merged into it."""
     connection.execute(

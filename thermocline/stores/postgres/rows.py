@@ -83,7 +83,8 @@ def staged(connection: Connection, dataset: Dataset, batches: Iterable[pa.Record
 def merge(connection: Connection, table: Table, dataset: Dataset, query: sql.Composable) -> int:
     """Insert a query's rows (one a key); on a key that is there, the later `ingested_at` wins and ties go to the new.
 
-    A row that says nothing new is left alone, so that merging the same rows again writes nothing. Returns rows written.
+    A row that says nothing new is left alone, so that merging the same rows again writes nothing. Rows are taken in the
+    order of the key, so that of two merges of the same rows one waits for the other. Returns rows written.
     """
     changed = sql.SQL(", ").join(
         sql.SQL("{column} = excluded.{column}").format(column=sql.Identifier(name))
@@ -96,7 +97,7 @@ def merge(connection: Connection, table: Table, dataset: Dataset, query: sql.Com
         return sql.SQL("({})").format(sql.SQL(", ").join(sql.Identifier(alias, name) for name in content))
 
     statement = sql.SQL(
-        """INSERT INTO {table} AS present ({columns}) {query}
+        """INSERT INTO {table} AS present ({columns}) SELECT {columns} FROM ({query}) AS fresh ORDER BY {key}
            ON CONFLICT ({key}) DO UPDATE SET {changed}
            WHERE excluded.ingested_at >= present.ingested_at AND {new} IS DISTINCT FROM {old}"""
     ).format(
@@ -112,9 +113,10 @@ def merge(connection: Connection, table: Table, dataset: Dataset, query: sql.Com
 
 
 def newest_late(late: Table, dataset: Dataset, condition: sql.Composable) -> sql.Composed:
-    """A SELECT of late rows, the last accepted one of each key."""
+    """A SELECT of late rows: of each key the one with the latest `ingested_at`, and of those the last accepted one."""
     return sql.SQL(
-        "SELECT DISTINCT ON ({key}) {columns} FROM {late} WHERE {condition} ORDER BY {key}, late_id DESC"
+        """SELECT DISTINCT ON ({key}) {columns} FROM {late} WHERE {condition}
+           ORDER BY {key}, ingested_at DESC, late_id DESC"""
     ).format(key=names(dataset.key), columns=names(dataset.names), late=late.sql, condition=condition)
 
 

@@ -177,9 +177,15 @@ def create_range_table(connection: Connection, schema: str, partition: Partition
     check_parent(connection, schema, dataset)
     table = range_table(schema, partition, dataset)
     if dataset.has_intervals and partitioning(connection, table) is None:
+        # Attached, not made as PARTITION OF, which would wait for every reader of the parent and hold up all others.
         connection.execute(
-            sql.SQL("CREATE TABLE {} PARTITION OF {} FOR VALUES IN ({}) PARTITION BY RANGE (ts)").format(
-                table.sql, parent_table(schema, dataset).sql, sql.Literal(partition.interval)
+            sql.SQL("CREATE TABLE {} ({}, PRIMARY KEY ({})) PARTITION BY RANGE (ts)").format(
+                table.sql, _definitions(dataset), names(primary_key(dataset))
+            )
+        )
+        connection.execute(
+            sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES IN ({})").format(
+                parent_table(schema, dataset).sql, table.sql, sql.Literal(partition.interval)
             )
         )
     return table
