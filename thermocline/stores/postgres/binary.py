@@ -25,6 +25,7 @@ Integers = npt.NDArray[np.int64]
 _EPOCH_MICROSECONDS = 946_684_800_000_000  # PostgreSQL counts time from 2000-01-01
 _EPOCH_DAYS = 10_957
 _INFINITIES = (np.iinfo(np.int64).min, np.iinfo(np.int64).max)  # 'infinity' and '-infinity' as timestamps
+_INFINITE_DAYS = (np.iinfo(np.int32).min, np.iinfo(np.int32).max)
 _BASE = 10_000  # a numeric is digits of base 10,000
 _FRACTION_DIGITS = 2  # of that base, in eight decimal places
 _WHOLE_DIGITS = {Kind.PRICE: 3, Kind.MONEY: 5}
@@ -222,7 +223,11 @@ def _decode_fixed(column: Column, buffer: Bytes, position: Integers, null: npt.N
         case Kind.FLOAT:
             return _gather(buffer, position, ">u8").astype("<u8")
         case Kind.DATE:
-            return (_gather(buffer, position, ">i4").astype(np.int64) + _EPOCH_DAYS).astype("<i4")
+            days = _gather(buffer, position, ">i4").astype(np.int64)
+            if np.isin(days[~null], _INFINITE_DAYS).any():
+                msg = f"column {column.name} holds an infinite date, which no lake can store; correct that row first"
+                raise HotStoreError(msg)
+            return (days + _EPOCH_DAYS).astype("<i4")
         case _:
             return _decode_numeric(column, buffer, position, null)
 

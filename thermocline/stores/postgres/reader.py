@@ -8,6 +8,7 @@ from functools import cached_property
 import pyarrow as pa
 from psycopg import sql
 
+from thermocline.errors import HotStoreError, LockTimeoutError
 from thermocline.model.dataset import Dataset
 from thermocline.model.partition import DayRange, Partition
 from thermocline.model.query import Query, Segment
@@ -60,12 +61,16 @@ class PostgresSnapshot:
     def scan(self, query: Query, segment: Segment) -> Iterator[pa.RecordBatchReader]:
         """See `Snapshot.scan`."""
         dataset = query.dataset
-        partitions = {Partition(dataset.name, segment.interval, day) for day in segment.days}
-        leaves = [
-            leaf.table
-            for leaf in tables.leaves(self._connection, self._schema, dataset)
-            if leaf.partition in partitions
-        ]
+        found = {leaf.partition: leaf.table for leaf in tables.leaves(self._connection, self._schema, dataset)}
+        leaves = []
+        for partition in (Partition(dataset.name, segment.interval, day) for day in segment.days):
+            if partition not in found:
+                msg = (
+                    f"{partition} is hot, but it has no table under {dataset.name}: something other than Thermocline "
+                    "detached or dropped it. Attach it again, or restore it from a backup"
+                )
+                raise HotStoreError(msg)
+            leaves.append(found[partition])
         schema = pa.schema([dataset.column(name).arrow_field for name in query.names])
         streams = rows.Streams()
         batches: Iterator[pa.RecordBatch] = iter(())
@@ -95,7 +100,7 @@ def locked(connection: Connection, schema: str, datasets: Sequence[Dataset]) -> 
     A detach is not MVCC: a snapshot that began before it no longer sees the day after it. So the lock comes first and
     the snapshot is taken by the first query after it. Only the tables that days hang from are locked, not each day.
     """
-    for attempt in range(_ATTEMPTS):
+    for _ in range(_ATTEMPTS):
         found = [t for dataset in datasets for t in tables.range_tables(connection, schema, dataset)]
         with connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -104,9 +109,11 @@ def locked(connection: Connection, schema: str, datasets: Sequence[Dataset]) -> 
                 connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(names))
             now = [t for dataset in datasets for t in tables.range_tables(connection, schema, dataset)]
             # An interval that got its first day in between has a table that is not locked yet.
-            if now == found or attempt == _ATTEMPTS - 1:
+            if now == found:
                 yield
                 return
+    msg = "intervals are being added faster than a reader can look at them; nothing was read, try again"
+    raise LockTimeoutError(msg)
 
 
 def late_counts(connection: Connection, dataset: Dataset) -> dict[Partition, int]:
