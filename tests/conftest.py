@@ -7,7 +7,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -159,11 +159,22 @@ def prepare_database() -> Callable[[str], None] | None:
 _templates: dict[tuple[str, Callable[[str], None] | None], str] = {}
 
 
+@pytest.fixture
+def new_database(request, prepare_database) -> Iterator[Callable[[str], str]]:
+    """What makes a fresh database on a kind of server, `embedded` or `external`; all are dropped afterwards."""
+    with ExitStack() as made:
+        yield lambda kind: made.enter_context(_database(request.getfixturevalue(f"{kind}_url"), prepare_database))
+
+
 @pytest.fixture(params=["embedded", "external"])
-def hot_url(request, prepare_database) -> Iterator[str]:
+def hot_url(request, new_database) -> str:
     """A fresh database on each kind of server, dropped afterwards."""
-    server_url = request.getfixturevalue(f"{request.param}_url")
-    template = _template(server_url, prepare_database)
+    return new_database(request.param)
+
+
+@contextmanager
+def _database(server_url: str, prepare: Callable[[str], None] | None) -> Iterator[str]:
+    template = _template(server_url, prepare)
     name = f"test_{uuid4().hex}"
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
