@@ -1,0 +1,697 @@
+"""What every hot tier promises, whether it is memory or a PostgreSQL."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from decimal import Decimal
+
+import psycopg
+import pyarrow as pa
+import pytest
+from hot_acts import (
+    about_to_cut_over,
+    answer,
+    assert_answers,
+    day,
+    fold,
+    hot_set,
+    ingest,
+    load,
+    publish,
+    receipt_of,
+    rotate,
+    table,
+)
+from made_rows import DAY, NOON, as_sorted_lists, bars, rows
+
+from thermocline.errors import FingerprintMismatchError, LockTimeoutError, StaleStateError
+from thermocline.model.datasets import DATASETS, MARKET_DATA, NEWS, OPTIONS_DATA
+from thermocline.model.partition import ALL_DAYS, DayRange, Partition
+from thermocline.model.query import Query
+from thermocline.model.rejected import Rejected
+from thermocline.ports import Act, HotDay, Ingested, Publication
+from thermocline.stores.memory_hot import MemoryHot
+from thermocline.stores.open import open_lake
+from thermocline.stores.postgres import PostgresHot, writer
+from thermocline.tasks.archive import archive
+from thermocline.tasks.query import query
+
+LATER = NOON + timedelta(hours=1)
+
+
+@pytest.fixture(params=["memory", "embedded", "external"])
+def hot(request):
+    if request.param == "memory":
+        return MemoryHot()
+    return PostgresHot(request.getfixturevalue("new_database")(request.param))
+
+
+@pytest.fixture
+def lake():
+    with open_lake("memory://", catalog_url="", threads=2) as lake:
+        yield lake
+
+
+# ------------------------------------------------------------------------------------------------------------- vintages
+
+
+def test_a_published_vintage_is_live_and_supersedes_the_older_one_in_one_step(hot, lake):
+    first, other = publish(hot, lake, bars(day()), bars(day(1)))
+    [second] = publish(hot, lake, bars(day(), close="200"))
+    assert [v.receipt.version for v in hot.live(MARKET_DATA, ALL_DAYS)] == [2, 1]
+    assert hot.live(MARKET_DATA, ALL_DAYS) == [second, other]
+    assert first.receipt.path != second.receipt.path
+    assert second.published_at >= first.published_at
+    assert_answers(hot, lake, bars(day(), close="200"), bars(day(1)))
+
+
+def test_live_vintages_are_those_of_the_days_and_intervals_asked_for(hot, lake):
+    publish(hot, lake, bars(day()), bars(day(1)), bars(day(1, "1hour")))
+    tomorrow = DayRange(day(1).day, day(2).day)
+    assert [v.partition for v in hot.live(MARKET_DATA, tomorrow)] == [day(1, "1hour"), day(1)]
+    assert [v.partition for v in hot.live(MARKET_DATA, tomorrow, ["1min"])] == [day(1)]
+    assert hot.live(NEWS, ALL_DAYS) == []
+
+
+def test_a_receipt_comes_back_from_the_ledger_as_it_was(hot, lake):
+    with hot.writer(MARKET_DATA) as writer:
+        receipt = receipt_of(writer, lake, rows(MARKET_DATA))
+        writer.publish(Publication(MARKET_DATA, "", "run", [receipt]))
+        assert writer.live(ALL_DAYS)[0].receipt == receipt
+
+
+def test_a_withdrawn_day_has_no_live_vintage_and_its_versions_are_not_used_again(hot, lake):
+    publish(hot, lake, bars(day()))
+    publish(hot, lake, withdrawn=[day()])
+    assert hot.live(MARKET_DATA, ALL_DAYS) == []
+    assert_answers(hot, lake)
+    with hot.writer(MARKET_DATA) as writer:
+        assert writer.next_version(day()) == 2
+
+
+def test_the_head_is_that_of_the_last_publication_that_named_one(hot):
+    with hot.writer(MARKET_DATA) as writer:
+        assert writer.head() == ""
+        writer.publish(Publication(MARKET_DATA, "17", "run"))
+        writer.publish(Publication(MARKET_DATA, "", "run"))
+        assert writer.head() == "17"
+    with hot.writer(NEWS) as writer:
+        assert writer.head() == ""
+
+
+def test_a_publication_that_fails_changes_nothing(hot, lake):
+    [old] = publish(hot, lake, bars(day()))
+
+    def broken():
+        yield bars(day(1))
+        raise ConnectionError
+
+    with hot.writer(MARKET_DATA) as writer:
+        publication = Publication(MARKET_DATA, "9", "run", [receipt_of(writer, lake, bars(day(), close="200"))])
+        with pytest.raises(ConnectionError):
+            writer.publish(publication, {day(1): broken()})
+    assert hot.live(MARKET_DATA, ALL_DAYS) == [old]
+    assert hot_set(hot) == set()
+    with hot.writer(MARKET_DATA) as writer:
+        assert writer.head() == ""
+    assert_answers(hot, lake, bars(day()))
+
+
+def test_rows_that_are_published_for_a_day_start_it_or_are_merged_into_it(hot, lake):
+    publish(hot, lake, bars(day()), hot_rows={day(): [bars(day())]})
+    assert hot.hot_days(MARKET_DATA) == [HotDay(day(), 1)]
+    publish(hot, lake, bars(day(), close="200"), hot_rows={day(): [bars(day(), close="200")]})
+    assert hot.hot_days(MARKET_DATA) == [HotDay(day(), 2)]
+    assert_answers(hot, lake, bars(day(), close="200"))
+
+
+def test_rows_for_a_day_if_it_is_hot_are_merged_only_then(hot, lake):
+    ingest(hot, bars(day(), ["AAPL"]), hot_days=[day()])
+    both = {p: [bars(p)] for p in (day(), day(1))}
+    publish(hot, lake, bars(day()), bars(day(1)), rows_if_hot=both)
+    assert hot.hot_days(MARKET_DATA) == [HotDay(day(), 1)]
+    assert_answers(hot, lake, bars(day()), bars(day(1)))
+
+
+# ----------------------------------------------------------------------------------------------------------------- load
+
+
+def test_load_makes_a_fresh_day_and_is_idempotent(hot, lake):
+    [vintage] = publish(hot, lake, bars(day()))
+    for _ in range(2):
+        assert load(hot, lake, vintage) == 6
+        assert hot.hot_days(MARKET_DATA) == [HotDay(day(), 1)]
+        assert_answers(hot, lake, bars(day()))
+    assert [(leaf.partition, leaf.rows, leaf.registered) for leaf in hot.leaves(MARKET_DATA)] == [(day(), 6, True)]
+
+
+@pytest.mark.parametrize("dataset", DATASETS.values(), ids=str)
+def test_every_value_of_every_dataset_comes_back_from_hot_as_it_went_in(hot, lake, dataset):
+    batch = rows(dataset, 200)
+    partition = Partition(dataset.name, "1min" if dataset.has_intervals else "", DAY)
+    with hot.writer(dataset) as writer:
+        receipt = archive(lake, partition, 1, [batch.slice(0, 7), batch.slice(7)], run_id="run")
+        writer.publish(Publication(dataset, "", "run", [receipt]))
+        assert writer.load(writer.live(ALL_DAYS)[0], lake.read(receipt)) == len(batch)
+    with query(hot, lake, Query(dataset)) as reader:
+        assert as_sorted_lists(reader.read_all(), dataset) == as_sorted_lists(table(batch), dataset)
+    with hot.writer(dataset) as writer, writer.export(partition) as export:
+        assert archive(lake, partition, 1, export.batches(), run_id="run").contents == receipt.contents
+
+
+def test_rows_that_are_not_the_receipts_are_not_loaded(hot, lake):
+    [vintage] = publish(hot, lake, bars(day()))
+    with pytest.raises(FingerprintMismatchError, match="nothing was loaded"):
+        load(hot, lake, vintage, [bars(day(), close="200")])
+    assert hot.leaves(MARKET_DATA) == []
+    assert_answers(hot, lake, bars(day()))
+
+
+def test_a_day_that_is_hot_keeps_the_row_that_was_ingested_later(hot, lake):
+    ingest(hot, bars(day(), ["AAPL"], close="300", ingested_at=LATER), hot_days=[day()])
+    [vintage] = publish(hot, lake, bars(day()))
+    assert load(hot, lake, vintage) == 6
+    assert_answers(hot, lake, bars(day(), ["AAPL"], close="300", ingested_at=LATER), bars(day(), ["MSFT"]))
+
+
+def test_load_folds_late_rows_in(hot, lake):
+    [vintage] = publish(hot, lake, bars(day()))
+    late = bars(day(), ["IBM"], ingested_at=LATER)
+    assert ingest(hot, late) == Ingested(late_rows=3)
+    assert load(hot, lake, vintage) == 9
+    assert hot.late(MARKET_DATA) == {}
+    assert_answers(hot, lake, bars(day()), late)
+
+
+# --------------------------------------------------------------------------------------------------------------- ingest
+
+
+def test_rows_are_visible_at_once_wherever_their_day_is(hot, lake):
+    [hot_vintage, _] = publish(hot, lake, bars(day()), bars(day(1)))
+    load(hot, lake, hot_vintage)
+    fresh = [bars(day(number), ["IBM"], ingested_at=LATER) for number in range(4)]
+    assert ingest(hot, *fresh, hot_days=[day(1), day(2)]) == Ingested(hot_rows=6, late_rows=6)
+    assert hot.hot_days(MARKET_DATA) == [HotDay(day(), 1), HotDay(day(2), 0)]
+    assert hot.late(MARKET_DATA) == {day(1): 3, day(3): 3}
+    assert_answers(hot, lake, bars(day()), bars(day(1)), *fresh)
+
+
+def test_a_day_with_late_rows_does_not_become_hot_beside_them(hot, lake):
+    ingest(hot, bars(day(), ["AAPL"]))
+    assert ingest(hot, bars(day(), ["MSFT"]), hot_days=[day()]) == Ingested(late_rows=3)
+    assert hot_set(hot) == set()
+    assert_answers(hot, lake, bars(day()))
+
+
+def test_a_late_row_stands_in_for_a_cold_one_of_its_key(hot, lake):
+    publish(hot, lake, bars(day()))
+    late = bars(day(), ["AAPL"], close="300", ingested_at=LATER)
+    ingest(hot, late)
+    assert_answers(hot, lake, late, bars(day(), ["MSFT"]))
+
+
+def test_a_late_row_gives_way_to_a_restatement_that_came_later(hot, lake):
+    publish(hot, lake, bars(day()))
+    ingest(hot, bars(day(), ["AAPL"], close="300", ingested_at=LATER))
+    restated = bars(day(), close="400", ingested_at=LATER + timedelta(hours=1))
+    publish(hot, lake, restated)
+    assert_answers(hot, lake, restated)
+
+
+def test_of_late_rows_with_one_key_the_one_ingested_later_counts_and_then_the_one_that_came_last(hot, lake):
+    for close, ingested_at in (("300", LATER), ("400", LATER), ("200", NOON)):
+        ingest(hot, bars(day(), ["AAPL"], close=close, ingested_at=ingested_at))
+    assert_answers(hot, lake, bars(day(), ["AAPL"], close="400", ingested_at=LATER))
+
+
+def test_the_same_rows_again_leave_a_hot_day_as_it_is(hot, lake):
+    ingest(hot, bars(day()), hot_days=[day()])
+    with about_to_cut_over(hot, lake, day()) as cut_over:
+        ingest(hot, bars(day(), ingested_at=LATER))
+        cut_over()
+    assert_answers(hot, lake, bars(day()))
+
+
+def test_a_late_row_that_moved_to_another_symbol_answers_for_that_one_alone(hot, lake):
+    batch = rows(OPTIONS_DATA, 1)
+    partition = Partition("options_data", "", DAY)
+    moved = batch.to_pylist()[0] | {"underlying": "MOVED", "ingested_at": LATER + timedelta(days=3650)}
+    with hot.writer(OPTIONS_DATA) as writer:
+        receipt = archive(lake, partition, 1, [batch], run_id="run")
+        writer.publish(Publication(OPTIONS_DATA, "", "run", [receipt]))
+    hot.ingest(OPTIONS_DATA, pa.Table.from_pylist([moved], OPTIONS_DATA.arrow_schema), hot_days=(), run_id="run")
+    for symbol, expected in ((batch["underlying"][0].as_py(), 0), ("MOVED", 1)):
+        with query(hot, lake, Query(OPTIONS_DATA, symbols=(symbol,))) as reader:
+            assert reader.read_all().num_rows == expected
+
+
+# ------------------------------------------------------------------------------------------------------------- rotation
+
+
+def test_a_day_that_was_cut_over_is_cold_and_not_hot_and_its_rows_are_kept(hot, lake):
+    ingest(hot, bars(day()), bars(day(1)), hot_days=[day(), day(1)])
+    rotate(hot, lake, day())
+    assert hot_set(hot) == {day(1)}
+    assert [leaf.partition for leaf in hot.leaves(MARKET_DATA)] == [day(1)]
+    assert [v.partition for v in hot.live(MARKET_DATA, ALL_DAYS)] == [day()]
+    [detached] = hot.detached(MARKET_DATA)
+    assert (detached.partition, detached.version, detached.rows) == (day(), 1, 6)
+    assert hot.last("rotate", MARKET_DATA).partition == day()
+    assert_answers(hot, lake, bars(day()), bars(day(1)))
+
+
+def test_an_export_yields_the_same_sorted_rows_each_time(hot):
+    batch = bars(day(), ["MSFT", "AAPL", "BRK.B", "aapl"])
+    ingest(hot, batch, hot_days=[day()])
+    with hot.writer(MARKET_DATA) as writer, writer.export(day()) as export:
+        assert export.rows == 12
+        for _ in range(2):
+            assert table(*export.batches()).equals(table(batch))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        bars(day(), ["IBM"], ingested_at=LATER),
+        bars(day(), ["AAPL"], close="300", ingested_at=LATER),
+    ],
+    ids=["a row came", "a row changed"],
+)
+def test_cut_over_refuses_a_day_that_changed_since_the_export(hot, lake, change):
+    ingest(hot, bars(day()), hot_days=[day()])
+    with about_to_cut_over(hot, lake, day()) as cut_over:
+        ingest(hot, change)
+        with pytest.raises(StaleStateError, match="kept hot"):
+            cut_over()
+    assert hot_set(hot) == {day()}
+    assert hot.live(MARKET_DATA, ALL_DAYS) == []
+    assert hot.detached(MARKET_DATA) == []
+    rotate(hot, lake, day())
+    assert len(answer(hot, lake)) == (9 if change["symbol"][0].as_py() == "IBM" else 6)
+
+
+def test_cut_over_refuses_when_rows_were_deleted_since_the_export(hot, lake):
+    ingest(hot, bars(day()), hot_days=[day()])
+    with hot.writer(MARKET_DATA) as writer:
+        with writer.export(day()) as export:
+            receipt = archive(lake, day(), 1, export.batches(), run_id="run")
+        assert writer.delete(DayRange(day().day, day(1).day), (), ["AAPL"], run_id="run") == 3
+        with pytest.raises(StaleStateError):
+            writer.cut_over(export, Publication(MARKET_DATA, "", "run", [receipt]))
+    assert_answers(hot, lake, bars(day(), ["MSFT"]))
+
+
+def test_cut_over_folds_the_late_rows_of_a_cold_day(hot, lake):
+    publish(hot, lake, bars(day(), ["MSFT"]))
+    late = bars(day(), ["AAPL"], ingested_at=LATER)
+    ingest(hot, late)
+    with hot.writer(MARKET_DATA) as writer:
+        with writer.export(day()) as export:
+            assert export.rows == 3
+            both = [*export.batches(), bars(day(), ["MSFT"])]
+        receipt = archive(lake, day(), 2, both, run_id="run")
+        writer.cut_over(export, Publication(MARKET_DATA, "", "run", [receipt]))
+    assert hot.late(MARKET_DATA) == {}
+    assert hot.detached(MARKET_DATA) == []
+    assert_answers(hot, lake, late, bars(day(), ["MSFT"]))
+
+
+def test_a_late_row_that_comes_between_export_and_cut_over_stays(hot, lake):
+    ingest(hot, bars(day(), ["MSFT"]))
+    with about_to_cut_over(hot, lake, day()) as cut_over:
+        ingest(hot, bars(day(), ["AAPL"], ingested_at=LATER))
+        cut_over()
+    assert hot.late(MARKET_DATA) == {day(): 3}
+    assert_answers(hot, lake, bars(day(), ["AAPL"], ingested_at=LATER), bars(day(), ["MSFT"]))
+
+
+def test_cut_over_refuses_when_late_rows_were_deleted_since_the_export(hot, lake):
+    ingest(hot, bars(day()))
+    with hot.writer(MARKET_DATA) as writer:
+        with writer.export(day()) as export:
+            receipt = archive(lake, day(), 1, export.batches(), run_id="run")
+        writer.delete(DayRange(day().day, day(1).day), (), ["AAPL"], run_id="run")
+        with pytest.raises(StaleStateError):
+            writer.cut_over(export, Publication(MARKET_DATA, "", "run", [receipt]))
+    assert_answers(hot, lake, bars(day(), ["MSFT"]))
+
+
+def test_a_day_without_a_vintage_never_leaves_with_rows(hot):
+    ingest(hot, bars(day()), hot_days=[day()])
+    with hot.writer(MARKET_DATA) as writer:
+        with writer.export(day()) as export:
+            pass
+        with pytest.raises(StaleStateError):
+            writer.cut_over(export, Publication(MARKET_DATA, "", "run"))
+    assert hot_set(hot) == {day()}
+
+
+def test_a_day_can_leave_come_back_and_leave_again_while_it_is_kept(hot, lake):
+    ingest(hot, bars(day()), hot_days=[day()])
+    rotate(hot, lake, day())
+    for _ in range(2):
+        [vintage] = hot.live(MARKET_DATA, ALL_DAYS)
+        load(hot, lake, vintage)
+        with hot.writer(MARKET_DATA) as writer:
+            with writer.export(day()) as export:
+                pass
+            writer.cut_over(export, Publication(MARKET_DATA, "", "run"))
+    assert [d.partition for d in hot.detached(MARKET_DATA)] == [day()] * 3
+    assert len({d.table for d in hot.detached(MARKET_DATA)}) == 3
+    assert_answers(hot, lake, bars(day()))
+
+
+# ---------------------------------------------------------------------------------------------------- undo and release
+
+
+def test_undo_brings_a_day_back_exactly(hot, lake):
+    ingest(hot, bars(day()), hot_days=[day()])
+    rotate(hot, lake, day())
+    [detached] = hot.detached(MARKET_DATA)
+    with hot.writer(MARKET_DATA) as writer:
+        assert writer.undo(detached, run_id="run") == 6
+    assert hot.hot_days(MARKET_DATA) == [HotDay(day(), 1)]
+    assert hot.detached(MARKET_DATA) == []
+    assert_answers(hot, lake, bars(day()))
+    ingest(hot, bars(day(), ["IBM"], ingested_at=LATER))
+    assert_answers(hot, lake, bars(day()), bars(day(), ["IBM"], ingested_at=LATER))
+    rotate(hot, lake, day())
+    assert_answers(hot, lake, bars(day()), bars(day(), ["IBM"], ingested_at=LATER))
+
+
+def test_undo_refuses_after_a_restatement(hot, lake):
+    ingest(hot, bars(day()), hot_days=[day()])
+    rotate(hot, lake, day())
+    publish(hot, lake, bars(day(), close="200"))
+    refuses_to_undo(hot)
+    assert_answers(hot, lake, bars(day(), close="200"))
+
+
+def test_undo_refuses_while_late_rows_wait(hot, lake):
+    ingest(hot, bars(day()), hot_days=[day()])
+    rotate(hot, lake, day())
+    late = bars(day(), ["IBM"], ingested_at=LATER)
+    ingest(hot, late)
+    refuses_to_undo(hot)
+    assert_answers(hot, lake, bars(day()), late)
+
+
+def test_undo_refuses_when_the_day_is_hot_again(hot, lake):
+    ingest(hot, bars(day()), hot_days=[day()])
+    rotate(hot, lake, day())
+    load(hot, lake, hot.live(MARKET_DATA, ALL_DAYS)[0])
+    refuses_to_undo(hot)
+    assert_answers(hot, lake, bars(day()))
+
+
+def test_undo_refuses_after_the_day_was_withdrawn(hot, lake):
+    ingest(hot, bars(day()), hot_days=[day()])
+    rotate(hot, lake, day())
+    publish(hot, lake, withdrawn=[day()])
+    refuses_to_undo(hot)
+    assert_answers(hot, lake)
+
+
+def test_undo_refuses_what_held_less_than_its_vintage(hot, lake):
+    publish(hot, lake, bars(day()), hot_rows={day(): [bars(day(), ["AAPL"])]})
+    with hot.writer(MARKET_DATA) as writer:
+        with writer.export(day()) as export:
+            pass
+        writer.cut_over(export, Publication(MARKET_DATA, "", "run"))
+    refuses_to_undo(hot)
+    assert_answers(hot, lake, bars(day()))
+
+
+def refuses_to_undo(hot):
+    [detached] = hot.detached(MARKET_DATA)
+    with hot.writer(MARKET_DATA) as writer, pytest.raises(StaleStateError, match="rehydrate"):
+        writer.undo(detached, run_id="run")
+    assert hot.detached(MARKET_DATA) == [detached]
+
+
+def test_release_drops_a_day_for_good_and_leaves_others(hot, lake):
+    ingest(hot, bars(day()), bars(day(1)), hot_days=[day(), day(1)])
+    rotate(hot, lake, day())
+    rotate(hot, lake, day(1))
+    first, second = hot.detached(MARKET_DATA)
+    with hot.writer(MARKET_DATA) as writer:
+        for _ in range(2):
+            writer.release(first, run_id="run")
+            assert hot.detached(MARKET_DATA) == [second]
+        with pytest.raises(StaleStateError):
+            writer.undo(first, run_id="run")
+    assert_answers(hot, lake, bars(day()), bars(day(1)))
+
+
+def test_release_leaves_a_day_alone_that_came_back_meanwhile(hot, lake):
+    ingest(hot, bars(day()), hot_days=[day()])
+    rotate(hot, lake, day())
+    [detached] = hot.detached(MARKET_DATA)
+    with hot.writer(MARKET_DATA) as writer:
+        writer.undo(detached, run_id="run")
+        writer.release(detached, run_id="run")
+    assert_answers(hot, lake, bars(day()))
+    assert hot_set(hot) == {day()}
+
+
+# ------------------------------------------------------------------------------------------ delete, vacuum, bookkeeping
+
+
+def test_delete_takes_hot_and_late_rows_of_the_days_intervals_and_symbols_asked_for(hot, lake):
+    ingest(hot, bars(day()), bars(day(0, "1hour")), bars(day(2)), hot_days=[day(), day(0, "1hour")])
+    with hot.writer(MARKET_DATA) as writer:
+        assert writer.delete(DayRange(day().day, day(1).day), ["1min"], ["AAPL"], run_id="run") == 3
+        assert writer.delete(DayRange(day(2).day, day(3).day), (), ["MSFT"], run_id="run") == 3
+        assert writer.delete(DayRange(day(3).day, day(4).day), (), (), run_id="run") == 0
+    assert_answers(hot, lake, bars(day(), ["MSFT"]), bars(day(0, "1hour")), bars(day(2), ["AAPL"]))
+    assert hot.last("delete", MARKET_DATA).detail["rows"] == 0
+
+
+def test_vacuum_reports_each_day_when_it_must_and_nothing_when_nothing_is_to_do(hot):
+    ingest(hot, bars(day()), bars(day(1)), hot_days=[day(), day(1)])
+    forced = hot.vacuum(MARKET_DATA, force=True)
+    assert sorted(v.table for v in forced) == sorted(leaf.table for leaf in hot.leaves(MARKET_DATA))
+    assert all(v.bytes_after > 0 for v in forced)
+    assert hot.vacuum(MARKET_DATA) == []
+    assert hot.vacuum(NEWS) == []
+
+
+def test_the_newest_act_of_a_name_is_found(hot):
+    hot.record(Act("vacuum", None, "run-1", {"dataset": "market_data", "tables": 1}))
+    hot.record(Act("vacuum", day(), "run-2", {"tables": 2}))
+    hot.record(Act("vacuum", None, "run-3", {"dataset": "news"}))
+    newest = hot.last("vacuum", MARKET_DATA)
+    assert (newest.run_id, newest.partition, newest.detail) == ("run-2", day(), {"tables": 2})
+    assert newest.at is not None
+    assert hot.last("rotate", MARKET_DATA) is None
+
+
+def test_a_rejected_row_is_kept_once_for_each_reason(hot):
+    one = Rejected("market_data", "made", "a.csv", '{"close": "\\u0000"}', "close: is not a number")
+    hot.quarantine([one, one], run_id="run-1")
+    hot.quarantine([one, Rejected("market_data", "made", "a.csv", one.record, "ts: is missing")], run_id="run-2")
+    with hot.writer(MARKET_DATA) as writer:
+        writer.publish(Publication(MARKET_DATA, "", "run-3", rejected=[one]))
+    if isinstance(hot, MemoryHot):
+        kept = [(row.reason, run_id) for row, run_id in hot.state.quarantine.items()]
+    else:
+        with psycopg.connect(hot._url) as connection:  # noqa: SLF001  # with its password
+            kept = connection.execute("SELECT reason, run_id FROM thermocline.quarantine ORDER BY 2").fetchall()
+    assert kept == [("close: is not a number", "run-1"), ("ts: is missing", "run-2")]
+
+
+def test_each_dataset_is_its_own(hot, lake):
+    hot.ingest(NEWS, table(rows(NEWS)), hot_days=[Partition("news", "", DAY)], run_id="run")
+    ingest(hot, bars(day()))
+    assert [d.partition for d in hot.hot_days(NEWS)] == [Partition("news", "", DAY)]
+    assert hot.hot_days(MARKET_DATA) == []
+    assert hot.late(NEWS) == {}
+    assert_answers(hot, lake, bars(day()))
+
+
+def test_one_look_spans_several_datasets(hot):
+    hot.ingest(NEWS, table(rows(NEWS)), hot_days=[Partition("news", "", DAY)], run_id="run")
+    ingest(hot, bars(day()), hot_days=[day()])
+    with hot.snapshot([NEWS, MARKET_DATA], ALL_DAYS) as snapshot:
+        assert snapshot.hot == {Partition("news", "", DAY), day()}
+
+
+# ------------------------------------------------------------------------------------------------------- both tiers
+
+
+def test_one_answer_spans_both_tiers_in_order_with_limit_columns_and_filters(hot, lake):
+    publish(hot, lake, bars(day()), bars(day(2)), bars(day(1, "1hour")))
+    ingest(hot, bars(day(1)), bars(day(3)), hot_days=[day(1), day(3)])
+    ingest(hot, bars(day(2), ["IBM"], ingested_at=LATER))
+    whole = answer(hot, lake)
+    order = [(row["interval"], row["ts"], row["asset_class"], row["symbol"]) for row in whole.to_pylist()]
+    assert order == sorted(order)
+    assert len(order) == len(set(order)) == 33
+    for limit in (0, 1, 8, 19, 33, 99):
+        assert answer(hot, lake, limit=limit).equals(whole.slice(0, limit))
+    closes = answer(hot, lake, columns=("close", "symbol"), intervals=("1min",), symbols=("MSFT",))
+    assert closes.column_names == ["close", "symbol"]
+    assert len(closes) == 12
+    between = answer(hot, lake, start=day(1).start + timedelta(minutes=1), end=day(2).start + timedelta(minutes=1))
+    assert len(between) == 4 + 4 + 3
+    assert answer(hot, lake, symbols=("NONE",)).num_rows == 0
+    assert answer(hot, lake, columns=("ts",), limit=5).schema.names == ["ts"]
+
+
+def test_the_answer_is_the_same_on_a_local_lake_with_its_iceberg_table(hot, tmp_path):
+    with open_lake(str(tmp_path / "lake"), catalog_url=f"sqlite:///{tmp_path}/catalog.db") as lake:
+        publish(hot, lake, bars(day()))
+        ingest(hot, bars(day(1)), hot_days=[day(1)])
+        assert_answers(hot, lake, bars(day()), bars(day(1)))
+        rotate(hot, lake, day(1))
+        assert_answers(hot, lake, bars(day()), bars(day(1)))
+
+
+# --------------------------------------------------------------------------------------------------------- concurrency
+
+
+def test_two_writers_exclude_each_other_and_datasets_do_not(hot):
+    with (
+        hot.writer(MARKET_DATA),
+        hot.writer(NEWS),
+        pytest.raises(LockTimeoutError, match="another run is writing market_data"),
+        hot.writer(MARKET_DATA, wait_seconds=0),
+    ):
+        pass
+    with hot.writer(MARKET_DATA, wait_seconds=0):
+        pass
+
+
+def test_a_writer_waits_for_the_one_before_it(hot):
+    done = []
+    with ThreadPoolExecutor() as threads:
+        with hot.writer(MARKET_DATA):
+            second = threads.submit(_write_and_note, hot, done)
+            time.sleep(0.3)
+            assert done == []
+        second.result(timeout=10)
+    assert done == ["second"]
+
+
+def _write_and_note(hot, done):
+    with hot.writer(MARKET_DATA, wait_seconds=10):
+        done.append("second")
+
+
+def test_a_snapshot_is_undisturbed_by_a_rotation_that_runs_while_it_is_open(hot, lake, monkeypatch):
+    monkeypatch.setattr(writer, "CUTOVER_PATIENCE_SECONDS", 0.3)
+    ingest(hot, bars(day()), bars(day(1)), hot_days=[day(), day(1)])
+    asked = Query(MARKET_DATA)
+    with query(hot, lake, asked) as reader:
+        first = reader.read_next_batch()
+        with ThreadPoolExecutor() as threads:
+            outcome = threads.submit(rotate, hot, lake, day()).exception(timeout=20)
+        if outcome is not None:
+            assert isinstance(outcome, LockTimeoutError)
+            assert "it stays hot" in str(outcome)
+            assert hot_set(hot) == {day(), day(1)}
+        rest = reader.read_all()
+    seen = pa.concat_tables([table(first), rest])
+    assert as_sorted_lists(seen, MARKET_DATA) == as_sorted_lists(table(bars(day()), bars(day(1))), MARKET_DATA)
+    assert_answers(hot, lake, bars(day()), bars(day(1)))
+    if outcome is not None:
+        rotate(hot, lake, day())
+        assert_answers(hot, lake, bars(day()), bars(day(1)))
+
+
+def test_a_snapshot_does_not_see_what_comes_after_it(hot, lake):
+    [vintage] = publish(hot, lake, bars(day()))
+    with hot.snapshot([MARKET_DATA], ALL_DAYS) as snapshot:
+        assert snapshot.hot == frozenset()
+        load(hot, lake, vintage)
+        ingest(hot, bars(day(1)), bars(day(2)), hot_days=[day(1)])
+        publish(hot, lake, bars(day(3)))
+        assert snapshot.hot == frozenset()
+        assert snapshot.late == frozenset()
+        assert [v.partition for v in snapshot.live] == [day()]
+        assert snapshot.late_rows(Query(MARKET_DATA)).num_rows == 0
+    assert hot_set(hot) == {day(), day(1)}
+
+
+def test_readers_beside_rotations_always_get_every_row_once(hot, lake):
+    days = [day(number) for number in range(6)]
+    ingest(hot, *map(bars, days), hot_days=days)
+    stop = threading.Event()
+
+    def look() -> int:
+        looks = 0
+        while not stop.is_set():
+            assert_answers(hot, lake, *map(bars, days))
+            looks += 1
+        return looks
+
+    with ThreadPoolExecutor() as threads:
+        readers = [threads.submit(look) for _ in range(2)]
+        try:
+            for partition in days:
+                rotate(hot, lake, partition)
+        finally:
+            stop.set()
+        assert all(reader.result() > 0 for reader in readers)
+    assert hot_set(hot) == set()
+
+
+def test_ingest_beside_cutovers_never_loses_a_row(hot, lake):
+    """Many small ingests into a few days, while these leave for the lake and come back again and again."""
+    days = [day(number) for number in range(2)]
+    rounds = 40
+    accepted = threading.Semaphore(0)
+
+    def feed(symbol: str) -> None:
+        for number in range(rounds):
+            batches = [bars(partition, [f"{symbol}{number}"], 1) for partition in days]
+            ingest(hot, *batches, hot_days=days)
+            accepted.release()
+
+    def move() -> None:
+        for number in range(rounds):
+            accepted.acquire()
+            accepted.acquire()
+            partition = days[number % 2]
+            vintages = [v for v in hot.live(MARKET_DATA, ALL_DAYS) if v.partition == partition]
+            if number % 4 >= 2 and vintages:
+                load(hot, lake, vintages[0])
+            else:
+                fold(hot, lake, partition)
+
+    with ThreadPoolExecutor() as threads:
+        for done in [threads.submit(feed, "A"), threads.submit(feed, "B"), threads.submit(move)]:
+            done.result(timeout=100)
+    expected = [
+        bars(partition, [f"{symbol}{number}" for symbol in "AB" for number in range(rounds)], 1) for partition in days
+    ]
+    assert_answers(hot, lake, *expected)
+    for partition in days:
+        fold(hot, lake, partition)
+    assert hot_set(hot) == set()
+    assert_answers(hot, lake, *expected)
+
+
+def test_ingests_that_start_days_and_change_the_same_rows_go_on_side_by_side(hot, lake):
+    """Each takes its days and rows in another order; none may stand in another's way for good."""
+    days = [day(number, interval) for number in range(3) for interval in ("1min", "1hour")]
+    symbols = [f"S{number}" for number in range(20)]
+
+    def feed(turn: int) -> None:
+        for close in range(8):
+            mine = days if turn % 2 else days[::-1]
+            made = [bars(p, symbols, 1, close=str(close), ingested_at=NOON + timedelta(seconds=close)) for p in mine]
+            rows_ = table(*made)
+            ingest(
+                hot,
+                *(rows_ if turn % 2 else rows_.take(list(range(len(rows_)))[::-1])).to_batches(),
+                hot_days=days[turn:],
+            )
+
+    with ThreadPoolExecutor() as threads:
+        for done in [threads.submit(feed, turn) for turn in range(4)]:
+            done.result(timeout=60)
+    found = answer(hot, lake)
+    assert len(found) == len(days) * len(symbols)
+    assert set(found["close"].to_pylist()) == {Decimal(7)}

@@ -1,0 +1,203 @@
+"""What a PostgreSQL beside which others work must stand: their SQL, their locks, their deaths."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+from hot_acts import about_to_cut_over, answer, assert_answers, day, hot_set, ingest, migrated, rotate, table
+from made_rows import DAY, as_sorted_lists, bars, rows
+
+from thermocline.errors import HotStoreError, LockTimeoutError, StaleStateError
+from thermocline.model.datasets import MARKET_DATA, NEWS, OPTIONS_DATA
+from thermocline.model.partition import ALL_DAYS, Partition
+from thermocline.model.query import Query
+from thermocline.stores.open import open_lake
+from thermocline.stores.postgres import PostgresHot, tables, writer
+from thermocline.stores.postgres import rows as postgres_rows
+from thermocline.tasks.query import query
+
+
+@pytest.fixture(scope="session")
+def prepare_database():
+    return migrated
+
+
+@pytest.fixture
+def lake():
+    with open_lake("memory://", catalog_url="", threads=2) as lake:
+        yield lake
+
+
+LEAF = 'thermocline_hot."market_data_1min_20240115"'
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO market_data SELECT asset_class, 'IBM', {} FROM {leaf} LIMIT 1",
+        "UPDATE market_data SET volume = 1 WHERE symbol = 'AAPL'",
+        "UPDATE {leaf} SET volume = volume WHERE symbol = 'AAPL'",
+        "DELETE FROM {leaf} WHERE symbol = 'AAPL' AND trade_count = 1",
+        """WITH gone AS (DELETE FROM {leaf} WHERE symbol = 'AAPL' RETURNING *)
+           INSERT INTO market_data SELECT asset_class, 'IBM', {} FROM gone""",
+    ],
+    ids=["insert", "update", "update without effect", "delete", "replace"],
+)
+def test_cut_over_refuses_when_anybody_changed_a_row_by_sql(hot_url, lake, statement):
+    hot = PostgresHot(hot_url)
+    ingest(hot, bars(day()), hot_days=[day()])
+    with about_to_cut_over(hot, lake, day()) as cut_over:
+        with psycopg.connect(hot_url) as connection:
+            connection.execute(statement.format(", ".join(MARKET_DATA.names[2:]), leaf=LEAF))
+        with pytest.raises(StaleStateError):
+            cut_over()
+    before = as_sorted_lists(answer(hot, lake), MARKET_DATA)
+    rotate(hot, lake, day())
+    assert hot_set(hot) == set()
+    assert as_sorted_lists(answer(hot, lake), MARKET_DATA) == before
+
+
+def test_cut_over_is_not_fooled_by_vacuum(hot_url, lake):
+    hot = PostgresHot(hot_url)
+    ingest(hot, bars(day()), hot_days=[day()])
+    with about_to_cut_over(hot, lake, day()) as cut_over:
+        with psycopg.connect(hot_url, autocommit=True) as connection:
+            connection.execute(f"VACUUM (FREEZE, ANALYZE) {LEAF}")
+        cut_over()
+    assert_answers(hot, lake, bars(day()))
+
+
+def test_cut_over_waits_for_a_transaction_that_may_still_change_rows(hot_url, lake, monkeypatch):
+    monkeypatch.setattr(writer, "CUTOVER_PATIENCE_SECONDS", 0.3)
+    hot = PostgresHot(hot_url)
+    ingest(hot, bars(day()), hot_days=[day()])
+    with psycopg.connect(hot_url) as connection, about_to_cut_over(hot, lake, day()) as cut_over:
+        connection.execute("DELETE FROM market_data WHERE symbol = 'AAPL'")
+        with pytest.raises(LockTimeoutError):
+            cut_over()
+        connection.commit()
+        with pytest.raises(StaleStateError):
+            cut_over()
+    assert_answers(hot, lake, bars(day(), ["MSFT"]))
+
+
+def test_a_writer_whose_connection_died_can_not_commit_and_its_lock_is_gone(hot_url, lake):
+    hot = PostgresHot(hot_url)
+    ingest(hot, bars(day()), hot_days=[day()])
+    with pytest.raises(HotStoreError, match="went away"), about_to_cut_over(hot, lake, day()) as cut_over:  # noqa: PT012
+        with psycopg.connect(hot_url, autocommit=True) as connection:
+            connection.execute(
+                """SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory'
+                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+            )
+        with hot.writer(MARKET_DATA, wait_seconds=5):
+            pass
+        cut_over()
+    assert hot_set(hot) == {day()}
+    assert hot.live(MARKET_DATA, ALL_DAYS) == []
+    assert_answers(hot, lake, bars(day()))
+
+
+def test_a_writer_that_has_to_wait_too_long_says_who_stands_in_the_way(hot_url):
+    hot = PostgresHot(hot_url)
+    with (
+        hot.writer(MARKET_DATA),
+        pytest.raises(LockTimeoutError, match=r"server process [0-9]+, since"),
+        hot.writer(MARKET_DATA, wait_seconds=0),
+    ):
+        pass
+
+
+def test_a_detach_that_has_to_wait_does_not_hold_readers_up(hot_url, lake, monkeypatch):
+    monkeypatch.setattr(writer, "CUTOVER_PATIENCE_SECONDS", 2.0)
+    hot = PostgresHot(hot_url)
+    ingest(hot, bars(day()), hot_days=[day()])
+    longest = 0.0
+    with hot.snapshot([MARKET_DATA], ALL_DAYS), ThreadPoolExecutor() as threads:
+        rotation = threads.submit(rotate, hot, lake, day())
+        while not rotation.done():
+            started = time.monotonic()
+            assert_answers(hot, lake, bars(day()))
+            ingest(hot, bars(day(5), ["IBM"]))
+            with hot.writer(NEWS) as other:
+                other.delete(ALL_DAYS, (), (), run_id="run")
+            with psycopg.connect(hot_url) as connection:
+                connection.execute("DELETE FROM thermocline.late_market_data")
+            longest = max(longest, time.monotonic() - started)
+        with pytest.raises(LockTimeoutError):
+            rotation.result()
+    assert longest < 1.5  # the timeout is 50 ms a lock; the rest is a busy machine
+
+
+def test_a_reader_that_comes_while_a_day_is_being_cut_over_gets_every_row(hot_url, lake, monkeypatch):
+    hot = PostgresHot(hot_url)
+    ingest(hot, bars(day()), hot_days=[day()])
+    about_to_commit, go_on = threading.Event(), threading.Event()
+    detach = tables.detach
+
+    def pausing(*args):
+        kept = detach(*args)
+        about_to_commit.set()
+        go_on.wait(10)
+        return kept
+
+    monkeypatch.setattr(tables, "detach", pausing)
+    with ThreadPoolExecutor() as threads:
+        rotation = threads.submit(rotate, hot, lake, day())
+        about_to_commit.wait(10)
+        reader = threads.submit(assert_answers, hot, lake, bars(day()))
+        time.sleep(0.2)
+        assert not reader.done()
+        go_on.set()
+        rotation.result(timeout=10)
+        reader.result(timeout=10)
+
+
+def test_an_export_that_is_left_half_way_leaves_a_working_writer(hot_url, monkeypatch):
+    monkeypatch.setattr(postgres_rows, "BATCH_ROWS", 500)
+    hot = PostgresHot(hot_url)
+    symbols = [f"S{number:05d}" for number in range(5000)]
+    ingest(hot, bars(day(), symbols, 1), hot_days=[day()])
+    with hot.writer(MARKET_DATA) as writer_:
+        with writer_.export(day()) as export:
+            batches = export.batches()
+            assert next(batches).num_rows == 500
+        assert writer_.next_version(day()) == 1
+        with writer_.export(day()) as export:
+            assert sum(batch.num_rows for batch in export.batches()) == 5000
+
+
+def test_a_reader_may_leave_half_way(hot_url, lake, monkeypatch):
+    monkeypatch.setattr(postgres_rows, "BATCH_ROWS", 500)
+    hot = PostgresHot(hot_url)
+    ingest(hot, bars(day(), [f"S{number:05d}" for number in range(5000)], 1), hot_days=[day()])
+    with query(hot, lake, Query(MARKET_DATA)) as reader:
+        assert reader.read_next_batch().num_rows == 500
+
+
+def test_a_hot_day_whose_table_was_taken_away_is_noticed(hot_url, lake):
+    hot = PostgresHot(hot_url)
+    ingest(hot, bars(day()), bars(day(1)), hot_days=[day(), day(1)])
+    with psycopg.connect(hot_url) as connection:
+        connection.execute(f"ALTER TABLE thermocline_hot.market_data_1min DETACH PARTITION {LEAF}")
+    with pytest.raises(HotStoreError, match=r"market_data/1min/2024-01-15"):
+        answer(hot, lake)
+
+
+def test_text_sorts_by_bytes_whatever_the_collation(hot_url, lake):
+    hot = PostgresHot(hot_url)
+    symbols = ["a", "B", "ä", "Z", "z", "_"]
+    ingest(hot, bars(day(), symbols, 1), hot_days=[day()])
+    assert answer(hot, lake)["symbol"].to_pylist() == sorted(symbols, key=str.encode)
+
+
+def test_an_infinite_time_or_date_is_refused_when_it_is_read(hot_url, lake):
+    hot = PostgresHot(hot_url)
+    partition = Partition("options_data", "", DAY)
+    hot.ingest(OPTIONS_DATA, table(rows(OPTIONS_DATA)), hot_days=[partition], run_id="run")
+    with psycopg.connect(hot_url) as connection:
+        connection.execute("UPDATE options_data SET expiration = 'infinity'")
+    with pytest.raises(HotStoreError, match="expiration"), query(hot, lake, Query(OPTIONS_DATA)) as reader:
+        reader.read_all()
