@@ -90,6 +90,18 @@ class Source(Protocol):
         ...
 
 
+class SourceFactory(Protocol):
+    """Opens sources by name."""
+
+    def __call__(self, name: str, *, path: str | None = None) -> Source:
+        """The source of that name; nothing is read yet. `path` says where its files are, for sources that have files.
+
+        Raises:
+            UsageError: No source is called so, or it lacks something that it needs.
+        """
+        ...
+
+
 # ------------------------------------------------------------------------------------------------------------- lake
 
 
@@ -227,6 +239,10 @@ class Lake(Protocol):
         self, dataset: Dataset, *, added: Sequence[Receipt], removed: Collection[str], expected_head: str, run_id: str
     ) -> str:
         """Write the receipts beside the table, then commit one snapshot; see `Catalog.publish`."""
+        ...
+
+    def close(self) -> None:
+        """Give connections back. The lake opens them again when it is used again."""
         ...
 
     def locations(self, vintages: Iterable[Vintage]) -> list[str]:

@@ -1,8 +1,9 @@
 """When a partition is hot and when it is due to leave: arithmetic on days, no clock."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from typing import Self
 
 from thermocline.model.partition import Partition
 
@@ -11,9 +12,9 @@ from thermocline.model.partition import Partition
 class Lifecycle:
     """How long rows stay hot.
 
-    `hot_intervals` maps an interval that may be hot to its window in days, or to None for the default `hot_days`; intervals
-    it does not name live in the lake only. Datasets without intervals are always eligible. `windows` overrides the
-    default for a whole dataset.
+    `hot_intervals` maps an interval that may be hot to its window in days, or to None for the default `hot_days`;
+    intervals it does not name live in the lake only. Datasets without intervals are always eligible. `windows`
+    overrides the default for a whole dataset.
     """
 
     hot_days: int = 30
@@ -21,6 +22,12 @@ class Lifecycle:
     windows: Mapping[str, int] = field(default_factory=dict)
     archive_on_backfill: bool = True
     undo_days: int = 7
+
+    def with_hot_days(self, hot_days: int | None) -> Self:
+        """The same with that one window for everything, or itself when None."""
+        if hot_days is None:
+            return self
+        return replace(self, hot_days=hot_days, hot_intervals=dict.fromkeys(self.hot_intervals), windows={})
 
     def window_days(self, dataset: str, interval: str) -> int:
         """How many days before today the series stays hot once it is there."""

@@ -1,0 +1,101 @@
+"""Days as Dagster names them: the partition key is the day, in ISO spelling."""
+
+from collections.abc import Collection
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+
+from assets.report import Metadata
+from thermocline.model.partition import ONE_DAY, DayRange, Partition, parse_day
+from thermocline.model.report import Moved, total_bytes, total_rows
+from thermocline.settings import Settings
+
+# Dagster gives an asset that logs its own events, day by day, no way to say so: the result it returns makes one more
+# for every day of the run. This key, by which Dagster marks its own such assets, keeps it from doing that. If it ever
+# ceases to, each day has its event twice, and a test says so.
+_EVENTS_ARE_LOGGED = "__source_asset_observation__"
+
+
+Context = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
+
+
+def days_of(context: Context, days: dg.DailyPartitionsDefinition) -> DayRange:
+    """The days that a run is for: one, or all of a range.
+
+    Raises:
+        Failure: Dagster let a key pass that is none of these days, or a range that ends before it starts.
+    """
+    asked = context.partition_key_range
+    first, last = days.get_first_partition_key(), days.get_last_partition_key()
+    wrong = [key for key in (asked.start, asked.end) if not days.has_partition_key(key)]
+    if wrong or asked.start > asked.end:
+        what = f"there is no partition {wrong[0]}" if wrong else f"{asked.start} is not before {asked.end}"
+        msg = f"{what}; nothing was done. The days go from {first} to {last}"
+        raise dg.Failure(msg, allow_retries=False)
+    return DayRange(parse_day(asked.start), parse_day(asked.end) + ONE_DAY)
+
+
+def as_of(context: Context, days: dg.DailyPartitionsDefinition) -> date:
+    """The day that a run looks from: its key, or the last day of a range, since rotation and load are cumulative."""
+    return days_of(context, days).end - ONE_DAY
+
+
+def today(settings: Settings) -> date:
+    """Today where the nightly schedule runs."""
+    return datetime.now(ZoneInfo(settings.storage.lifecycle.auto_rotation.timezone)).date()
+
+
+class DayLog:
+    """Logs a materialisation for each day of a range as soon as the day is committed.
+
+    A run that dies has told Dagster of every day that is done. Days for which the source has nothing are done, too:
+    Dagster takes a day without an event for a failed one.
+    """
+
+    def __init__(self, context: dg.AssetExecutionContext, days: DayRange) -> None:
+        """Log for these days of the context's asset."""
+        self._context, self._days = context, days
+        self._waiting: dict[date, set[Partition]] = {}
+        self._moved: dict[date, list[Moved]] = {}
+        self._held: date | None = None
+
+    def gathered(self, partitions: Collection[Partition]) -> None:
+        """Learn which partitions have rows; all other days are done."""
+        for partition in partitions:
+            self._waiting.setdefault(partition.day, set()).add(partition)
+        for day in self._days:
+            if day not in self._waiting:
+                self._done(day)
+
+    def published(self, moved: Moved) -> None:
+        """Learn of a partition that is committed; the last one of its day ends the day."""
+        day = moved.partition.day
+        self._moved.setdefault(day, []).append(moved)
+        self._waiting[day].discard(moved.partition)
+        if not self._waiting[day]:
+            self._done(day)
+
+    def result(self, metadata: Metadata) -> dg.MaterializeResult[None]:
+        """End the run; the event of the day that was done last shows what was done in all."""
+        if self._held:
+            self._log(self._held, metadata)
+        return dg.MaterializeResult(metadata={_EVENTS_ARE_LOGGED: True})
+
+    def _done(self, day: date) -> None:
+        if self._held:
+            self._log(self._held, {})
+        self._held = day
+
+    def _log(self, day: date, metadata: Metadata) -> None:
+        moved = self._moved.pop(day, [])
+        own: Metadata = {
+            "action": dg.MetadataValue.text(", ".join(sorted({each.action for each in moved})) or "nothing to do"),
+            "rows": dg.MetadataValue.int(total_rows(moved)),
+            "dagster/row_count": dg.MetadataValue.int(total_rows(moved)),
+            "bytes": dg.MetadataValue.int(total_bytes(moved)),
+            "path": dg.MetadataValue.text(", ".join(each.path for each in moved if each.path)),
+        }
+        of_run = {f"run {name}" if name in own else name: value for name, value in metadata.items()}
+        key = self._context.asset_key
+        self._context.log_event(dg.AssetMaterialization(key, partition=day.isoformat(), metadata=own | of_run))

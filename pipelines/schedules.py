@@ -1,0 +1,54 @@
+"""When jobs run by themselves."""
+
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+
+from pipelines.jobs import NIGHTLY_ROTATION
+from thermocline.settings import AutoRotation
+
+TOLERANCE = timedelta(minutes=30)
+"""How long after the appointed time a rotation may end before it counts as late."""
+
+
+def nightly_schedule(auto_rotation: AutoRotation) -> dg.ScheduleDefinition:
+    """The nightly rotation: 2 AM of a day runs that day's key.
+
+    Nights that were missed need no runs of their own, since each run moves whatever is due.
+    """
+    zone = ZoneInfo(auto_rotation.timezone)
+    enabled = auto_rotation.enabled
+
+    @dg.schedule(
+        name="nightly",
+        job=NIGHTLY_ROTATION,
+        cron_schedule=auto_rotation.schedule,
+        execution_timezone=auto_rotation.timezone,
+        default_status=dg.DefaultScheduleStatus.RUNNING if enabled else dg.DefaultScheduleStatus.STOPPED,
+        description="Rotate what is due, then vacuum.",
+    )
+    def nightly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        at = context.scheduled_execution_time.astimezone(zone)
+        return dg.RunRequest(run_key=at.isoformat(), partition_key=at.date().isoformat())
+
+    return nightly
+
+
+def rotation_freshness(auto_rotation: AutoRotation) -> dg.FreshnessPolicy | None:
+    """Rotation is fresh when it ended within half an hour of its time.
+
+    None where rotation is switched off, or its schedule is more than one fixed time of the day.
+    """
+    minute, hour, *days = auto_rotation.schedule.split()
+    if not (auto_rotation.enabled and minute.isdigit() and hour.isdigit()):
+        return None
+    deadline = timedelta(hours=int(hour), minutes=int(minute)) + TOLERANCE
+    if deadline >= timedelta(days=1):
+        return None
+    hours, minutes = divmod(deadline // timedelta(minutes=1), 60)
+    return dg.FreshnessPolicy.cron(
+        deadline_cron=f"{minutes} {hours} {' '.join(days)}",
+        lower_bound_delta=TOLERANCE,
+        timezone=auto_rotation.timezone,
+    )
