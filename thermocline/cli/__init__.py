@@ -10,8 +10,8 @@ import click
 
 from thermocline.cli.asking import explain, query, sql, status, verify
 from thermocline.cli.cleanup import cleanup
+from thermocline.cli.commands import CommandLine, global_options
 from thermocline.cli.demo import demo
-from thermocline.cli.invocation import CommandLine, global_options
 from thermocline.cli.keeping import migrate, stop, vacuum
 from thermocline.cli.moving import backfill, ingest, load, rehydrate, rotate, undo
 from thermocline.model.datasets import DATASETS

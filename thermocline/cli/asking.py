@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from thermocline.cli.invocation import FAILED, Invocation, command, exit_with
+from thermocline.cli.commands import command
+from thermocline.cli.invocation import FAILED, Invocation, exit_with
 from thermocline.cli.options import (
     as_of_option,
     dataset_argument,
@@ -93,7 +94,7 @@ def _give(
     elif invocation.as_json:
         with ask(limit).batches() as reader:
             invocation.answered = True
-            rows.write_json(reader, sys.stdout)
+            rows.write_json(reader, sys.stdout, invocation.problem)
     else:
         most = ROWS_SHOWN + _COUNTED
         with ask(most if limit is None else limit).batches() as reader:

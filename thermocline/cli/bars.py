@@ -10,7 +10,7 @@ class Bars:
     """The port `Progress` as bars, one a stage; they are wiped away when the work is done."""
 
     def __init__(self) -> None:
-        """Make the bars; nothing is drawn before the block begins."""
+        """Make the bars; nothing is drawn before a stage begins."""
         self._drawn = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -22,8 +22,7 @@ class Bars:
         self._stage: TaskID | None = None
 
     def __enter__(self) -> Self:
-        """Begin to draw."""
-        self._drawn.start()
+        """Draw nothing yet."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -34,7 +33,10 @@ class Bars:
         """See `Progress.begin`."""
         if self._stage is not None:
             self._drawn.remove_task(self._stage)
-        self._stage = self._drawn.add_task(what, total=total)
+            self._stage = None
+        if total != 0:
+            self._drawn.start()
+            self._stage = self._drawn.add_task(what, total=total)
 
     def advance(self, steps: int = 1) -> None:
         """See `Progress.advance`."""

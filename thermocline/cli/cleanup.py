@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from thermocline.cli.invocation import FAILED, Invocation, command, exit_with
+from thermocline.cli.commands import command
+from thermocline.cli.invocation import FAILED, Invocation, exit_with
 from thermocline.cli.moving import moved_table, tell_failed
 from thermocline.cli.options import PAIR, DatasetName, as_of_option, hot_days_option
 from thermocline.cli.words import Size, Table, plural

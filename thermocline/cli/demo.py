@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from thermocline.cli.invocation import FAILED, Invocation, command, exit_with
+from thermocline.cli.commands import command
+from thermocline.cli.invocation import FAILED, Invocation, exit_with
 from thermocline.cli.words import Table, plural
 from thermocline.errors import ThermoclineError
 from thermocline.model.partition import DayRange, midnight

@@ -1,14 +1,16 @@
-"""How the command was called and how it ends: the options of every command, the answer, errors and the exit code."""
+"""One call of the command: what holds for every command, its answer, its errors and its exit code."""
 
 import json
 import os
 import re
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -18,8 +20,6 @@ from thermocline.errors import ThermoclineError
 if TYPE_CHECKING:
     from thermocline.api import Thermocline
     from thermocline.ports import Progress
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
@@ -32,7 +32,10 @@ _STOPPED = (
 
 @dataclass
 class Invocation:
-    """One call of the command. `answered` says that the one JSON document is on stdout already."""
+    """One call of the command.
+
+    `answered` says that the one JSON document is on stdout already; `interrupted`, that the user pressed Ctrl-C.
+    """
 
     home: str | None = None
     config: str | None = None
@@ -40,6 +43,7 @@ class Invocation:
     debug: bool = False
     quiet: bool = False
     answered: bool = False
+    interrupted: bool = False
 
     @contextmanager
     def opened(self) -> "Iterator[Thermocline]":
@@ -81,6 +85,27 @@ class Invocation:
         if not self.quiet:
             click.echo(text, err=True)
 
+    def problem(self, error: BaseException) -> "Problem":
+        """What to say of an error. DuckDB and others turn an interruption into errors of their own."""
+        return Problem.of(KeyboardInterrupt() if self.interrupted else error)
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Note in `interrupted` when the user presses Ctrl-C; it goes on as KeyboardInterrupt."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def interrupt(*_: object) -> None:
+            self.interrupted = True
+            raise KeyboardInterrupt
+
+        earlier = signal.signal(signal.SIGINT, interrupt)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, earlier)
+
     def failed(self, error: BaseException) -> int:
         """Say what went wrong on stderr, and on stdout as JSON where that was asked for; return the exit code."""
         if isinstance(error, BrokenPipeError):
@@ -89,7 +114,7 @@ class Invocation:
             return FAILED
         if self.debug:
             click.echo(without_passwords("".join(traceback.format_exception(error))), err=True, nl=False)
-        problem = Problem.of(error)
+        problem = self.problem(error)
         if isinstance(error, click.ClickException):
             error.show()
         else:
@@ -133,129 +158,6 @@ class Problem:
 def without_passwords(text: str) -> str:
     """The text with the password of every URL in it replaced by `***`."""
     return _PASSWORD.sub(r"\1:***@", text)
-
-
-def global_options(command: F) -> F:
-    """Give a command the options that all commands take; what it is given goes to the `Invocation`."""
-    for option in reversed(_GLOBAL_OPTIONS):
-        command = option(command)
-    return command
-
-
-def _kept(context: click.Context, parameter: click.Parameter, value: Any) -> None:
-    """Note an option that was given, wherever it stood; one that was not leaves what stood before the command."""
-    if value:
-        setattr(context.ensure_object(Invocation), str(parameter.name), value)
-
-
-def _global_option(*names: str, **settings: Any) -> Callable[[F], F]:
-    return click.option(*names, expose_value=False, callback=_kept, **settings)
-
-
-_GLOBAL_OPTIONS = (
-    _global_option(
-        "--home", metavar="DIR", help="Where everything lives that is not set otherwise.  [default: .thermocline]"
-    ),
-    _global_option("--config", metavar="FILE", help="The thermocline.yaml to read."),
-    _global_option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, all else on stderr."),
-    _global_option("--quiet", is_flag=True, help="No progress bars and no remarks."),
-    _global_option("--debug", is_flag=True, help="Show the traceback of an error."),
-)
-_GLOBAL_NAMES = frozenset({"home", "config", "as_json", "quiet", "debug"})
-
-
-class Command(click.Command):
-    """A command whose help shows examples, with its own options before those that all commands take."""
-
-    def __init__(self, *arguments: Any, examples: Sequence[str] = (), **settings: Any) -> None:
-        """As click's, with examples that can be run as they stand."""
-        super().__init__(*arguments, **settings)
-        self.examples = tuple(examples)
-
-    def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the command's own options, then the others."""
-        own: list[tuple[str, str]] = []
-        common: list[tuple[str, str]] = []
-        for parameter in self.get_params(context):
-            record = parameter.get_help_record(context)
-            if isinstance(parameter, click.Option) and record is not None:
-                is_common = parameter.name in _GLOBAL_NAMES or "--help" in parameter.opts
-                (common if is_common else own).append(record)
-        for title, records in (("Options", own), ("Options of every command", common)):
-            if records:
-                with formatter.section(title):
-                    formatter.write_dl(records)
-
-    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the examples."""
-        super().format_epilog(context, formatter)
-        if self.examples:
-            with formatter.section("Examples"):
-                for example in self.examples:
-                    # As it is: wrapped, it could not be copied.
-                    formatter.write(f"{'':{formatter.current_indent}}{example}\n")
-
-
-class CommandLine(click.Group):
-    """The whole command: its commands in sections, its errors in one line, its exit code as promised."""
-
-    command_class = Command
-
-    def __init__(self, *arguments: Any, sections: Mapping[str, Sequence[click.Command]], **settings: Any) -> None:
-        """As click's, with the commands in sections."""
-        super().__init__(*arguments, **settings)
-        self.sections = sections
-        for commands in sections.values():
-            for command in commands:
-                self.add_command(command)
-
-    def list_commands(self, _: click.Context) -> list[str]:
-        """The commands in the order of the help."""
-        return [str(command.name) for commands in self.sections.values() for command in commands]
-
-    def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the commands, section by section."""
-        widest = max(len(str(command.name)) for commands in self.sections.values() for command in commands)
-        for title, commands in self.sections.items():
-            with formatter.section(title):
-                room = formatter.width - formatter.current_indent - widest - 4
-                formatter.write_dl(
-                    [(str(command.name).ljust(widest), command.get_short_help_str(room)) for command in commands]
-                )
-
-    def main(
-        self,
-        args: Sequence[str] | None = None,
-        prog_name: str | None = None,
-        complete_var: str | None = None,
-        standalone_mode: bool = True,
-        **extra: Any,
-    ) -> Any:
-        """Run the command and exit: 0 when it did what was asked, 1 when it could not, 2 for wrong usage."""
-        if not standalone_mode:
-            return super().main(args, prog_name, complete_var, standalone_mode, **extra)
-        arguments = list(sys.argv[1:] if args is None else args)
-        # Before click has read the arguments, because it may refuse them.
-        invocation = Invocation(as_json="--json" in arguments, debug="--debug" in arguments)
-        extra["obj"] = invocation
-        try:
-            code = super().main(arguments, prog_name, complete_var, standalone_mode=False, **extra)
-            sys.stdout.flush()
-        except SystemExit:
-            raise
-        except BaseException as error:  # noqa: BLE001  # whatever it is, the user gets one line and the exit code
-            code = invocation.failed(error)
-        sys.exit(code if isinstance(code, int) else 0)
-
-
-def command(*arguments: Any, **settings: Any) -> Callable[[Callable[..., Any]], click.Command]:
-    """Make a function that takes the `Invocation` first a command of ours; `examples` are shown in its help."""
-    take_invocation = click.make_pass_decorator(Invocation, ensure=True)
-
-    def decorate(function: Callable[..., Any]) -> click.Command:
-        return click.command(*arguments, cls=Command, **settings)(global_options(take_invocation(function)))
-
-    return decorate
 
 
 def exit_with(code: int) -> NoReturn:

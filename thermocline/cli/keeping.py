@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from thermocline.cli.invocation import Invocation, command
+from thermocline.cli.commands import command
+from thermocline.cli.invocation import Invocation
 from thermocline.cli.options import datasets_argument
 from thermocline.cli.words import Size, Table, first_rows, plural, vacuum_line
 

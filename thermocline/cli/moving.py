@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from thermocline.cli.invocation import FAILED, Invocation, command, exit_with
+from thermocline.cli.commands import command
+from thermocline.cli.invocation import FAILED, Invocation, exit_with
 from thermocline.cli.options import (
     YAML_PAIR,
     as_of_option,
@@ -236,11 +237,10 @@ def moved_table(moved: "Sequence[Moved]") -> tuple[Table | str, ...]:
             each.action,
             each.rows,
             Size(each.size_bytes),
-            each.path or None,
         )
         for each in moved
     ]
-    return first_rows(Table(("dataset", "interval", "day", "action", "rows", "size", "object"), rows))
+    return first_rows(Table(("dataset", "interval", "day", "action", "rows", "size"), rows))
 
 
 def _total(moved: "Sequence[Moved]", what: str, nothing: str) -> str:

@@ -1,7 +1,7 @@
 """Rows on stdout: as one JSON document, or the first few for the eye."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, time
 from decimal import Decimal
 from itertools import count
@@ -24,11 +24,11 @@ def slices(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
             yield batch.slice(start, _ROWS_AT_ONCE)
 
 
-def write_json(reader: pa.RecordBatchReader, stream: TextIO) -> None:
+def write_json(reader: pa.RecordBatchReader, stream: TextIO, problem: Callable[[BaseException], Problem]) -> None:
     """Write `{"rows": [...]}`, a row a line, as the rows come.
 
     When they stop coming with an error, the document is closed with it, `{"rows": [...], "error": {...}}`, and the
-    error goes on.
+    error goes on. `problem` says what to tell of it.
     """
     names = [json.dumps(name).replace("%", "%%") for name in _distinct(reader.schema.names)]
     row = "{" + ", ".join(f"{name}: %s" for name in names) + "}"
@@ -43,7 +43,7 @@ def write_json(reader: pa.RecordBatchReader, stream: TextIO) -> None:
     except BrokenPipeError:
         raise
     except BaseException as error:
-        stream.write(f'\n], "error": {json.dumps(Problem.of(error).document())}}}\n')
+        stream.write(f'\n], "error": {json.dumps(problem(error).document())}}}\n')
         raise
     stream.write("\n]}\n")
 

@@ -7,28 +7,38 @@ from rich.text import Text
 
 from thermocline.cli.words import Number, Size, Table
 
-_NO_TERMINAL = 10_000  # columns: a file or a pipe wraps nothing
+_FEW = 4
+"""Rows that still stand side by side when a table is too wide and is turned."""
 
 
 def show(table: Table) -> None:
-    """Draw a table, as wide as the terminal allows."""
+    """Draw a table. One that is wider than the terminal is turned if it has few rows, else its lines run over."""
     console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = _NO_TERMINAL
-    drawn = RichTable(
-        box=SIMPLE_HEAD,
-        title=table.title or None,
-        title_justify="left",
-        pad_edge=False,
-        show_edge=False,
-        padding=(0, 1),
-    )
+    drawn = _drawn(table)
+    width = console.measure(drawn, options=console.options.update(width=100_000)).maximum
+    if console.is_terminal and width > console.width and len(table.rows) <= _FEW:
+        drawn = _turned(table)
+        width = console.measure(drawn, options=console.options.update(width=100_000)).maximum
+    console.width = width  # nothing is folded, on a terminal, in a pipe or in a file
+    console.print(drawn, crop=False)
+
+
+def _drawn(table: Table) -> RichTable:
+    drawn = RichTable(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for number, name in enumerate(table.columns):
         to_the_right = any(isinstance(row[number], int | Number) for row in table.rows)
-        drawn.add_column(name, justify="right" if to_the_right else "left", overflow="fold")
+        drawn.add_column(Text(name), justify="right" if to_the_right else "left", no_wrap=True)
     for row in table.rows:
         drawn.add_row(*(Text(_text(cell)) for cell in row))
-    console.print(drawn)
+    return drawn
+
+
+def _turned(table: Table) -> RichTable:
+    turned = RichTable(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    turned.add_column(style="bold", no_wrap=True)
+    for row_number, name in enumerate(table.columns):
+        turned.add_row(Text(name), *(Text(_text(row[row_number])) for row in table.rows))
+    return turned
 
 
 def _text(cell: object) -> str:
