@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 from decimal import Decimal
 
 import pyarrow as pa
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 from made_rows import VALUES, bars, rows
 
 from thermocline.errors import SchemaError
-from thermocline.model.dataset import PROVENANCE, Kind
-from thermocline.model.datasets import DATASETS, FEATURES, MARKET_DATA, OPTIONS_DATA
+from thermocline.model.dataset import PROVENANCE, Column, Kind
+from thermocline.model.datasets import DATASETS, FEATURES, MARKET_DATA, NEWS, OPTIONS_DATA
 from thermocline.model.fingerprint import contents_of
 from thermocline.model.partition import Partition
 
@@ -154,3 +155,12 @@ def test_the_fingerprint_stays_what_it_was():
     contents = contents_of(MARKET_DATA, [bars(Partition.parse("market_data/1min/2024-01-15"))])
     assert contents.fingerprint == "6b2f7efdec9e05629d433a72393d9014"
     assert contents.content_fingerprint == "f544cf2f2789bca94d07490522a26421"
+
+
+def test_booleans_count_too():
+    dataset = replace(NEWS, columns=(*NEWS.columns, Column("is_paid", Kind.BOOLEAN)))
+    seen = set()
+    for values in ([True, False], [False, True], [True, None], [True, True]):
+        batch = rows(NEWS, 2).append_column("is_paid", pa.array(values))
+        seen.add(contents_of(dataset, [batch]).fingerprint)
+    assert len(seen) == 4

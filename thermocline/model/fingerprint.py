@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from thermocline.errors import SchemaError
 from thermocline.model.dataset import PROVENANCE, Column, Dataset, Kind
@@ -71,7 +72,7 @@ def _date_bits(array: pa.Array) -> Hashes:
 
 
 def _boolean_bits(array: pa.Array) -> Hashes:
-    return np.asarray(array.fill_null(value=False).cast(pa.uint8())).astype(np.uint64)
+    return np.asarray(pc.fill_null(array, fill_value=False).cast(pa.uint8())).astype(np.uint64)
 
 
 def _text_bits(array: pa.Array) -> Hashes:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from thermocline.errors import HotStoreError
 from thermocline.model.dataset import Column, Kind
@@ -89,7 +90,7 @@ def _fixed(kind: Kind, array: pa.Array) -> Bytes:
         case Kind.DATE:
             return _big_endian(_values(array, "<i4").astype(np.int64) - _EPOCH_DAYS, ">i4")
         case Kind.BOOLEAN:
-            return np.asarray(array.fill_null(value=False).cast(pa.uint8())).reshape(-1, 1)
+            return np.asarray(pc.fill_null(array, fill_value=False).cast(pa.uint8())).reshape(-1, 1)
         case _:
             return _numeric(kind, array)
 

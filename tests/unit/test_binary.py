@@ -1,0 +1,103 @@
+"""PostgreSQL's binary COPY format, there and back without a server."""
+
+import struct
+from itertools import chain
+
+import pyarrow as pa
+import pytest
+from every_kind import COLUMNS, SCHEMA, batches, spelled
+from hypothesis import given
+from hypothesis import strategies as st
+
+from thermocline.errors import HotStoreError
+from thermocline.model.dataset import Column, Kind
+from thermocline.stores.postgres.binary import HEADER, TRAILER, decode, encode
+
+
+def rows_in(content: bytes, fields: int) -> list[bytes]:
+    """The rows of a COPY stream, cut by its own lengths as a server would cut it."""
+    rows, position = [], 0
+    while position < len(content):
+        start = position
+        assert struct.unpack_from(">h", content, position) == (fields,)
+        position += 2
+        for _ in range(fields):
+            (length,) = struct.unpack_from(">i", content, position)
+            position += 4 + max(length, 0)
+        rows.append(content[start:position])
+    assert position == len(content)
+    return rows
+
+
+def messages(batch: pa.RecordBatch, columns=COLUMNS) -> list[bytes]:
+    """What a server sends: the header with the first row, a message a row, the trailer."""
+    rows = rows_in(encode(batch, columns), len(columns))
+    return [HEADER + rows[0], *rows[1:], TRAILER] if rows else [HEADER + TRAILER]
+
+
+@given(batches())
+def test_rows_of_every_kind_come_back_as_they_were(batch):
+    decoded = list(decode(messages(batch), COLUMNS, batch_rows=5))
+    assert list(chain.from_iterable(map(spelled, decoded))) == spelled(batch)
+    for part in decoded:
+        part.validate(full=True)
+        assert part.schema == SCHEMA
+        assert 0 < part.num_rows <= 5
+
+
+@given(batches(), st.integers(0, 12))
+def test_a_batch_encodes_as_its_slices_do(batch, cut):
+    assert encode(batch, COLUMNS) == encode(batch.slice(0, cut), COLUMNS) + encode(batch.slice(cut), COLUMNS)
+
+
+@pytest.mark.parametrize("column", COLUMNS, ids=lambda column: column.name)
+@pytest.mark.parametrize("rows", [0, 1, 3])
+def test_a_column_of_nothing_but_nulls_comes_back(column, rows):
+    batch = pa.RecordBatch.from_arrays(
+        [pa.nulls(rows, column.arrow_field.type)], schema=pa.schema([column.arrow_field])
+    )
+    decoded = list(decode(messages(batch, [column]), [column], batch_rows=10))
+    assert list(chain.from_iterable(part.to_pylist() for part in decoded)) == batch.to_pylist()
+
+
+def test_a_null_says_nothing_whatever_lies_beneath_it():
+    """Arrow leaves any bytes where a value is null."""
+    halves = pa.py_buffer(b"\xff" * 15 + b"\x7f" + b"\x80" * 16)
+    one_null = pa.py_buffer(b"\x00")
+    for column in COLUMNS:
+        if column.kind in {Kind.PRICE, Kind.MONEY}:
+            array = pa.Array.from_buffers(column.arrow_field.type, 2, [one_null, halves], 2)
+            assert encode(pa.record_batch([array], names=[column.name]), [column]) == b"\0\1\xff\xff\xff\xff" * 2
+
+
+def test_an_empty_batch_is_no_bytes():
+    assert encode(pa.RecordBatch.from_pylist([], SCHEMA), COLUMNS) == b""
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (Kind.TIMESTAMP, struct.pack(">q", 2**63 - 1)),
+        (Kind.TIMESTAMP, struct.pack(">q", -(2**63))),
+        (Kind.DATE, struct.pack(">i", 2**31 - 1)),
+        (Kind.DATE, struct.pack(">i", -(2**31))),
+        (Kind.PRICE, struct.pack(">hhHh", 0, 0, 0xC000, 0)),
+        (Kind.PRICE, struct.pack(">hhHhh", 1, -3, 0, 12, 1)),
+    ],
+    ids=["infinity", "-infinity", "infinite date", "-infinite date", "NaN price", "too many places"],
+)
+def test_what_no_lake_can_hold_is_refused_and_named(kind, value):
+    message = HEADER + struct.pack(">hi", 1, len(value)) + value
+    with pytest.raises(HotStoreError, match="odd_column"):
+        list(decode([message, TRAILER], [Column("odd_column", kind)], batch_rows=10))
+
+
+def test_numerics_as_a_server_shortens_them_are_read():
+    """A server leaves out zeros on both ends: 10000 is one digit of weight 1, 0.00000001 one of weight -2."""
+    column = Column("price", Kind.PRICE)
+    for digits, weight, expected in (([], 0, "0"), ([1], 1, "10000"), ([1], -2, "0.00000001"), ([12, 0, 5], 0, None)):
+        value = struct.pack(f">hhHh{len(digits)}h", len(digits), weight, 0, 8, *digits)
+        [batch] = decode([HEADER + struct.pack(">hi", 1, len(value)) + value], [column], batch_rows=1)
+        assert str(batch[0][0].as_py().normalize()).replace("1E+4", "10000").replace("1E-8", "0.00000001") == (
+            expected or "12.00000005"
+        )
