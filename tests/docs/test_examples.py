@@ -11,7 +11,7 @@ from thermocline.cli import main
 
 ROOT = Path(__file__).parents[2]
 TESTED = re.compile(r"<!-- tested -->\n```(?P<language>\w+)\n(?P<code>.*?)```", re.DOTALL)
-PAGES = ["README.md", "docs/guide/python.md"]
+PAGES = ["README.md", "docs/guide/cli.md", "docs/guide/python.md"]
 
 
 @pytest.mark.usefixtures("home")

@@ -52,7 +52,7 @@ class _Crossing:
 
 @command(examples=("thermocline demo", "thermocline --home /tmp/walk demo"))
 def demo(invocation: Invocation) -> None:
-    """Run one whole night on real bars: backfill, load, rotate, verify, query.
+    """Run one whole night on real bars, and check every row.
 
     Fourteen months of daily bars of five stocks go into the lake, the last days of them to PostgreSQL, the oldest of
     those back by a rotation; then one query crosses both tiers, and its rows are compared with the source. Can be
