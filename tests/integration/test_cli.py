@@ -16,7 +16,7 @@ from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 
-import pyarrow.csv
+import psycopg
 import pyarrow.feather
 import pyarrow.parquet
 import pytest
@@ -206,6 +206,23 @@ def test_a_cleanup_does_nothing_without_a_yes(home):
     assert answer("status") == before
     done = answer("--home", home, *asked, "--yes")
     assert [each["day"] for each in done["partitions"]] == [each["day"] for each in plan["partitions"]] != []
+
+
+def test_a_plain_table_is_adopted_and_what_cannot_go_in_is_named(home):
+    with psycopg.connect(embedded.start(home), autocommit=True) as connection:
+        connection.execute(
+            "CREATE TABLE market_data (symbol text, time date, open float, high float, low float, close float)"
+        )
+        connection.execute(
+            "INSERT INTO market_data VALUES ('A', '2013-01-02', 1, 2, 1, 1.5), ('A', NULL, 1, 2, 1, 1.5)"
+        )
+    assert "cleanup" in run("status", code=1).stderr
+    asked = ("cleanup", "--map", "ts=time", "--set", "interval=1day", "--as-of", "2013-01-03")
+    assert "--map" in run("cleanup", "--dry-run", code=2).stderr
+    assert "1 row would stay in the old table alone: no usable time" in run(*asked, "--dry-run").stdout
+    assert "1 row adopted" in run(*asked, stdin="y\n").stdout
+    (row,) = answer("query", "market_data")["rows"]
+    assert (row["symbol"], row["close"], row["asset_class"]) == ("A", "1.50000000", "equity")
 
 
 def test_the_demo_shows_one_night_and_can_be_repeated(home):

@@ -111,15 +111,11 @@ def _shown(plan: "CleanupPlan", *, partitions: bool) -> list[Table | str]:
         f"  {name} is missing and would be filled with {value!r}" for name, value in survey.filled_columns.items()
     ]
     aside = [
-        (survey.duplicate_rows, "have the key of a newer row"),
-        (survey.undated_rows, "have no usable time"),
-        *((rows, f"have no {name}") for name, rows in survey.null_rows.items()),
+        (survey.duplicate_rows, "the key of a newer row"),
+        (survey.undated_rows, "no usable time"),
+        *((rows, f"no {name}") for name, rows in survey.null_rows.items() if name != "ts"),
     ]
-    parts += [
-        f"  {plural(rows, 'row')} can't go in and would stay in the old table: they {why}"
-        for rows, why in aside
-        if rows
-    ]
+    parts += [f"  {plural(rows, 'row')} would stay in the old table alone: {why}" for rows, why in aside if rows]
     if survey.unknown_columns:
         parts.append(f"  columns that stay in the old table alone: {', '.join(survey.unknown_columns)}")
     return parts
