@@ -41,7 +41,7 @@ def publish(hot, lake, *batches, hot_rows=None, rows_if_hot=None, withdrawn=()):
 
 def receipt_of(writer, lake, batch):
     partition = Partition("market_data", batch["interval"][0].as_py(), batch["ts"][0].as_py().date())
-    return archive(lake, partition, writer.next_version(partition), [batch], run_id="run")
+    return archive(lake, partition, writer.next_versions([partition])[partition], [batch], run_id="run")
 
 
 def load(hot, lake, vintage, batches=None):
@@ -54,7 +54,9 @@ def about_to_cut_over(hot, lake, partition):
     """A day whose cold copy is written. What the block yields cuts over."""
     with hot.writer(MARKET_DATA) as writer:
         with writer.export(partition) as export:
-            receipt = archive(lake, partition, writer.next_version(partition), export.batches(), run_id="run")
+            receipt = archive(
+                lake, partition, writer.next_versions([partition])[partition], export.batches(), run_id="run"
+            )
         yield lambda: writer.cut_over(export, Publication(MARKET_DATA, "", "run", [receipt]))
 
 
@@ -95,7 +97,7 @@ def fold(hot, lake, partition):
             }
             found |= {row["symbol"]: row for batch in export.batches() for row in batch.to_pylist()}
         batch = pa.Table.from_pylist(list(found.values()), MARKET_DATA.arrow_schema).sort_by("symbol").to_batches()
-        receipt = archive(lake, partition, writer.next_version(partition), batch, run_id="run")
+        receipt = archive(lake, partition, writer.next_versions([partition])[partition], batch, run_id="run")
         try:
             writer.cut_over(export, Publication(MARKET_DATA, "", "run", [receipt]))
         except StaleStateError:

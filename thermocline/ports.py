@@ -349,8 +349,8 @@ class Writer(Protocol):
         """The live vintages of those days."""
         ...
 
-    def next_version(self, partition: Partition) -> int:
-        """The version that the partition's next vintage takes."""
+    def next_versions(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
+        """For each partition the version that its next vintage takes."""
         ...
 
     def head(self) -> str:
@@ -365,9 +365,9 @@ class Writer(Protocol):
     ) -> None:
         """Make vintages live, and merge rows into days in the same transaction.
 
-        A day that is hot is merged into: on the same key the later `ingested_at` wins. One of `hot_rows` that is not hot
-        is created and joins the hot set; it must be complete. One of `rows_if_hot` that is not hot is left alone: whether
-        it is can only be known at the commit, since live ingest may start a day at any time before.
+        A day that is hot is merged into: on the same key the later `ingested_at` wins. One of `hot_rows` that is not
+        hot is created and joins the hot set; it must be complete. One of `rows_if_hot` that is not hot is left alone:
+        whether it is can only be known at the commit, since live ingest may start a day at any time before.
         """
         ...
 

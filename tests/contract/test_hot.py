@@ -87,7 +87,7 @@ def test_a_withdrawn_day_has_no_live_vintage_and_its_versions_are_not_used_again
     assert hot.live(MARKET_DATA, ALL_DAYS) == []
     assert_answers(hot, lake)
     with hot.writer(MARKET_DATA) as writer:
-        assert writer.next_version(day()) == 2
+        assert writer.next_versions([day()])[day()] == 2
 
 
 def test_the_head_is_that_of_the_last_publication_that_named_one(hot):

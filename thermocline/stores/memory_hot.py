@@ -190,8 +190,9 @@ class _Writer:
     def live(self, days: DayRange, intervals: Collection[str] = ()) -> list[Vintage]:
         return self._hot.live(self._dataset, days, intervals)
 
-    def next_version(self, partition: Partition) -> int:
-        return 1 + max((v.receipt.version for v in self._hot.state.vintages.get(partition, ())), default=0)
+    def next_versions(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
+        vintages = self._hot.state.vintages
+        return {p: 1 + max((v.receipt.version for v in vintages.get(p, ())), default=0) for p in partitions}
 
     def head(self) -> str:
         return self._hot.state.heads.get(self._dataset.name, "")

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 BATCH_DAYS = 256
 """Partitions that are published in one commit; each commit costs the table a snapshot."""
 
-_THREADS = 4
+_THREADS = 2
 _DAYS_IN_FLIGHT = 16
 
 
@@ -199,17 +199,18 @@ class _Batch:
     def _archive(self, partitions: Sequence[Partition]) -> list[Receipt]:
         """Write and verify days, small ones side by side, in the order given."""
         receipts: list[Receipt] = []
+        versions = self.writer.next_versions(partitions)
         with ThreadPoolExecutor(_THREADS) as threads:
             for some in chunks(partitions, _DAYS_IN_FLIGHT):
-                waiting = [self._submit(threads, partition) for partition in some]
+                waiting = [self._submit(threads, partition, versions[partition]) for partition in some]
                 for receipt in waiting:
                     receipts.append(receipt.result())
                     self.backfill.progress.advance()
         return receipts
 
-    def _submit(self, threads: ThreadPoolExecutor, partition: Partition) -> "Future[Receipt]":
+    def _submit(self, threads: ThreadPoolExecutor, partition: Partition, version: int) -> "Future[Receipt]":
         """Read a day in this thread, since a spool has one reader, and write it in another when it is small."""
-        version, run_id = self.writer.next_version(partition), self.backfill.run_id
+        run_id = self.backfill.run_id
         batches = self.spool.batches(partition)
         first = next(batches, None)
         second = next(batches, None)

@@ -52,7 +52,7 @@ def _delete_cold(lake: Lake, writer: Writer, deletion: Deletion, run_id: str) ->
             continue
         removed.append(vintage.receipt.path)
         if kept:
-            version = writer.next_version(vintage.partition)
+            version = writer.next_versions([vintage.partition])[vintage.partition]
             rows = _remaining(lake, vintage.receipt, deletion)
             receipts.append(archive(lake, vintage.partition, version, rows, run_id=run_id))
         else:

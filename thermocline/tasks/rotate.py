@@ -132,6 +132,9 @@ class _Batch:
         """Move the days; what can't move is noted as failed and stays as it is."""
         lake, run_id = self.rotation.lake, self.rotation.run_id
         head = settled_head(self.writer, lake, self.dataset, run_id=run_id)
+        partitions = self._still_due(partitions)
+        if not partitions:
+            return
         live = self._live(partitions)
         verified: dict[Partition, _Verified] = {}
         for partition in partitions:
@@ -148,6 +151,12 @@ class _Batch:
         if added:
             # Noted only now: were it noted earlier, a death between two days would go unseen by the next run.
             self._note(head, verified)
+
+    def _still_due(self, partitions: Sequence[Partition]) -> list[Partition]:
+        """Asked again under the lock: another rotation may have moved some while this one waited for it."""
+        hot = self.rotation.hot
+        present = {day.partition for day in hot.hot_days(self.dataset)} | hot.late(self.dataset).keys()
+        return [partition for partition in partitions if partition in present]
 
     def _live(self, partitions: Sequence[Partition]) -> dict[Partition, Vintage]:
         span = DayRange(min(p.day for p in partitions), max(p.end.date() for p in partitions))
@@ -174,7 +183,7 @@ class _Batch:
                 return _Verified(export, self._archive(partition, spool.batches(partition)), is_new=True)
 
     def _archive(self, partition: Partition, batches: Any) -> Receipt:
-        version = self.writer.next_version(partition)
+        version = self.writer.next_versions([partition])[partition]
         return archive(self.rotation.lake, partition, version, batches, run_id=self.rotation.run_id)
 
     def _cut_over(self, partition: Partition, day: _Verified) -> None:

@@ -51,13 +51,15 @@ def live(connection: Connection, dataset: Dataset, days: DayRange, intervals: Co
     return [_vintage(row) for row in rows]
 
 
-def next_version(connection: Connection, partition: Partition) -> int:
-    """One more than the newest version the partition ever had."""
-    return 1 + scalar(  # type: ignore[no-any-return]
-        connection,
-        "SELECT coalesce(max(version), 0) FROM thermocline.vintage WHERE (dataset, interval, day) = (%s, %s, %s)",
-        _key(partition),
+def next_versions(connection: Connection, dataset: Dataset, partitions: Collection[Partition]) -> dict[Partition, int]:
+    """For each partition of the dataset, one more than the newest version it ever had."""
+    rows = connection.execute(
+        """SELECT interval, day, max(version) FROM thermocline.vintage
+           WHERE dataset = %s AND day = ANY(%s) GROUP BY interval, day""",
+        (dataset.name, sorted({partition.day for partition in partitions})),
     )
+    newest = {Partition(dataset.name, interval, day): version for interval, day, version in rows}
+    return {partition: newest.get(partition, 0) + 1 for partition in partitions}
 
 
 def head(connection: Connection, dataset: Dataset) -> str:

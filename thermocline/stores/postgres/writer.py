@@ -94,9 +94,9 @@ class PostgresWriter:
         """See `Writer.live`."""
         return ledger.live(self._connection, self._dataset, days, intervals)
 
-    def next_version(self, partition: Partition) -> int:
-        """See `Writer.next_version`."""
-        return ledger.next_version(self._connection, partition)
+    def next_versions(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
+        """See `Writer.next_versions`."""
+        return ledger.next_versions(self._connection, self._dataset, partitions)
 
     def head(self) -> str:
         """See `Writer.head`."""
