@@ -1,16 +1,21 @@
 """Every store of a home, from its settings. Nothing connects and no server starts before a store is used."""
 
+import fcntl
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from shutil import rmtree
 from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
 from thermocline.model.dataset import Dataset
 from thermocline.ports import Analytics, Hot, Lake, Spool, SpoolFactory
 from thermocline.settings import Settings
+
+
+_IN_USE = "in-use"
 
 
 @dataclass(frozen=True)
@@ -91,8 +96,21 @@ class _Spools:
         from thermocline.stores.spool import DuckDBSpool  # noqa: PLC0415  # DuckDB, for those who move rows
 
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._clear_abandoned()
         with (
             TemporaryDirectory(prefix="spool-", dir=self.folder) as folder,
-            DuckDBSpool(dataset, Path(folder), memory_limit_mib=self.memory_limit_mib) as spool,
+            (Path(folder) / _IN_USE).open("w") as in_use,
         ):
-            yield spool
+            fcntl.flock(in_use, fcntl.LOCK_EX)
+            with DuckDBSpool(dataset, Path(folder), memory_limit_mib=self.memory_limit_mib) as spool:
+                yield spool
+
+    def _clear_abandoned(self) -> None:
+        """Remove spools of processes that were killed: the lock on them went with the process."""
+        for lock in self.folder.glob(f"spool-*/{_IN_USE}"):
+            try:
+                with lock.open("r") as abandoned:
+                    fcntl.flock(abandoned, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:  # held, or removed by somebody else just now
+                continue
+            rmtree(lock.parent, ignore_errors=True)
