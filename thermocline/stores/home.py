@@ -14,7 +14,6 @@ from thermocline.model.dataset import Dataset
 from thermocline.ports import Analytics, Hot, Lake, Spool, SpoolFactory
 from thermocline.settings import Settings
 
-
 _IN_USE = "in-use"
 
 
@@ -97,13 +96,14 @@ class _Spools:
 
         self.folder.mkdir(parents=True, exist_ok=True)
         self._clear_abandoned()
-        with (
-            TemporaryDirectory(prefix="spool-", dir=self.folder) as folder,
-            (Path(folder) / _IN_USE).open("w") as in_use,
-        ):
-            fcntl.flock(in_use, fcntl.LOCK_EX)
-            with DuckDBSpool(dataset, Path(folder), memory_limit_mib=self.memory_limit_mib) as spool:
-                yield spool
+        with TemporaryDirectory(prefix="spool-", dir=self.folder) as name:
+            folder = Path(name)
+            with (folder / "not-yet").open("w") as in_use:
+                fcntl.flock(in_use, fcntl.LOCK_EX)
+                # Under this name only once it is locked, or it would look abandoned for a moment.
+                (folder / "not-yet").rename(folder / _IN_USE)
+                with DuckDBSpool(dataset, folder, memory_limit_mib=self.memory_limit_mib) as spool:
+                    yield spool
 
     def _clear_abandoned(self) -> None:
         """Remove spools of processes that were killed: the lock on them went with the process."""
