@@ -27,9 +27,13 @@ def connect(url: str) -> Connection:
         connection = psycopg.connect(
             url, autocommit=True, connect_timeout=_CONNECT_SECONDS, application_name="thermocline"
         )
-        connection.execute("SET TIME ZONE 'UTC'")
-        # Text output of bounds is parsed; a role's own DateStyle must not change it.
-        connection.execute("SET DateStyle TO 'ISO, YMD'")
+        try:
+            connection.execute("SET TIME ZONE 'UTC'")
+            # Text output of bounds is parsed; a role's own DateStyle must not change it.
+            connection.execute("SET DateStyle TO 'ISO, YMD'")
+        except BaseException:
+            connection.close()
+            raise
         if connection.info.server_version < MINIMUM_VERSION:
             connection.close()
             msg = f"PostgreSQL at {redacted(url)} is older than 14; upgrade it or leave THERMOCLINE_HOT_URL unset"
