@@ -66,7 +66,7 @@ def _hot_asset(dataset: Dataset, days: dg.DailyPartitionsDefinition) -> dg.Asset
             [dataset],
             settings.lifecycle.with_hot_days(config.hot_days),
             as_of=as_of(context, days),
-            run_id=context.run_id,
+            run_id=context.run.run_id,
             progress=LoggedProgress(context.log),
         )
         metadata = moved_metadata(done.moved, monotonic() - began)

@@ -82,7 +82,7 @@ def _lake_asset(dataset: Dataset, days: dg.DailyPartitionsDefinition) -> dg.Asse
             lifecycle=settings.lifecycle,
             as_of=today(settings),
             now=datetime.now(UTC),
-            run_id=context.run_id,
+            run_id=context.run.run_id,
             progress=LoggedProgress(context.log),
             on_published=log.published,
             on_gathered=log.gathered,

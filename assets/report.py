@@ -20,7 +20,7 @@ from thermocline.tasks.query import query
 PREVIEW_ROWS = 5
 LISTED_PARTITIONS = 50
 
-_CELL_LETTERS = 48
+_CELL_LETTERS = 100
 _BARS = 120
 _WIDTH, _HEIGHT, _MARGIN = 480, 120, 16
 

@@ -88,12 +88,17 @@ def rotation_asset(
         copies = verify_at_stake(hot, lake, chosen, lifecycle, as_of=day)
         yield verified(copies, COPIES_ARE_GOOD)
         if copies.failed:
-            raise dg.Failure(_reasons("copies in the lake are damaged; nothing was moved", copies.failed))
+            raise dg.Failure(
+                _reasons(
+                    "copies in the lake are damaged, nothing was moved; put them back, or move the other days with `thermocline rotate`",
+                    copies.failed,
+                )
+            )
         began = monotonic()
         planned = plan_rotation(hot, chosen, lifecycle, as_of=day)
-        done = Rotated(context.run_id)
+        done = Rotated(context.run.run_id)
         if not config.dry_run:
-            rotation = Rotation(hot, lake, spools, lifecycle, context.run_id, LoggedProgress(context.log))
+            rotation = Rotation(hot, lake, spools, lifecycle, context.run.run_id, LoggedProgress(context.log))
             done = rotation.run(chosen, as_of=day)
         seconds = monotonic() - began
         yield _lost_or_doubled(recount(hot, lake, planned, done.moved))

@@ -81,7 +81,7 @@ def _vacuumed(
     context: dg.AssetExecutionContext, hot: Hot, datasets: Sequence[Dataset], *, force: bool
 ) -> dg.MaterializeResult[None]:
     began = monotonic()
-    report = vacuum(hot, datasets, run_id=context.run_id, force=force, progress=LoggedProgress(context.log))
+    report = vacuum(hot, datasets, run_id=context.run.run_id, force=force, progress=LoggedProgress(context.log))
     document = report.document()
     return dg.MaterializeResult(
         metadata={

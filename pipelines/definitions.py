@@ -14,6 +14,7 @@ from assets.vacuum import nightly_vacuum_asset, vacuum_asset
 from pipelines.jobs import JOBS
 from pipelines.partitions import days_from
 from pipelines.schedules import nightly_schedule, rotation_freshness
+from resources.disclosure import refuse_open_secrets
 from resources.hot import HotResource
 from resources.lake import LakeResource
 from resources.settings import SettingsResource
@@ -31,8 +32,10 @@ def build_defs(resources: Mapping[str, Any] | None = None, settings: Settings | 
         settings: What decides partitions and the schedule; those of the home where None.
 
     Raises:
-        SettingsError: A setting is wrong.
+        SettingsError: A setting is wrong, or a resource holds a password in plain text.
     """
+    every_resource = _default_resources() | dict(resources or {})
+    refuse_open_secrets(every_resource)
     settings = settings or load_settings()
     auto_rotation = settings.storage.lifecycle.auto_rotation
     days = days_from(settings)
@@ -54,7 +57,7 @@ def build_defs(resources: Mapping[str, Any] | None = None, settings: Settings | 
         asset_checks=asset_checks,
         jobs=JOBS,
         schedules=[nightly_schedule(auto_rotation)],
-        resources=_default_resources() | dict(resources or {}),
+        resources=every_resource,
         executor=dg.in_process_executor,
     )
 
