@@ -6,7 +6,7 @@ others read, rotate and ingest, or the process dies. Whatever happens, every row
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -23,7 +23,7 @@ from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.partition import ALL_DAYS, DayRange, Partition
 from thermocline.model.query import Query
-from thermocline.ports import Publication
+from thermocline.ports import Fetched, FetchRequest, Publication
 from thermocline.stores.iceberg import IcebergCatalog
 from thermocline.stores.lake import ParquetLake
 from thermocline.stores.memory import MemoryCatalog, MemoryObjects
@@ -31,8 +31,11 @@ from thermocline.stores.objects_local import LocalObjects
 from thermocline.stores.postgres import PostgresHot, store, writer
 from thermocline.stores.spool import DuckDBSpool
 from thermocline.tasks.archive import settled_head
+from thermocline.tasks.backfill import Backfill
+from thermocline.tasks.load import rehydrate
 from thermocline.tasks.query import query
 from thermocline.tasks.rotate import Rotated, Rotation
+from thermocline.tasks.undo import undo
 
 LATER = NOON + timedelta(hours=1)
 AS_OF = DAY + timedelta(days=10_000)
@@ -367,3 +370,70 @@ def test_a_row_that_comes_between_any_two_steps_is_never_lost(world):
         world.check_all_cold()
     assert 0 in outcomes
     assert max(outcomes) > 0
+
+
+@dataclass(frozen=True)
+class OneTable:
+    """A source of one table."""
+
+    table: pa.Table
+    name: str = "made"
+
+    def fetch(self, _: FetchRequest) -> Iterator[Fetched]:
+        """Yield the table."""
+        yield Fetched(self.table, "made")
+
+
+def backfill(world: World, process: Process, batch: pa.RecordBatch) -> None:
+    """Backfill rows of one day, as the process whose steps are watched."""
+    source = OneTable(pa.Table.from_batches([batch]))
+    lifecycle = Lifecycle(hot_intervals={"1min": 30})
+    begun = Backfill(source, world.hot, world.lake, DuckDBSpool, lifecycle, as_of=DAY, now=NOON, run_id="run")
+    _running.process = process
+    try:
+        begun.run(FetchRequest(MARKET_DATA, ALL_DAYS))
+    finally:
+        _running.process = None
+
+
+def test_a_day_that_live_ingest_starts_while_it_is_backfilled_is_complete_at_once(world):
+    steps = Process()
+    backfill(world, steps, bars(Partition("market_data", "1min", DAY - timedelta(days=500)), ["OLD"], 1))
+    assert steps.steps >= 30
+    for number in range(0, steps.steps, 3):
+        partition = Partition("market_data", "1min", DAY - timedelta(days=number + 1))
+        old, new = bars(partition, ["OLD"], 1), bars(partition, ["NEW"], 1, ingested_at=LATER)
+        with ThreadPoolExecutor() as threads:
+            feed = partial(threads.submit, ingest, world.hot, new, hot_days=[partition])
+            backfill(world, Process(at(number, lambda feed=feed: soon(feed()))), old)
+        with query(world.hot, world.lake, Query(MARKET_DATA, start=partition.start, end=partition.end)) as reader:
+            assert sorted(reader.read_all()["symbol"].to_pylist()) == ["NEW", "OLD"]
+
+
+def test_a_reader_between_any_two_steps_of_a_load_and_an_undo_gets_every_row_once(world):
+    assert world.rotate().failed == []
+    hot = _Patient(world.hot, 20)
+    span = DayRange(world.partitions[0].day, world.partitions[-1].day + timedelta(days=1))
+    acts = (
+        lambda: undo(hot, MARKET_DATA, span, run_id="run"),
+        lambda: rehydrate(hot, world.lake, MARKET_DATA, span, run_id="run"),
+    )
+    for act, moved in zip(acts, (3, 1), strict=True):
+        with ThreadPoolExecutor(max_workers=64) as threads:
+            readers: list[Future] = []
+
+            def read(_: int, threads=threads, readers=readers) -> None:
+                readers.append(threads.submit(world.check))
+                soon(readers[-1])
+
+            _running.process = Process(read)
+            try:
+                assert len(act().moved) == moved
+            finally:
+                _running.process = None
+            for reader in readers:
+                reader.result(timeout=20)
+        assert len(readers) > 20
+    assert len(world.hot.hot_days(MARKET_DATA)) == 4
+    assert world.rotate().failed == []
+    world.check_all_cold()
