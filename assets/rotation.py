@@ -28,6 +28,10 @@ COPIES_ARE_GOOD = "copies_are_good"
 NOTHING_LOST_OR_DOUBLED = "nothing_lost_or_doubled"
 NOTHING_DUE_IS_LEFT = "nothing_due_is_left"
 
+_DAMAGED = (
+    "copies in the lake are damaged, nothing was moved; put them back, or let `thermocline rotate` move the other days"
+)
+
 
 class RotationConfig(dg.Config):
     """What a rotation moves."""
@@ -88,12 +92,7 @@ def rotation_asset(
         copies = verify_at_stake(hot, lake, chosen, lifecycle, as_of=day)
         yield verified(copies, COPIES_ARE_GOOD)
         if copies.failed:
-            raise dg.Failure(
-                _reasons(
-                    "copies in the lake are damaged, nothing was moved; put them back, or move the other days with `thermocline rotate`",
-                    copies.failed,
-                )
-            )
+            raise dg.Failure(_reasons(_DAMAGED, copies.failed))
         began = monotonic()
         planned = plan_rotation(hot, chosen, lifecycle, as_of=day)
         done = Rotated(context.run.run_id)
