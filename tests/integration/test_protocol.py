@@ -294,7 +294,8 @@ def test_a_rotation_that_dies_anywhere_is_made_good_by_the_next_one(request, kin
         world.check_all_cold()
 
 
-def test_a_reader_between_any_two_steps_gets_every_row_once(world):
+def test_a_reader_between_any_two_steps_gets_every_row_once(world, monkeypatch):
+    monkeypatch.setattr(writer, "CUTOVER_PATIENCE_SECONDS", 1.0)
     with ThreadPoolExecutor(max_workers=64) as threads:
         readers: list[Future] = []
 
@@ -306,7 +307,9 @@ def test_a_reader_between_any_two_steps_gets_every_row_once(world):
         for reader in readers:
             reader.result(timeout=20)
     assert len(readers) > 100
-    assert result.failed == []
+    # On a slow machine so many readers may keep a day hot.
+    assert all("stays hot" in failed.reason for failed in result.failed)
+    assert world.rotate().failed == []
     world.check_all_cold()
 
 
