@@ -35,7 +35,7 @@ def publish(hot, lake, *batches, hot_rows=None, rows_if_hot=None, withdrawn=()):
     """Write each batch as the next vintage of its day, and make them live in one step."""
     with hot.writer(MARKET_DATA) as writer:
         receipts = [receipt_of(writer, lake, batch) for batch in batches]
-        writer.publish(Publication(MARKET_DATA, "", "run", receipts, withdrawn), hot_rows, rows_if_hot)
+        writer.publish(Publication(MARKET_DATA, None, "run", receipts, withdrawn), hot_rows, rows_if_hot)
         return [next(v for v in writer.live(ALL_DAYS) if v.receipt == receipt) for receipt in receipts]
 
 
@@ -57,7 +57,7 @@ def about_to_cut_over(hot, lake, partition):
             receipt = archive(
                 lake, partition, writer.next_versions([partition])[partition], export.batches(), run_id="run"
             )
-        yield lambda: writer.cut_over(export, Publication(MARKET_DATA, "", "run", [receipt]))
+        yield lambda: writer.cut_over(export, Publication(MARKET_DATA, None, "run", [receipt]))
 
 
 def rotate(hot, lake, partition):
@@ -99,6 +99,6 @@ def fold(hot, lake, partition):
         batch = pa.Table.from_pylist(list(found.values()), MARKET_DATA.arrow_schema).sort_by("symbol").to_batches()
         receipt = archive(lake, partition, writer.next_versions([partition])[partition], batch, run_id="run")
         try:
-            writer.cut_over(export, Publication(MARKET_DATA, "", "run", [receipt]))
+            writer.cut_over(export, Publication(MARKET_DATA, None, "run", [receipt]))
         except StaleStateError:
             return

@@ -307,7 +307,7 @@ class Publication:
     """What one commit says: new vintages, days withdrawn from cold, the table's head, and rows that may not go in."""
 
     dataset: Dataset
-    head: str
+    head: str | None
     run_id: str
     receipts: Sequence[Receipt] = ()
     withdrawn: Sequence[Partition] = ()
@@ -353,8 +353,8 @@ class Writer(Protocol):
         """For each partition the version that its next vintage takes."""
         ...
 
-    def head(self) -> str:
-        """The table's head as of the last publication; empty before the first."""
+    def head(self) -> str | None:
+        """The table's head as of the last publication; None where this ledger never noted one."""
         ...
 
     def publish(

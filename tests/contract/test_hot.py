@@ -77,7 +77,7 @@ def test_live_vintages_are_those_of_the_days_and_intervals_asked_for(hot, lake):
 def test_a_receipt_comes_back_from_the_ledger_as_it_was(hot, lake):
     with hot.writer(MARKET_DATA) as writer:
         receipt = receipt_of(writer, lake, rows(MARKET_DATA))
-        writer.publish(Publication(MARKET_DATA, "", "run", [receipt]))
+        writer.publish(Publication(MARKET_DATA, None, "run", [receipt]))
         assert writer.live(ALL_DAYS)[0].receipt == receipt
 
 
@@ -92,12 +92,12 @@ def test_a_withdrawn_day_has_no_live_vintage_and_its_versions_are_not_used_again
 
 def test_the_head_is_that_of_the_last_publication_that_named_one(hot):
     with hot.writer(MARKET_DATA) as writer:
-        assert writer.head() == ""
+        assert writer.head() is None
         writer.publish(Publication(MARKET_DATA, "17", "run"))
-        writer.publish(Publication(MARKET_DATA, "", "run"))
+        writer.publish(Publication(MARKET_DATA, None, "run"))
         assert writer.head() == "17"
     with hot.writer(NEWS) as writer:
-        assert writer.head() == ""
+        assert writer.head() is None
 
 
 def test_a_publication_that_fails_changes_nothing(hot, lake):
@@ -114,7 +114,7 @@ def test_a_publication_that_fails_changes_nothing(hot, lake):
     assert hot.live(MARKET_DATA, ALL_DAYS) == [old]
     assert hot_set(hot) == set()
     with hot.writer(MARKET_DATA) as writer:
-        assert writer.head() == ""
+        assert writer.head() is None
     assert_answers(hot, lake, bars(day()))
 
 
@@ -152,7 +152,7 @@ def test_every_value_of_every_dataset_comes_back_from_hot_as_it_went_in(hot, lak
     partition = Partition(dataset.name, "1min" if dataset.has_intervals else "", DAY)
     with hot.writer(dataset) as writer:
         receipt = archive(lake, partition, 1, [batch.slice(0, 7), batch.slice(7)], run_id="run")
-        writer.publish(Publication(dataset, "", "run", [receipt]))
+        writer.publish(Publication(dataset, None, "run", [receipt]))
         assert writer.load(writer.live(ALL_DAYS)[0], lake.read(receipt)) == len(batch)
     with query(hot, lake, Query(dataset)) as reader:
         assert as_sorted_lists(reader.read_all(), dataset) == as_sorted_lists(table(batch), dataset)
@@ -239,7 +239,7 @@ def test_a_late_row_that_moved_to_another_symbol_answers_for_that_one_alone(hot,
     moved = batch.to_pylist()[0] | {"underlying": "MOVED", "ingested_at": LATER + timedelta(days=3650)}
     with hot.writer(OPTIONS_DATA) as writer:
         receipt = archive(lake, partition, 1, [batch], run_id="run")
-        writer.publish(Publication(OPTIONS_DATA, "", "run", [receipt]))
+        writer.publish(Publication(OPTIONS_DATA, None, "run", [receipt]))
     hot.ingest(OPTIONS_DATA, pa.Table.from_pylist([moved], OPTIONS_DATA.arrow_schema), hot_days=(), run_id="run")
     for symbol, expected in ((batch["underlying"][0].as_py(), 0), ("MOVED", 1)):
         with query(hot, lake, Query(OPTIONS_DATA, symbols=(symbol,))) as reader:
@@ -298,7 +298,7 @@ def test_cut_over_refuses_when_rows_were_deleted_since_the_export(hot, lake):
             receipt = archive(lake, day(), 1, export.batches(), run_id="run")
         assert writer.delete(DayRange(day().day, day(1).day), (), ["AAPL"], run_id="run") == 3
         with pytest.raises(StaleStateError):
-            writer.cut_over(export, Publication(MARKET_DATA, "", "run", [receipt]))
+            writer.cut_over(export, Publication(MARKET_DATA, None, "run", [receipt]))
     assert_answers(hot, lake, bars(day(), ["MSFT"]))
 
 
@@ -311,7 +311,7 @@ def test_cut_over_folds_the_late_rows_of_a_cold_day(hot, lake):
             assert export.rows == 3
             both = [*export.batches(), bars(day(), ["MSFT"])]
         receipt = archive(lake, day(), 2, both, run_id="run")
-        writer.cut_over(export, Publication(MARKET_DATA, "", "run", [receipt]))
+        writer.cut_over(export, Publication(MARKET_DATA, None, "run", [receipt]))
     assert hot.late(MARKET_DATA) == {}
     assert hot.detached(MARKET_DATA) == []
     assert_answers(hot, lake, late, bars(day(), ["MSFT"]))
@@ -333,7 +333,7 @@ def test_cut_over_refuses_when_late_rows_were_deleted_since_the_export(hot, lake
             receipt = archive(lake, day(), 1, export.batches(), run_id="run")
         writer.delete(DayRange(day().day, day(1).day), (), ["AAPL"], run_id="run")
         with pytest.raises(StaleStateError):
-            writer.cut_over(export, Publication(MARKET_DATA, "", "run", [receipt]))
+            writer.cut_over(export, Publication(MARKET_DATA, None, "run", [receipt]))
     assert_answers(hot, lake, bars(day(), ["MSFT"]))
 
 
@@ -343,7 +343,7 @@ def test_a_day_without_a_vintage_never_leaves_with_rows(hot):
         with writer.export(day()) as export:
             pass
         with pytest.raises(StaleStateError):
-            writer.cut_over(export, Publication(MARKET_DATA, "", "run"))
+            writer.cut_over(export, Publication(MARKET_DATA, None, "run"))
     assert hot_set(hot) == {day()}
 
 
@@ -356,7 +356,7 @@ def test_a_day_can_leave_come_back_and_leave_again_while_it_is_kept(hot, lake):
         with hot.writer(MARKET_DATA) as writer:
             with writer.export(day()) as export:
                 pass
-            writer.cut_over(export, Publication(MARKET_DATA, "", "run"))
+            writer.cut_over(export, Publication(MARKET_DATA, None, "run"))
     assert [d.partition for d in hot.detached(MARKET_DATA)] == [day()] * 3
     assert len({d.table for d in hot.detached(MARKET_DATA)}) == 3
     assert_answers(hot, lake, bars(day()))
@@ -418,7 +418,7 @@ def test_undo_refuses_what_held_less_than_its_vintage(hot, lake):
     with hot.writer(MARKET_DATA) as writer:
         with writer.export(day()) as export:
             pass
-        writer.cut_over(export, Publication(MARKET_DATA, "", "run"))
+        writer.cut_over(export, Publication(MARKET_DATA, None, "run"))
     refuses_to_undo(hot)
     assert_answers(hot, lake, bars(day()))
 
@@ -492,7 +492,7 @@ def test_a_rejected_row_is_kept_once_for_each_reason(hot):
     hot.quarantine([one, one], run_id="run-1")
     hot.quarantine([one, Rejected("market_data", "made", "a.csv", one.record, "ts: is missing")], run_id="run-2")
     with hot.writer(MARKET_DATA) as writer:
-        writer.publish(Publication(MARKET_DATA, "", "run-3", rejected=[one]))
+        writer.publish(Publication(MARKET_DATA, None, "run-3", rejected=[one]))
     if isinstance(hot, MemoryHot):
         kept = [(row.reason, run_id) for row, run_id in hot.state.quarantine.items()]
     else:

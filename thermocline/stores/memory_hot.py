@@ -194,8 +194,8 @@ class _Writer:
         vintages = self._hot.state.vintages
         return {p: 1 + max((v.receipt.version for v in vintages.get(p, ())), default=0) for p in partitions}
 
-    def head(self) -> str:
-        return self._hot.state.heads.get(self._dataset.name, "")
+    def head(self) -> str | None:
+        return self._hot.state.heads.get(self._dataset.name)
 
     def publish(
         self,

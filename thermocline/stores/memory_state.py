@@ -85,7 +85,7 @@ class State:
             earlier = self.vintages.get(receipt.partition, ())
             self.vintages[receipt.partition] = (*earlier, Vintage(receipt, now))
         self.reject(publication.rejected, publication.run_id)
-        if publication.head:
+        if publication.head is not None:
             self.heads[publication.dataset.name] = publication.head
 
     def reject(self, rejected: Sequence[Rejected], run_id: str) -> None:

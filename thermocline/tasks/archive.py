@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from thermocline.errors import FingerprintMismatchError
+from thermocline.errors import FingerprintMismatchError, LakeError
 from thermocline.model.dataset import Dataset
 from thermocline.model.partition import ALL_DAYS, Partition
 from thermocline.model.receipt import Receipt
@@ -60,9 +60,23 @@ def settled_head(writer: Writer, lake: Lake, dataset: Dataset, *, run_id: str) -
 
     They differ only when an earlier run died between its two commits; the ledger decides. What that run had published
     in the table alone is taken out of it again, and the run's day is done anew from the rows, which never left.
+
+    Raises:
+        LakeError: The table belongs to another ledger; it is left as it is.
     """
-    head = lake.head(dataset)
-    if head == writer.head():
+    head, known = lake.head(dataset), writer.head()
+    if known is None:
+        if head:
+            msg = (
+                f"the Iceberg table of {dataset.name} in {lake.url} holds objects that this database's ledger knows "
+                "nothing of; nothing was changed. Point THERMOCLINE_HOT_URL at the database that wrote them, or choose "
+                "another lake"
+            )
+            raise LakeError(msg)
+        # Noted before anything is published, so that a first run that dies can be told from a foreign table.
+        writer.publish(Publication(dataset, head, run_id))
+        return head
+    if head == known:
         return head
     live = {vintage.receipt.path: vintage.receipt for vintage in writer.live(ALL_DAYS)}
     present = lake.paths(dataset)

@@ -92,10 +92,18 @@ class Rotation:
         for dataset in datasets:
             planned = plan_rotation(self.hot, [dataset], self.lifecycle, as_of=as_of)
             self.progress.begin(f"rotating {dataset.name}", len(planned))
-            for some in chunks([moved.partition for moved in planned], BATCH_DAYS):
-                with self.hot.writer(dataset) as writer:
-                    _Batch(self, dataset, writer, result).rotate(some)
-            self._release(dataset, as_of, result)
+            try:
+                for some in chunks([moved.partition for moved in planned], BATCH_DAYS):
+                    with self.hot.writer(dataset) as writer:
+                        _Batch(self, dataset, writer, result).rotate(some)
+                self._release(dataset, as_of, result)
+            except ThermoclineError as error:
+                # What holds up one dataset need not hold up the next; the days that are left are due again.
+                told = {moved.partition for moved in result.moved} | {failed.partition for failed in result.failed}
+                left = [moved.partition for moved in planned if moved.partition not in told]
+                if not left:
+                    raise
+                result.failed += [Failed(partition, str(error)) for partition in left]
         return result
 
     def _release(self, dataset: Dataset, as_of: date, result: Rotated) -> None:
@@ -189,7 +197,7 @@ class _Batch:
     def _cut_over(self, partition: Partition, day: _Verified) -> None:
         receipts = [day.receipt] if day.is_new and day.receipt else []
         try:
-            self.writer.cut_over(day.export, Publication(self.dataset, "", self.rotation.run_id, receipts))
+            self.writer.cut_over(day.export, Publication(self.dataset, None, self.rotation.run_id, receipts))
         except ThermoclineError as error:
             self._fail(partition, error)
             return

@@ -62,9 +62,11 @@ def next_versions(connection: Connection, dataset: Dataset, partitions: Collecti
     return {partition: newest.get(partition, 0) + 1 for partition in partitions}
 
 
-def head(connection: Connection, dataset: Dataset) -> str:
-    """The table's head as of the last publication."""
-    return scalar(connection, "SELECT head FROM thermocline.catalog_head WHERE dataset = %s", (dataset.name,)) or ""
+def head(connection: Connection, dataset: Dataset) -> str | None:
+    """The table's head as of the last publication; None where none was ever noted."""
+    return scalar(  # type: ignore[no-any-return]
+        connection, "SELECT head FROM thermocline.catalog_head WHERE dataset = %s", (dataset.name,)
+    )
 
 
 def set_head(connection: Connection, dataset: Dataset, head: str) -> None:

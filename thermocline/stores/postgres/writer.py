@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import pyarrow as pa
 from psycopg import errors as pg
@@ -23,13 +22,11 @@ from thermocline.stores.postgres.connection import Connection, scalar
 from thermocline.stores.postgres.rows import Streams
 from thermocline.stores.postgres.tables import Leaf, Table
 
-T = TypeVar("T")
-
 CUTOVER_LOCK_TIMEOUT = "50ms"
 """How long a detach may queue for its lock. Readers that come after it wait no longer than that."""
 
 CUTOVER_PATIENCE_SECONDS = 30.0
-"""For how long a detach is tried again before the day is left for the next run."""
+"""For how long one writer tries detaches again before their days are left for the next run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +86,7 @@ class PostgresWriter:
         self._schema = schema
         self._dataset = dataset
         self._late = tables.late_table(dataset)
+        self._patience_seconds = CUTOVER_PATIENCE_SECONDS
 
     def live(self, days: DayRange, intervals: Collection[str] = ()) -> list[Vintage]:
         """See `Writer.live`."""
@@ -98,7 +96,7 @@ class PostgresWriter:
         """See `Writer.next_versions`."""
         return ledger.next_versions(self._connection, self._dataset, partitions)
 
-    def head(self) -> str:
+    def head(self) -> str | None:
         """See `Writer.head`."""
         return ledger.head(self._connection, self._dataset)
 
@@ -155,7 +153,7 @@ class PostgresWriter:
         if not isinstance(export, PostgresExport):
             msg = f"an export of {type(export).__name__} is not PostgreSQL's"
             raise TypeError(msg)
-        _patiently(lambda: self._cut_over_once(export, publication), export.partition)
+        self._patiently(lambda: self._cut_over_once(export, publication), export.partition)
 
     def _cut_over_once(self, export: PostgresExport, publication: Publication) -> None:
         partition, connection = export.partition, self._connection
@@ -252,6 +250,29 @@ class PostgresWriter:
             ledger.record(self._connection, Act("delete", None, run_id, detail))
         return deleted
 
+    def _patiently(self, act: Callable[[], None], partition: Partition) -> None:
+        """Try again, with jitter, while readers hold the table; never queue before them for long.
+
+        All days of one writer share its patience: behind a reader that holds every day, each is tried once more.
+        """
+        pause = 0.02
+        while True:
+            started = time.monotonic()
+            try:
+                act()
+            except (pg.LockNotAvailable, pg.DeadlockDetected) as error:
+                if self._patience_seconds <= 0:
+                    msg = (
+                        f"a long-running reader or writer holds {partition}; it stays hot and nothing was changed. The "
+                        "next run takes it up; pg_stat_activity shows who holds it"
+                    )
+                    raise LockTimeoutError(msg) from error
+                time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  # jitter, not cryptography
+                pause = min(pause * 1.5, 1.0)
+                self._patience_seconds -= time.monotonic() - started
+            else:
+                return
+
     # ------------------------------------------------------------------------------- inside the caller's transaction
 
     def _close_gate(self) -> None:
@@ -262,7 +283,7 @@ class PostgresWriter:
         ledger.supersede(self._connection, publication.withdrawn)
         ledger.add_vintages(self._connection, publication.receipts)
         ledger.add_rejected(self._connection, publication.rejected, run_id=publication.run_id)
-        if publication.head:
+        if publication.head is not None:
             ledger.set_head(self._connection, self._dataset, publication.head)
 
     def _leaf(self, partition: Partition) -> Leaf | None:
@@ -334,21 +355,3 @@ def _wanted(dataset: Dataset, days: DayRange, intervals: Collection[str], symbol
         symbol = sql.Identifier(dataset.symbol_column)
         condition += sql.SQL(" AND {} = ANY({})").format(symbol, sql.Literal(list(symbols)))
     return condition
-
-
-def _patiently(act: Callable[[], T], partition: Partition) -> T:
-    """Try again, with jitter, while readers hold the table; never queue before them for long."""
-    deadline = time.monotonic() + CUTOVER_PATIENCE_SECONDS
-    pause = 0.02
-    while True:
-        try:
-            return act()
-        except (pg.LockNotAvailable, pg.DeadlockDetected) as error:
-            if time.monotonic() > deadline:
-                msg = (
-                    f"a long-running reader or writer holds {partition}; it stays hot and nothing was changed. The "
-                    "next run takes it up; pg_stat_activity shows who holds it"
-                )
-                raise LockTimeoutError(msg) from error
-            time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  # jitter, not cryptography
-            pause = min(pause * 1.5, 1.0)
