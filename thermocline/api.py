@@ -22,12 +22,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
-from thermocline.errors import BadRangeError, ThermoclineError, UsageError
+from thermocline.answer import Answer
+from thermocline.arguments import (
+    Day,
+    Instant,
+    as_datasets,
+    as_day,
+    as_days,
+    as_query,
+    as_rotated_datasets,
+    as_table,
+)
+from thermocline.errors import ThermoclineError, UsageError
 from thermocline.model.dataset import Dataset
-from thermocline.model.datasets import DATASETS, MARKET_DATA, dataset_named
+from thermocline.model.datasets import DATASETS, dataset_named
 from thermocline.model.lifecycle import Lifecycle
-from thermocline.model.partition import ALL_DAYS, DayRange, midnight, parse_day, parse_interval
-from thermocline.model.query import Query, Tier
+from thermocline.model.partition import ALL_DAYS, parse_interval
+from thermocline.model.query import Tier
 from thermocline.model.report import Moved
 from thermocline.ports import (
     SILENT,
@@ -56,13 +67,9 @@ from thermocline.tasks.vacuum import VacuumReport, vacuum
 from thermocline.tasks.verify import VerifyReport, verify
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     import pandas as pd
     import pyarrow as pa
 
-Day = date | str
-Instant = datetime | date | str
 Storage = Literal["hybrid", "parquet", "postgres"]
 
 _TIERS: Mapping[str, tuple[Tier, ...]] = {
@@ -106,40 +113,6 @@ def open(  # noqa: A001  # `thermocline.open()` reads as what it does
         analytics=stores.analytics,
         storage=storage,
     )
-
-
-class Answer:
-    """Rows that were asked for. Each method asks anew, so an answer can be taken in more than one form."""
-
-    def __init__(self, opened: "Callable[[], AbstractContextManager[pa.RecordBatchReader]]") -> None:
-        """Take what opens the stream."""
-        self._opened = opened
-
-    def batches(self) -> "AbstractContextManager[pa.RecordBatchReader]":
-        """A stream of record batches of bounded size, to be read inside a `with` block."""
-        return self._opened()
-
-    def to_arrow(self) -> "pa.Table":
-        """An Arrow table: prices as exact decimals, times in microseconds UTC."""
-        with self._opened() as reader:
-            return reader.read_all()
-
-    def to_pandas(self, *, exact: bool = False) -> "pd.DataFrame":
-        """A DataFrame: prices as float64, or as `decimal.Decimal` when `exact`; times as UTC timestamps.
-
-        Needs the extra `thermocline[pandas]`.
-        """
-        import pyarrow as pa  # noqa: PLC0415  # `import thermocline` shall not pay for it
-
-        table = self.to_arrow()
-        if not exact:
-            floats = [
-                pa.field(f.name, pa.float64()) if pa.types.is_decimal(f.type) else f.with_nullable(nullable=True)
-                for f in table.schema
-            ]
-            table = table.cast(pa.schema(floats))
-        frame: pd.DataFrame = table.to_pandas()
-        return frame
 
 
 class Thermocline:
@@ -216,7 +189,7 @@ class Thermocline:
             run_id: Named in receipts and the audit log; made up when None.
         """
         request = FetchRequest(
-            dataset_named(dataset), _days(start, end), frozenset(symbols), frozenset(map(parse_interval, intervals))
+            dataset_named(dataset), as_days(start, end), frozenset(symbols), frozenset(map(parse_interval, intervals))
         )
         backfill = self._backfill(
             self._source(source, path, options),
@@ -242,7 +215,7 @@ class Thermocline:
         return load(
             self.hot,
             self.lake,
-            _datasets(datasets),
+            as_datasets(datasets),
             self._lifecycle(hot_days),
             as_of=self._as_of(as_of),
             run_id=run_id or new_run_id(),
@@ -259,7 +232,7 @@ class Thermocline:
         hot_days: int | None = None,
     ) -> list[Moved]:
         """What `rotate` would move; changes nothing."""
-        chosen = _rotated(datasets, full=full)
+        chosen = as_rotated_datasets(datasets, full=full)
         return plan_rotation(self.hot, chosen, self._lifecycle(hot_days), as_of=self._as_of(as_of))
 
     def rotate(
@@ -294,7 +267,7 @@ class Thermocline:
             progress,
             on_moved,
         )
-        return rotation.run(_rotated(datasets, full=full), as_of=self._as_of(as_of))
+        return rotation.run(as_rotated_datasets(datasets, full=full), as_of=self._as_of(as_of))
 
     def undo(
         self,
@@ -306,7 +279,7 @@ class Thermocline:
         run_id: str | None = None,
     ) -> Undone:
         """Bring rotated days back to hot as they were."""
-        return undo(self.hot, dataset_named(dataset), _days(start, end), intervals, run_id=run_id or new_run_id())
+        return undo(self.hot, dataset_named(dataset), as_days(start, end), intervals, run_id=run_id or new_run_id())
 
     def rehydrate(
         self,
@@ -319,7 +292,7 @@ class Thermocline:
         run_id: str | None = None,
     ) -> Loaded:
         """Bring cold days back to hot, whatever their age, until the next rotation."""
-        chosen, days = dataset_named(dataset), _days(start, end)
+        chosen, days = dataset_named(dataset), as_days(start, end)
         run_id = run_id or new_run_id()
         return rehydrate(self.hot, self.lake, chosen, days, intervals, run_id=run_id, progress=progress)
 
@@ -333,7 +306,7 @@ class Thermocline:
     ) -> VacuumReport:
         """VACUUM (ANALYZE) what stays hot, where it pays; everything with `force`."""
         run_id = run_id or new_run_id()
-        return vacuum(self.hot, _datasets(datasets), run_id=run_id, force=force, progress=progress)
+        return vacuum(self.hot, as_datasets(datasets), run_id=run_id, force=force, progress=progress)
 
     def migrate(self) -> list[str]:
         """Bring the tables of every dataset up to date with this release; return the datasets' names.
@@ -418,7 +391,7 @@ class Thermocline:
             reader = open_source("files", path=str(rows))
             fetched = reader.fetch(FetchRequest(chosen, ALL_DAYS))
         else:
-            fetched = iter([Fetched(_table(rows), source)])
+            fetched = iter([Fetched(as_table(rows), source)])
         return self._ingest(chosen, list(fetched), source, as_of, run_id=run_id)
 
     # ------------------------------------------------------------------------------------------------- asking for rows
@@ -436,7 +409,7 @@ class Thermocline:
         limit: int | None = None,
     ) -> Answer:
         """Rows wherever they live, each exactly once, ordered by interval, time and key."""
-        asked = _query(
+        asked = as_query(
             dataset,
             symbols=symbols,
             interval=interval,
@@ -460,7 +433,7 @@ class Thermocline:
     ) -> Explanation:
         """How `query` would answer: which tier, which objects, how many bytes."""
         return explain(
-            self.hot, _query(dataset, symbols=symbols, interval=interval, intervals=intervals, start=start, end=end)
+            self.hot, as_query(dataset, symbols=symbols, interval=interval, intervals=intervals, start=start, end=end)
         )
 
     def sql(self, statement: str) -> Answer:
@@ -473,7 +446,7 @@ class Thermocline:
 
     def status(self, datasets: Collection[str] = (), *, as_of: Day | None = None) -> list[SeriesStatus]:
         """What is where and what is due, a line a dataset and interval."""
-        return status(self.hot, _datasets(datasets), self.settings.lifecycle, as_of=self._as_of(as_of))
+        return status(self.hot, as_datasets(datasets), self.settings.lifecycle, as_of=self._as_of(as_of))
 
     def verify(
         self,
@@ -485,8 +458,8 @@ class Thermocline:
         progress: Progress = SILENT,
     ) -> VerifyReport:
         """Re-read cold partitions and hold them against their receipts."""
-        days = _days(start, end)
-        return verify(self.hot, self.lake, _datasets(datasets), days, intervals, progress=progress)
+        days = as_days(start, end)
+        return verify(self.hot, self.lake, as_datasets(datasets), days, intervals, progress=progress)
 
     # ---------------------------------------------------------------------------- one layer for programs, any storage
 
@@ -498,7 +471,7 @@ class Thermocline:
         `parquet` and `hybrid` publish them in the lake (and in the days that are hot), `postgres` takes them into hot.
         """
         chosen = dataset_named(dataset)
-        table = _table(rows)
+        table = as_table(rows)
         if self._storage == "postgres":
             report = self._ingest(chosen, [Fetched(table, source)], source, as_of, always_hot=True)
             return report.hot_rows + report.late_rows
@@ -520,7 +493,7 @@ class Thermocline:
         columns: Sequence[str] = (),
     ) -> Answer:
         """The rows that this storage has."""
-        asked = _query(dataset, symbols=symbols, interval=interval, start=start, end=end, columns=columns)
+        asked = as_query(dataset, symbols=symbols, interval=interval, start=start, end=end, columns=columns)
         return Answer(lambda: query(self.hot, self.lake, asked, self._tiers))
 
     def exists(
@@ -533,7 +506,7 @@ class Thermocline:
         end: Instant | None = None,
     ) -> bool:
         """Whether this storage has any such row."""
-        asked = _query(dataset, symbols=symbols, interval=interval, start=start, end=end, columns=["ts"], limit=1)
+        asked = as_query(dataset, symbols=symbols, interval=interval, start=start, end=end, columns=["ts"], limit=1)
         with query(self.hot, self.lake, asked, self._tiers) as reader:
             return any(batch.num_rows for batch in reader)
 
@@ -547,9 +520,9 @@ class Thermocline:
         end: Day | None = None,
     ) -> int:
         """Delete rows of whole days from this storage; return how many. Earlier vintages of cold days are kept."""
-        chosen, days = dataset_named(dataset), _days(start, end)
+        chosen, days = dataset_named(dataset), as_days(start, end)
         intervals = [parse_interval(interval)] if interval else []
-        asked = _query(dataset, symbols=symbols, interval=interval, start=start, end=end, columns=["ts"])
+        asked = as_query(dataset, symbols=symbols, interval=interval, start=start, end=end, columns=["ts"])
         with query(self.hot, self.lake, asked, self._tiers) as reader:
             rows: int = sum(batch.num_rows for batch in reader)
         delete(
@@ -566,7 +539,7 @@ class Thermocline:
         self, dataset: str, *, symbols: Collection[str] = (), interval: str | None = None
     ) -> tuple[datetime, datetime] | None:
         """The first and last `ts` that this storage has, or None when it has no such row."""
-        asked = _query(dataset, symbols=symbols, interval=interval, columns=["ts"])
+        asked = as_query(dataset, symbols=symbols, interval=interval, columns=["ts"])
         first = last = None
         with query(self.hot, self.lake, asked, self._tiers) as reader:
             for batch in reader:
@@ -578,7 +551,7 @@ class Thermocline:
     # ------------------------------------------------------------------------------------------------------ inside
 
     def _as_of(self, day: Day | None) -> date:
-        return self.today if day is None else _day(day)
+        return self.today if day is None else as_day(day)
 
     def _lifecycle(self, hot_days: int | None) -> Lifecycle:
         """The windows in force; `hot_days` replaces every one of them."""
@@ -653,62 +626,3 @@ class _TableSource:
 def new_run_id() -> str:
     """A name for one run: when it began, and a part that no other run has."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
-
-
-def _query(
-    dataset: str,
-    *,
-    symbols: Collection[str],
-    interval: str | None,
-    intervals: Collection[str] = (),
-    start: Instant | None = None,
-    end: Instant | None = None,
-    columns: Sequence[str] = (),
-    limit: int | None = None,
-) -> Query:
-    chosen = dataset_named(dataset)
-    wanted = tuple(dict.fromkeys(map(parse_interval, [*([interval] if interval else []), *intervals])))
-    if wanted and not chosen.has_intervals:
-        msg = f"{dataset} has no intervals; leave out {', '.join(wanted)}"
-        raise UsageError(msg)
-    return Query(chosen, _instant(start), _instant(end), tuple(symbols), wanted, tuple(columns), limit)
-
-
-def _datasets(names: Collection[str]) -> list[Dataset]:
-    return [dataset_named(name) for name in names] or list(DATASETS.values())
-
-
-def _rotated(names: Collection[str], *, full: bool) -> list[Dataset]:
-    if full:
-        return list(DATASETS.values())
-    return [dataset_named(name) for name in names] or [MARKET_DATA]
-
-
-def _day(day: Day) -> date:
-    return parse_day(day) if isinstance(day, str) else day
-
-
-def _days(start: Day | None, end: Day | None) -> DayRange:
-    return DayRange(ALL_DAYS.start if start is None else _day(start), ALL_DAYS.end if end is None else _day(end))
-
-
-def _instant(at: Instant | None) -> datetime | None:
-    if isinstance(at, str):
-        try:
-            at = datetime.fromisoformat(at)
-        except ValueError:
-            msg = f"{at!r} is neither a date nor a time; write 2024-01-15 or 2024-01-15T14:30:00+00:00"
-            raise BadRangeError(msg) from None
-    if isinstance(at, datetime):
-        return at if at.tzinfo else at.replace(tzinfo=UTC)
-    return None if at is None else midnight(at)
-
-
-def _table(rows: "pa.Table | pd.DataFrame") -> "pa.Table":
-    import pyarrow as pa  # noqa: PLC0415  # `import thermocline` shall not pay for it
-
-    if isinstance(rows, pa.Table):
-        return rows
-    if isinstance(rows, pa.RecordBatch):
-        return pa.Table.from_batches([rows])
-    return pa.Table.from_pandas(rows, preserve_index=False)

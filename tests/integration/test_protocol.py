@@ -351,9 +351,8 @@ def test_a_second_rotation_between_any_two_steps_moves_nothing_twice(world, firs
                 others.append(threads.submit(world.rotate, wait_seconds=0))
                 soon(others[-1], seconds=20 if now < 30 else SOON_SECONDS)
 
-        results = [world.rotate(Process(rotate_too))]
-        for other in others:
-            results.append(other.result(timeout=20))
+        first = world.rotate(Process(rotate_too))
+        results = [first, *(other.result(timeout=20) for other in others)]
     moved = [partition.partition for result in results for partition in result.moved]
     assert sorted(moved) == world.partitions
     # The first rotation may have been stopped in the middle of a look, which the second one's cutover waits for.

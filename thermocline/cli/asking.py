@@ -22,7 +22,7 @@ from thermocline.cli.options import (
 from thermocline.cli.words import ROWS_SHOWN, Size, Table, first_rows, plural, size
 
 if TYPE_CHECKING:
-    from thermocline.api import Answer
+    from thermocline.answer import Answer
 
 _COUNTED = 100_000
 """Rows that are counted beyond those on the screen; who wants to know more asks for a file."""

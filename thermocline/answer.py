@@ -1,0 +1,44 @@
+"""Rows that were asked for, in the form that suits whoever asks."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    import pandas as pd
+    import pyarrow as pa
+
+
+class Answer:
+    """Rows that were asked for. Each method asks anew, so an answer can be taken in more than one form."""
+
+    def __init__(self, opened: "Callable[[], AbstractContextManager[pa.RecordBatchReader]]") -> None:
+        """Take what opens the stream."""
+        self._opened = opened
+
+    def batches(self) -> "AbstractContextManager[pa.RecordBatchReader]":
+        """A stream of record batches of bounded size, to be read inside a `with` block."""
+        return self._opened()
+
+    def to_arrow(self) -> "pa.Table":
+        """An Arrow table: prices as exact decimals, times in microseconds UTC."""
+        with self._opened() as reader:
+            return reader.read_all()
+
+    def to_pandas(self, *, exact: bool = False) -> "pd.DataFrame":
+        """A DataFrame: prices as float64, or as `decimal.Decimal` when `exact`; times as UTC timestamps.
+
+        Needs the extra `thermocline[pandas]`.
+        """
+        import pyarrow as pa  # noqa: PLC0415  # `import thermocline` shall not pay for it
+
+        table = self.to_arrow()
+        if not exact:
+            floats = [
+                pa.field(f.name, pa.float64()) if pa.types.is_decimal(f.type) else f.with_nullable(nullable=True)
+                for f in table.schema
+            ]
+            table = table.cast(pa.schema(floats))
+        frame: pd.DataFrame = table.to_pandas()
+        return frame

@@ -1,0 +1,46 @@
+"""The Protocols that tasks are written against. `stores/` and `sources/` implement them; `memory` implements each.
+
+Rows travel as Arrow record batches in the schema of their dataset. Paths are relative to the lake. Nothing here knows
+PostgreSQL, Parquet or Iceberg by name beyond what its docstring promises.
+"""
+
+from thermocline.ports.analytics import Analytics, Relation
+from thermocline.ports.hot import Hot, Snapshot
+from thermocline.ports.lake import Catalog, Lake, Objects
+from thermocline.ports.ledger import Act, Detached, HotDay, HotLeaf, Ingested, Publication, Vacuumed
+from thermocline.ports.plain import Mapped, MonthOfRows, PlainSurvey, PlainTable
+from thermocline.ports.progress import SILENT, Progress
+from thermocline.ports.sources import Fetched, FetchRequest, Source, SourceFactory
+from thermocline.ports.spool import Spool, SpoolFactory
+from thermocline.ports.writer import Export, Writer
+
+__all__ = [
+    "SILENT",
+    "Act",
+    "Analytics",
+    "Catalog",
+    "Detached",
+    "Export",
+    "FetchRequest",
+    "Fetched",
+    "Hot",
+    "HotDay",
+    "HotLeaf",
+    "Ingested",
+    "Lake",
+    "Mapped",
+    "MonthOfRows",
+    "Objects",
+    "PlainSurvey",
+    "PlainTable",
+    "Progress",
+    "Publication",
+    "Relation",
+    "Snapshot",
+    "Source",
+    "SourceFactory",
+    "Spool",
+    "SpoolFactory",
+    "Vacuumed",
+    "Writer",
+]

@@ -1,0 +1,118 @@
+"""The hot tier and the ledger beside it."""
+
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Protocol
+
+from thermocline.model.dataset import Dataset
+from thermocline.model.partition import DayRange, Partition
+from thermocline.model.query import Query, Segment
+from thermocline.model.receipt import Vintage
+from thermocline.model.rejected import Rejected
+from thermocline.ports.ledger import Act, Detached, HotDay, HotLeaf, Ingested, Vacuumed
+from thermocline.ports.plain import Mapped, PlainTable
+from thermocline.ports.writer import Writer
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Snapshot(Protocol):
+    """One consistent look at the hot set, the live vintages, hot rows and late rows. Rotations don't disturb it."""
+
+    @property
+    def hot(self) -> frozenset[Partition]:
+        """The days that are complete in hot."""
+        ...
+
+    @property
+    def live(self) -> Sequence[Vintage]:
+        """The live vintage of every cold day, and of every hot day that has one."""
+        ...
+
+    @property
+    def late(self) -> frozenset[Partition]:
+        """Cold days that have late rows."""
+        ...
+
+    def scan(self, query: Query, segment: Segment) -> "AbstractContextManager[pa.RecordBatchReader]":
+        """The rows of a hot segment that the query asks for, in the order of the answer."""
+        ...
+
+    def late_rows(self, query: Query) -> "pa.Table":
+        """Every late row of the query's days, intervals and symbols, all columns."""
+        ...
+
+
+class Hot(Protocol):
+    """The hot tier and the ledger. They are one port because one transaction must be able to change both."""
+
+    @property
+    def url(self) -> str:
+        """Where it is, without credentials."""
+        ...
+
+    def writer(self, dataset: Dataset, *, wait_seconds: float = 60.0) -> AbstractContextManager[Writer]:
+        """Become the dataset's writer, waiting for another one to finish.
+
+        Raises:
+            LockTimeoutError: Another writer was still at it after `wait_seconds`; the text says which.
+        """
+        ...
+
+    def snapshot(
+        self, datasets: Sequence[Dataset], days: DayRange, intervals: Collection[str] = ()
+    ) -> AbstractContextManager[Snapshot]:
+        """Take a look that stays the same while it is open."""
+        ...
+
+    def ingest(self, dataset: Dataset, rows: "pa.Table", *, hot_days: Collection[Partition], run_id: str) -> Ingested:
+        """Accept conformed rows at once; on return they are durable and visible to every query.
+
+        Rows of hot days are merged there. Rows of other days become late rows, unless the day is named in `hot_days`
+        and has no vintage: then it becomes hot.
+        """
+        ...
+
+    def leaves(self, dataset: Dataset) -> list[HotLeaf]:
+        """Every day's table, by the catalog's own bounds, with exact row counts."""
+        ...
+
+    def hot_days(self, dataset: Dataset) -> list[HotDay]:
+        """The hot set."""
+        ...
+
+    def live(self, dataset: Dataset, days: DayRange, intervals: Collection[str] = ()) -> list[Vintage]:
+        """The live vintages of those days, in order."""
+        ...
+
+    def late(self, dataset: Dataset) -> Mapping[Partition, int]:
+        """How many late rows wait for the next night, by day."""
+        ...
+
+    def detached(self, dataset: Dataset) -> list[Detached]:
+        """The days that `undo` can bring back."""
+        ...
+
+    def plain(self, dataset: Dataset, mapped: Mapped, *, hold: bool) -> "AbstractContextManager[PlainTable | None]":
+        """The table of the dataset's name if it is not partitioned as ours are, else None.
+
+        With `hold` nobody can write to it until the block ends.
+        """
+        ...
+
+    def quarantine(self, rejected: Sequence[Rejected], *, run_id: str) -> None:
+        """Keep rows that may not go in, with their reasons."""
+        ...
+
+    def vacuum(self, dataset: Dataset, *, force: bool = False) -> list[Vacuumed]:
+        """VACUUM (ANALYZE) what stays hot, where dead rows or no statistics make it pay; with `force` all of it."""
+        ...
+
+    def record(self, act: Act) -> None:
+        """Append to the audit log."""
+        ...
+
+    def last(self, name: str, dataset: Dataset) -> Act | None:
+        """The newest act of that name on the dataset."""
+        ...

@@ -1,0 +1,159 @@
+"""The cold tier."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+
+from thermocline.model.dataset import Dataset
+from thermocline.model.partition import Partition
+from thermocline.model.query import Query, Segment
+from thermocline.model.receipt import Receipt, StoredObject, Vintage
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    import pyarrow as pa
+
+
+class Objects(Protocol):
+    """Blobs under a URL. An object is written once, whole, and never overwritten."""
+
+    @property
+    def url(self) -> str:
+        """The root, without credentials."""
+        ...
+
+    @property
+    def filesystem(self) -> Any:
+        """The fsspec file system that opens a `location`; None where the operating system opens it by itself."""
+        ...
+
+    def put(self, path: str, content: BinaryIO) -> StoredObject:
+        """Store `content` from its current position. No reader ever sees a part of it; on return it is durable.
+
+        Raises:
+            ObjectExistsError: There is an object at the path already; it is left as it is.
+            LakeError: The object could not be written.
+        """
+        ...
+
+    def replace(self, path: str, content: bytes) -> StoredObject:
+        """Store a small object in place of what was there, atomically. For pointers only, never for rows."""
+        ...
+
+    def open(self, path: str) -> BinaryIO:
+        """A seekable reader.
+
+        Raises:
+            FileNotFoundError: There is no such object.
+        """
+        ...
+
+    def stat(self, path: str) -> StoredObject:
+        """What the store says of an object.
+
+        Raises:
+            FileNotFoundError: There is no such object.
+        """
+        ...
+
+    def delete(self, path: str) -> None:
+        """Delete an object; one that is gone already is no error."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Paths that start with the prefix, in order."""
+        ...
+
+    def location(self, path: str) -> str:
+        """The absolute address by which engines such as DuckDB or Iceberg readers open the object."""
+        ...
+
+
+class Catalog(Protocol):
+    """The table that other engines see: which objects make up a dataset."""
+
+    def head(self, dataset: Dataset) -> str:
+        """The identity of the table's newest snapshot; empty when nothing was ever published."""
+        ...
+
+    def paths(self, dataset: Dataset) -> frozenset[str]:
+        """The objects of the newest snapshot."""
+        ...
+
+    def publish(
+        self, dataset: Dataset, *, added: Collection[str], removed: Collection[str], expected_head: str, run_id: str
+    ) -> str:
+        """Replace objects in one snapshot and return the new head.
+
+        What is added and there already stays, what is removed and gone already is no error; where nothing is left to
+        change there is no new snapshot.
+
+        Raises:
+            CatalogConflictError: The head is not the expected one; nothing was changed.
+        """
+        ...
+
+
+class Lake(Protocol):
+    """The cold tier: verified Parquet objects and the table over them."""
+
+    @property
+    def url(self) -> str:
+        """The root, without credentials."""
+        ...
+
+    def write(self, partition: Partition, version: int, batches: "Iterable[pa.RecordBatch]", *, run_id: str) -> Receipt:
+        """Write a partition's rows, already sorted, as one object; say what was written.
+
+        Where the path is taken by an object with the very same bytes it is adopted; where the bytes differ, the next
+        free version is taken. Memory stays bounded by one row group. The receipt speaks of what was handed over: to
+        know what the store holds, `observe` it.
+        """
+        ...
+
+    def observe(self, receipt: Receipt) -> Receipt:
+        """Read the object back from the store, whole, and say what it is: its bytes, size, and rows.
+
+        Raises:
+            LakeError: The object is missing or can't be read as Parquet in the dataset's schema.
+        """
+        ...
+
+    def read(self, receipt: Receipt) -> "Iterator[pa.RecordBatch]":
+        """The rows of one object, sorted, in the dataset's schema."""
+        ...
+
+    def scan(
+        self, query: Query, segment: Segment, late: "pa.Table | None" = None
+    ) -> "AbstractContextManager[pa.RecordBatchReader]":
+        """The rows of a cold segment that the query asks for, in the order of the answer.
+
+        A row of `late` stands in for a cold row of the same key. `limit` is applied to the segment.
+        """
+        ...
+
+    def delete(self, path: str) -> None:
+        """Delete an object that no vintage names."""
+        ...
+
+    def head(self, dataset: Dataset) -> str:
+        """See `Catalog.head`."""
+        ...
+
+    def paths(self, dataset: Dataset) -> frozenset[str]:
+        """See `Catalog.paths`."""
+        ...
+
+    def publish(
+        self, dataset: Dataset, *, added: Sequence[Receipt], removed: Collection[str], expected_head: str, run_id: str
+    ) -> str:
+        """Write the receipts beside the table, then commit one snapshot; see `Catalog.publish`."""
+        ...
+
+    def close(self) -> None:
+        """Give connections back. The lake opens them again when it is used again."""
+        ...
+
+    def locations(self, vintages: Iterable[Vintage]) -> list[str]:
+        """The absolute addresses of vintages' objects, for engines that read Parquet themselves."""
+        ...

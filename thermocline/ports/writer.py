@@ -1,0 +1,101 @@
+"""What one process at a time does to a dataset, and what it says when it commits."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Protocol
+
+from thermocline.model.partition import DayRange, Partition
+from thermocline.model.receipt import Vintage
+from thermocline.ports.ledger import Detached, Publication
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Export(Protocol):
+    """A hot day's rows together with its late rows, as one snapshot saw them."""
+
+    @property
+    def rows(self) -> int:
+        """How many rows `batches` yields."""
+        ...
+
+    def batches(self) -> "Iterator[pa.RecordBatch]":
+        """The rows, sorted as a file is. May be called again while the export is open and yields the same rows."""
+        ...
+
+
+class Writer(Protocol):
+    """The one process that may change a dataset at this moment. Every method commits whole or changes nothing.
+
+    The lock is held on the connection that commits, so a writer that lost its lock can't commit. Live ingest does not
+    need it and goes on beside it.
+    """
+
+    def live(self, days: DayRange, intervals: Collection[str] = ()) -> list[Vintage]:
+        """The live vintages of those days."""
+        ...
+
+    def next_versions(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
+        """For each partition the version that its next vintage takes."""
+        ...
+
+    def head(self) -> str | None:
+        """The table's head as of the last publication; None where this ledger never noted one."""
+        ...
+
+    def publish(
+        self,
+        publication: Publication,
+        hot_rows: "Mapping[Partition, Iterable[pa.RecordBatch]] | None" = None,
+        rows_if_hot: "Mapping[Partition, Iterable[pa.RecordBatch]] | None" = None,
+    ) -> None:
+        """Make vintages live, and merge rows into days in the same transaction.
+
+        A day that is hot is merged into: on the same key the later `ingested_at` wins. One of `hot_rows` that is not
+        hot is created and joins the hot set; it must be complete. One of `rows_if_hot` that is not hot is left alone:
+        whether it is can only be known at the commit, since live ingest may start a day at any time before.
+        """
+        ...
+
+    def load(self, vintage: Vintage, batches: "Iterable[pa.RecordBatch]") -> int:
+        """Bring a cold day to hot: its vintage and its late rows, in a fresh table that is then attached.
+
+        A day that is hot already is merged into. The rows are fingerprinted on their way; when they are not what the
+        receipt says, nothing is loaded. Returns the rows that are now in the day.
+
+        Raises:
+            FingerprintMismatchError: The batches are not what the vintage's receipt says.
+        """
+        ...
+
+    def export(self, partition: Partition) -> AbstractContextManager[Export]:
+        """Open a hot day, or a cold day's late rows, for reading."""
+        ...
+
+    def cut_over(self, export: Export, publication: Publication) -> None:
+        """In one transaction: prove that no row changed since the export, publish, fold late rows, detach the day.
+
+        Readers never see the day in neither tier. For a cold day only its late rows are folded.
+
+        Raises:
+            StaleStateError: Rows were changed or added since; nothing was done.
+            LockTimeoutError: Readers held the day for too long; nothing was done.
+        """
+        ...
+
+    def undo(self, detached: Detached, *, run_id: str) -> int:
+        """Bring a detached day back to hot as it was; return its rows.
+
+        Raises:
+            StaleStateError: The day has later vintages or late rows; `rehydrate` brings those to hot.
+        """
+        ...
+
+    def release(self, detached: Detached, *, run_id: str) -> None:
+        """Drop a detached day for good."""
+        ...
+
+    def delete(self, days: DayRange, intervals: Collection[str], symbols: Collection[str], *, run_id: str) -> int:
+        """Delete hot and late rows of those days; return how many. Cold rows are the lake's business."""
+        ...
