@@ -168,6 +168,7 @@ class Thermocline:
         symbols: Collection[str] = (),
         intervals: Collection[str] = (),
         as_of: Day | None = None,
+        repair: bool = False,
         progress: Progress = SILENT,
         on_published: Callable[[Moved], None] = lambda _: None,
         run_id: str | None = None,
@@ -184,6 +185,7 @@ class Thermocline:
             symbols: Only these, all when empty.
             intervals: Only these, all when empty.
             as_of: Today, for deciding what may be hot.
+            repair: Re-read days that say nothing new, and write those anew whose object is missing or damaged.
             progress: Told how far it is.
             on_published: Called for each partition once it is committed.
             run_id: Named in receipts and the audit log; made up when None.
@@ -195,6 +197,7 @@ class Thermocline:
             self._source(source, path, options),
             self.settings.lifecycle,
             as_of,
+            repair=repair,
             progress=progress,
             on_published=on_published,
             run_id=run_id,
@@ -570,6 +573,7 @@ class Thermocline:
         lifecycle: Lifecycle,
         as_of: Day | None,
         *,
+        repair: bool = False,
         progress: Progress = SILENT,
         on_published: Callable[[Moved], None] = lambda _: None,
         run_id: str | None = None,
@@ -583,6 +587,7 @@ class Thermocline:
             as_of=self._as_of(as_of),
             now=datetime.now(UTC),
             run_id=run_id or new_run_id(),
+            repair=repair,
             progress=progress,
             on_published=on_published,
         )

@@ -52,6 +52,11 @@ if TYPE_CHECKING:
     type=YAML_PAIR,
     help="An option of the source, as under `sources` in thermocline.yaml; can be given several times.",
 )
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Re-read days that say nothing new, and write those anew whose object is missing or damaged.",
+)
 def backfill(invocation: Invocation, dataset: str, options: Sequence[tuple[str, Any]], **asked: Any) -> None:
     """Bring rows of a source into the lake.
 

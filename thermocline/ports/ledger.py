@@ -61,6 +61,17 @@ class Vacuumed:
 
 
 @dataclass(frozen=True)
+class Act:
+    """A line of the append-only audit log. `detail` holds counts and paths, never a secret."""
+
+    name: str
+    partition: Partition | None
+    run_id: str
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    at: datetime | None = None
+
+
+@dataclass(frozen=True)
 class Publication:
     """What one commit says: new vintages, days withdrawn from cold, the table's head, and rows that may not go in."""
 
@@ -71,13 +82,12 @@ class Publication:
     withdrawn: Sequence[Partition] = ()
     rejected: Sequence[Rejected] = ()
 
-
-@dataclass(frozen=True)
-class Act:
-    """A line of the append-only audit log. `detail` holds counts and paths, never a secret."""
-
-    name: str
-    partition: Partition | None
-    run_id: str
-    detail: Mapping[str, Any] = field(default_factory=dict)
-    at: datetime | None = None
+    def act(self) -> Act:
+        """The line that the audit log gets for it."""
+        detail = {
+            "dataset": self.dataset.name,
+            "vintages": len(self.receipts),
+            "rows": sum(receipt.contents.rows for receipt in self.receipts),
+            "withdrawn": [str(partition) for partition in self.withdrawn],
+        }
+        return Act("publish", None, self.run_id, detail)

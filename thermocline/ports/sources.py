@@ -26,12 +26,21 @@ class Fetched:
     """Rows as a source read them: columns named as the dataset's, types not yet conformed.
 
     `origin` says where exactly (a file, a page of an API), for quarantine and errors. `unreadable` are records that
-    could not even be made rows, each with its reason; they go to quarantine.
+    could not even be made rows, each with its reason; they go to quarantine. Rows that were
+    `accepted_before` keep their own `ingested_at`, as those of a table that is adopted do.
     """
 
     rows: "pa.Table"
     origin: str
     unreadable: tuple[tuple[str, str], ...] = ()
+    accepted_before: bool = False
+
+    @property
+    def incoming(self) -> "pa.Table":
+        """The rows as they are to be accepted: `ingested_at` is now, unless they were accepted before."""
+        if self.accepted_before or "ingested_at" not in self.rows.column_names:
+            return self.rows
+        return self.rows.drop_columns(["ingested_at"])
 
 
 class Source(Protocol):

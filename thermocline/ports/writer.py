@@ -20,6 +20,11 @@ class Export(Protocol):
         """How many rows `batches` yields."""
         ...
 
+    @property
+    def was_hot(self) -> bool:
+        """Whether the day is hot; else these are late rows of a cold day."""
+        ...
+
     def batches(self) -> "Iterator[pa.RecordBatch]":
         """The rows, sorted as a file is. May be called again while the export is open and yields the same rows."""
         ...

@@ -187,4 +187,4 @@ class ParquetLake:
         raise AssertionError  # pragma: no cover  # the count has no end
 
 
-_RESTORE = "restore it from a copy, or run the backfill of that day again with its source; other days are not touched"
+_RESTORE = "restore it from a copy, or backfill that day from its source with --repair; other days are not touched"

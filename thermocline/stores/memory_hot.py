@@ -175,6 +175,10 @@ class _Export:
     def rows(self) -> int:
         return len(self.table)
 
+    @property
+    def was_hot(self) -> bool:
+        return self.day is not None
+
     def batches(self) -> Iterator[pa.RecordBatch]:
         yield from self.table.to_batches(max_chunksize=_BATCH_ROWS)
 
@@ -206,6 +210,8 @@ class _Writer:
         versions = {receipt.partition: receipt.version for receipt in publication.receipts}
         with self._hot.transaction() as state:
             state.publish(publication, self._clock())
+            if publication.receipts or publication.withdrawn:
+                state.audit.append(replace(publication.act(), at=self._clock()))
             where_hot = {p: rows for p, rows in (rows_if_hot or {}).items() if p in state.hot}
             for partition, batches in {**(hot_rows or {}), **where_hot}.items():
                 rows = table_of(self._dataset, batches)
@@ -252,6 +258,9 @@ class _Writer:
                 state.late[partition] = late[read:]
             if day:
                 self._detach(state, export, day, publication.run_id)
+            else:
+                detail = {"rows": export.rows, "path": publication.receipts[0].path if publication.receipts else None}
+                state.audit.append(Act("fold", partition, publication.run_id, detail, self._clock()))
 
     def _detach(self, state: State, export: _Export, day: Day, run_id: str) -> None:
         partition, vintage = export.partition, state.live_of(export.partition)

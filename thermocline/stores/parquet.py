@@ -112,7 +112,8 @@ def decode(dataset: Dataset, stream: BinaryIO, name: str) -> Iterator[pa.RecordB
     """
     with (
         _explained(
-            name, "the file is damaged or no Parquet of ours; restore it, or write the day again from its source"
+            name,
+            "the file is damaged or no Parquet of ours; restore it, or backfill the day with --repair",
         ),
         pq.ParquetFile(stream, page_checksum_verification=True) as file,
     ):

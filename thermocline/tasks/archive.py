@@ -4,12 +4,14 @@ from typing import TYPE_CHECKING
 
 from thermocline.errors import FingerprintMismatchError, LakeError
 from thermocline.model.dataset import Dataset
+from thermocline.model.datasets import dataset_named
+from thermocline.model.fingerprint import Fingerprinter
 from thermocline.model.partition import ALL_DAYS, Partition
 from thermocline.model.receipt import Receipt
 from thermocline.ports import Lake, Publication, Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     import pyarrow as pa
 
@@ -38,6 +40,24 @@ def confirm(lake: Lake, receipt: Receipt) -> None:
         msg = (
             f"{receipt.path} was read back and is not what was written ({'; '.join(differences)}); nothing was "
             f"deleted. Run `thermocline verify {receipt.partition.dataset} --start {receipt.partition.day}`"
+        )
+        raise FingerprintMismatchError(msg)
+
+
+def trusted(lake: Lake, receipt: Receipt) -> "Iterator[pa.RecordBatch]":
+    """The rows of an object that new rows are to be merged with; the end comes only if they were what they should be.
+
+    Raises:
+        FingerprintMismatchError: They are not the rows that the receipt speaks of.
+    """
+    fingerprinter = Fingerprinter(dataset_named(receipt.partition.dataset))
+    for batch in lake.read(receipt):
+        fingerprinter.update(batch)
+        yield batch
+    if differences := receipt.contents.differences(fingerprinter.contents()):
+        msg = (
+            f"{receipt.path} is not what its receipt says ({'; '.join(differences)}); nothing was changed. Restore it "
+            "from a copy, or write the whole day again from its source with `thermocline backfill … --repair`"
         )
         raise FingerprintMismatchError(msg)
 

@@ -12,6 +12,8 @@ from datetime import date, datetime
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from thermocline.errors import LakeError
+from thermocline.errors import SourceError
 from thermocline.model.conform import conform
 from thermocline.model.dataset import Dataset
 from thermocline.model.fingerprint import contents_of
@@ -22,6 +24,7 @@ from thermocline.model.rejected import Rejected
 from thermocline.model.report import Moved
 from thermocline.ports import (
     SILENT,
+    Fetched,
     FetchRequest,
     Hot,
     Lake,
@@ -32,7 +35,7 @@ from thermocline.ports import (
     SpoolFactory,
     Writer,
 )
-from thermocline.tasks.archive import archive, settled_head
+from thermocline.tasks.archive import archive, confirm, settled_head, trusted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -85,6 +88,7 @@ class Backfill:
     as_of: date
     now: datetime
     run_id: str
+    repair: bool = False
     progress: Progress = SILENT
     on_published: Callable[[Moved], None] = lambda _: None
     on_gathered: Callable[[Collection[Partition]], None] = lambda _: None
@@ -120,13 +124,13 @@ class Backfill:
         """Take every row of the source in; rows that may not go in are quarantined once all others are safe."""
         rejected: list[Rejected] = []
         self.progress.begin(f"reading {self.source.name}", None)
-        for fetched in self.source.fetch(request):
+        for fetched in self._fetched(request):
             rejected += [
                 Rejected(request.dataset.name, self.source.name, fetched.origin, record, reason)
                 for record, reason in fetched.unreadable
             ]
             conformed = conform(
-                fetched.rows,
+                fetched.incoming,
                 request.dataset,
                 source=self.source.name,
                 ingested_at=self.now,
@@ -142,6 +146,14 @@ class Backfill:
         if rejected:
             self.hot.quarantine(rejected, run_id=self.run_id)
         result.rejected = len(rejected)
+
+    def _fetched(self, request: FetchRequest) -> Iterator[Fetched]:
+        """The source's pages. Its error says what it could not read; what that means for the lake is known here."""
+        try:
+            yield from self.source.fetch(request)
+        except SourceError as error:
+            msg = f"{str(error).rstrip().removesuffix('.')}\n{request.dataset.name}: nothing was written"
+            raise type(error)(msg) from error
 
 
 @dataclass(frozen=True)
@@ -160,12 +172,13 @@ class _Batch:
         live = self._live(partitions)
         hot = {day.partition for day in self.backfill.hot.hot_days(self.dataset)}
         new = [p for p in partitions if not self._is_content_of(live.get(p), p)]
+        broken = self._broken([live[p] for p in partitions if p in live and p not in new])
         hot_only = {p for p in new if self._stays_hot(p, hot, live)}
         # What came goes over what is there; the spool keeps the later row of each key.
         for partition in new:
             if partition in live and partition not in hot_only:
-                self.spool.append(lake.read(live[partition].receipt))
-        changed = [p for p in new if p not in hot_only and not self._is_content_of(live.get(p), p)]
+                self.spool.append(trusted(lake, live[partition].receipt))
+        changed = [p for p in new if p not in hot_only and not self._is_content_of(live.get(p), p)] + broken
         receipts = self._archive(changed)
         if receipts:
             removed = [live[r.partition].receipt.path for r in receipts if r.partition in live]
@@ -177,6 +190,16 @@ class _Batch:
             self.writer.publish(Publication(self.dataset, head, run_id, receipts), hot_rows, rows_if_hot)
         written = {receipt.partition: receipt for receipt in receipts}
         return [self._report(p, written.get(p), live.get(p), hot_only) for p in partitions]
+
+    def _broken(self, unchanged: Sequence[Vintage]) -> list[Partition]:
+        """With `repair`: unchanged days whose object is missing or damaged. What came says all that the object said."""
+        broken = []
+        for vintage in unchanged if self.backfill.repair else ():
+            try:
+                confirm(self.backfill.lake, vintage.receipt)
+            except LakeError:
+                broken.append(vintage.partition)
+        return broken
 
     def _live(self, partitions: Sequence[Partition]) -> dict[Partition, Vintage]:
         first, last = min(p.day for p in partitions), max(p.end.date() for p in partitions)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from thermocline.model.dataset import Dataset
 from thermocline.model.partition import DayRange, Partition
 from thermocline.model.receipt import Receipt
-from thermocline.ports import Act, Hot, Lake, Publication, Writer
-from thermocline.tasks.archive import archive, settled_head
+from thermocline.ports import Hot, Lake, Publication, Writer
+from thermocline.tasks.archive import archive, settled_head, trusted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,8 +36,6 @@ def delete(hot: Hot, lake: Lake, deletion: Deletion, *, run_id: str, cold: bool 
             _delete_cold(lake, writer, deletion, run_id)
         if warm:
             writer.delete(deletion.days, deletion.intervals, deletion.symbols, run_id=run_id)
-    detail = {"dataset": deletion.dataset.name, "start": str(deletion.days.start), "end": str(deletion.days.end)}
-    hot.record(Act("delete", None, run_id, detail | {"symbols": sorted(deletion.symbols)}))
 
 
 def _delete_cold(lake: Lake, writer: Writer, deletion: Deletion, run_id: str) -> None:
@@ -69,7 +67,7 @@ def _remaining(lake: Lake, receipt: Receipt, deletion: Deletion) -> "Iterator[pa
     if not deletion.symbols:
         return
     symbols = pa.array(sorted(deletion.symbols))
-    for batch in lake.read(receipt):
+    for batch in trusted(lake, receipt):
         column = batch.column(deletion.dataset.symbol_column)
         if kept := batch.filter(pc.invert(pc.is_in(column, value_set=symbols))):
             yield kept

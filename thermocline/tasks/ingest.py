@@ -57,7 +57,7 @@ def ingest(
     rejected: list[Rejected] = []
     for part in fetched:
         rejected += [Rejected(dataset.name, source, part.origin, record, why) for record, why in part.unreadable]
-        conformed = conform(part.rows, dataset, source=source, ingested_at=now, origin=part.origin)
+        conformed = conform(part.incoming, dataset, source=source, ingested_at=now, origin=part.origin)
         rejected += conformed.rejected
         report.duplicates += conformed.duplicates
         partitions = partitions_of(dataset, conformed.rows)

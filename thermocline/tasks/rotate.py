@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
-from thermocline.errors import ThermoclineError
+from thermocline.errors import LakeError, ThermoclineError
 from thermocline.model.dataset import Dataset
 from thermocline.model.fingerprint import contents_of
 from thermocline.model.lifecycle import Lifecycle
@@ -25,8 +25,8 @@ from thermocline.model.partition import ALL_DAYS, DayRange, Partition, chunks
 from thermocline.model.paths import object_path
 from thermocline.model.receipt import Receipt, Vintage
 from thermocline.model.report import Failed, Moved
-from thermocline.ports import SILENT, Export, Hot, Lake, Progress, Publication, SpoolFactory, Writer
-from thermocline.tasks.archive import archive, confirm, settled_head
+from thermocline.ports import SILENT, Detached, Export, Hot, Lake, Progress, Publication, SpoolFactory, Writer
+from thermocline.tasks.archive import archive, confirm, settled_head, trusted
 
 BATCH_DAYS = 32
 """Days that share one commit to the table."""
@@ -54,20 +54,22 @@ class Rotated:
 def plan_rotation(hot: Hot, datasets: Sequence[Dataset], lifecycle: Lifecycle, *, as_of: date) -> list[Moved]:
     """Every partition that a rotation as of that day would move: hot days that are due, cold days with late rows.
 
-    `rows` and `size_bytes` are those of the hot table; `path` is the live vintage's, or the path of the first one.
+    `rows` are those that are hot or late. `path` and `size_bytes` are the live vintage's, which serves again where the
+    rows say nothing new; else the next object's path, and the size of the hot table.
     """
     planned = []
     for dataset in datasets:
-        paths = {vintage.partition: vintage.receipt.path for vintage in hot.live(dataset, ALL_DAYS)}
+        live = {vintage.partition: vintage.receipt for vintage in hot.live(dataset, ALL_DAYS)}
         leaves = {leaf.partition: leaf for leaf in hot.leaves(dataset) if leaf.registered}
         for partition, leaf in leaves.items():
             if lifecycle.is_due(partition, as_of):
-                path = paths.get(partition) or object_path(partition, 1)
-                planned.append(Moved(partition, "rotate", leaf.rows, leaf.size_bytes, path))
+                known = live.get(partition)
+                size, path = (known.size_bytes, known.path) if known else (leaf.size_bytes, object_path(partition, 1))
+                planned.append(Moved(partition, "rotate", leaf.rows, size, path))
         for partition, rows in hot.late(dataset).items():
             if partition not in leaves:
-                path = paths.get(partition) or object_path(partition, 1)
-                planned.append(Moved(partition, "fold", rows, 0, path))
+                version = live[partition].version + 1 if partition in live else 1
+                planned.append(Moved(partition, "fold", rows, 0, object_path(partition, version)))
     return sorted(planned, key=lambda moved: moved.partition)
 
 
@@ -90,13 +92,15 @@ class Rotation:
         """
         result = Rotated(self.run_id)
         for dataset in datasets:
+            # What this run detaches is not released by it, whatever day it is told to take for today.
+            detached = self.hot.detached(dataset)
             planned = plan_rotation(self.hot, [dataset], self.lifecycle, as_of=as_of)
             self.progress.begin(f"rotating {dataset.name}", len(planned))
             try:
                 for some in chunks([moved.partition for moved in planned], BATCH_DAYS):
                     with self.hot.writer(dataset) as writer:
                         _Batch(self, dataset, writer, result).rotate(some)
-                self._release(dataset, as_of, result)
+                self._release(dataset, [old for old in detached if self._is_over(old, as_of)], result)
             except ThermoclineError as error:
                 # What holds up one dataset need not hold up the next; the days that are left are due again.
                 told = {moved.partition for moved in result.moved} | {failed.partition for failed in result.failed}
@@ -106,14 +110,23 @@ class Rotation:
                 result.failed += [Failed(partition, str(error)) for partition in left]
         return result
 
-    def _release(self, dataset: Dataset, as_of: date, result: Rotated) -> None:
-        """Drop detached days that `undo` no longer promises to bring back."""
-        last = as_of - timedelta(days=self.lifecycle.undo_days)
-        old = [detached for detached in self.hot.detached(dataset) if detached.detached_at.date() <= last]
+    def _is_over(self, detached: Detached, as_of: date) -> bool:
+        """Whether `undo` no longer promises to bring the day back."""
+        return detached.detached_at.date() <= as_of - timedelta(days=self.lifecycle.undo_days)
+
+    def _release(self, dataset: Dataset, old: Sequence[Detached], result: Rotated) -> None:
+        """Drop detached days for good, each only after its cold copy was read once more and found good."""
         if not old:
             return
         with self.hot.writer(dataset) as writer:
+            live = {vintage.partition: vintage for vintage in writer.live(ALL_DAYS)}
             for detached in old:
+                try:
+                    if detached.partition in live:
+                        confirm(self.lake, live[detached.partition].receipt)
+                except LakeError as error:
+                    result.failed.append(Failed(detached.partition, f"its detached rows were kept: {error}"))
+                    continue
                 writer.release(detached, run_id=self.run_id)
                 result.released.append(detached.partition)
 
@@ -179,16 +192,23 @@ class _Batch:
                 return _Verified(export, self._archive(partition, export.batches()), is_new=True)
             contents = contents_of(self.dataset, export.batches())
             if contents.content_fingerprint == vintage.receipt.contents.content_fingerprint:
-                confirm(self.rotation.lake, vintage.receipt)
-                return _Verified(export, vintage.receipt, is_new=False)
+                return self._confirmed_or_anew(partition, export, vintage)
             with self.rotation.spool(self.dataset) as spool:
-                spool.append(self.rotation.lake.read(vintage.receipt))
+                spool.append(trusted(self.rotation.lake, vintage.receipt))
                 spool.append(export.batches())
                 merged = contents_of(self.dataset, spool.batches(partition))
                 if merged.content_fingerprint == vintage.receipt.contents.content_fingerprint:
                     confirm(self.rotation.lake, vintage.receipt)
                     return _Verified(export, vintage.receipt, is_new=False)
                 return _Verified(export, self._archive(partition, spool.batches(partition)), is_new=True)
+
+    def _confirmed_or_anew(self, partition: Partition, export: Export, vintage: Vintage) -> _Verified:
+        """The live vintage where its object is good, else a new one from the hot rows, which say the same."""
+        try:
+            confirm(self.rotation.lake, vintage.receipt)
+        except LakeError:
+            return _Verified(export, self._archive(partition, export.batches()), is_new=True)
+        return _Verified(export, vintage.receipt, is_new=False)
 
     def _archive(self, partition: Partition, batches: Any) -> Receipt:
         version = self.writer.next_versions([partition])[partition]
@@ -204,7 +224,7 @@ class _Batch:
         receipt = day.receipt
         moved = Moved(
             partition,
-            "rotate",
+            "rotate" if day.export.was_hot else "fold",
             receipt.contents.rows if receipt else 0,
             receipt.size_bytes if receipt else 0,
             receipt.path if receipt else "",

@@ -148,7 +148,7 @@ class PostgresPlainTable:
         statement = sql.SQL("COPY ({}) TO STDOUT (FORMAT BINARY)").format(query)
         with self._connection.cursor().copy(statement) as copy:
             for batch in binary.decode(map(bytes, copy), columns, batch_rows=BATCH_ROWS * _FETCH_BATCHES):
-                yield Fetched(pa.Table.from_batches([batch]), str(self._table))
+                yield Fetched(pa.Table.from_batches([batch]), str(self._table), accepted_before=True)
 
     def swap(self, *, run_id: str) -> str:
         """See `PlainTable.swap`."""

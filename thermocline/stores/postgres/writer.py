@@ -54,6 +54,11 @@ class PostgresExport:
     connection: Connection = field(repr=False)
     streams: Streams = field(repr=False)
 
+    @property
+    def was_hot(self) -> bool:
+        """See `Export.was_hot`."""
+        return self.leaf is not None
+
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows, sorted as a file is."""
         late = rows.newest_late(
@@ -111,6 +116,8 @@ class PostgresWriter:
         with self._connection.transaction():
             self._close_gate()
             self._publish(publication)
+            if publication.receipts or publication.withdrawn:
+                ledger.record(self._connection, publication.act())
             hot = {day.partition for day in ledger.hot_days(self._connection, [self._dataset])}
             where_hot = {p: batches for p, batches in (rows_if_hot or {}).items() if p in hot}
             for partition, batches in {**(hot_rows or {}), **where_hot}.items():
@@ -171,6 +178,9 @@ class PostgresWriter:
             )
             if export.leaf:
                 self._detach(export, publication)
+            else:
+                detail = {"rows": export.rows, "path": publication.receipts[0].path if publication.receipts else None}
+                ledger.record(connection, Act("fold", partition, publication.run_id, detail))
 
     def _detach(self, export: PostgresExport, publication: Publication) -> None:
         partition, leaf = export.partition, export.leaf
