@@ -400,6 +400,17 @@ def test_a_lake_that_cannot_be_written_leaves_nothing_half_done(monkeypatch):
 
 
 @pytest.mark.usefixtures("home")
+def test_a_backfill_of_a_folder_with_a_damaged_file_says_that_nothing_was_written():
+    Path("bars").mkdir()
+    Path("bars/good.csv").write_text("symbol,ts,open,high,low,close,volume\nA,2013-01-02,1,1,1,1,1\n")
+    Path("bars/bad.parquet").write_bytes(b"not parquet at all")
+    error = run("backfill", "market_data", "--source", "files", "--path", "bars", code=1).stderr
+    assert "bad.parquet" in error
+    assert error.endswith("nothing was written\n")
+    assert answer("query", "market_data")["rows"] == []
+
+
+@pytest.mark.usefixtures("home")
 def test_a_postgresql_that_is_down_is_named_without_its_password(monkeypatch):
     monkeypatch.setenv("THERMOCLINE_HOT_URL", "postgresql://me:topsecret@127.0.0.1:1/market")
     for arguments in (JANUARY, ("status",), ("query", "market_data"), ("rotate", "--debug")):

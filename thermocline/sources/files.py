@@ -230,8 +230,7 @@ class _File:
 def _summary(unread: list[str], count: int) -> str:
     if count == 1:
         return f"{unread[0]}. Fix or replace the file"
-    others = f"; the rows of the {count - len(unread)} others were read" if len(unread) < count else ""
-    return f"{len(unread)} of {count} files could not be read{others}. Fix or remove:\n" + "\n".join(unread)
+    return f"{len(unread)} of {count} files could not be read. Fix or remove:\n" + "\n".join(unread)
 
 
 def _why(error: BaseException) -> str:

@@ -135,9 +135,8 @@ class LeanSource:
                 if fetched:
                     yield fetched
         if unread:
-            msg = (
-                f"{len(unread)} of {len(wanted)} zips could not be read; the rows of the others were. Fix or remove:\n"
-            )
+            zips_wanted = "1 zip" if len(wanted) == 1 else f"{len(wanted)} zips"
+            msg = f"{len(unread)} of {zips_wanted} could not be read. Fix or remove:\n"
             raise SourceError(msg + "\n".join(unread))
 
     def _zips(self) -> list[_Zip]:
