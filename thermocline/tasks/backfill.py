@@ -12,8 +12,7 @@ from datetime import date, datetime
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from thermocline.errors import LakeError
-from thermocline.errors import SourceError
+from thermocline.errors import LakeError, SourceError
 from thermocline.model.conform import conform
 from thermocline.model.dataset import Dataset
 from thermocline.model.fingerprint import contents_of
