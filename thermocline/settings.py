@@ -5,6 +5,7 @@ variable, its path in capitals with `__` between the parts: `THERMOCLINE_STORAGE
 """
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from datetime import date
 from functools import cached_property
@@ -121,6 +122,50 @@ def _url(text: str) -> SecretUrl:
     return SecretUrl(text)
 
 
+_HOT_SCHEMES = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
+_CATALOG_SCHEMES = frozenset({"postgresql", "postgresql+psycopg", "sqlite"})
+
+
+def _hot_url(text: str) -> SecretUrl:
+    scheme, _, rest = text.partition("://")
+    if scheme.lower() not in _HOT_SCHEMES or not rest:
+        # What it is instead is not quoted: it may hold a password where none is looked for.
+        msg = "not the URL of a PostgreSQL; write one such as postgresql://USER:PASSWORD@HOST:5432/DATABASE"
+        raise UsageError(msg)
+    _check_parts(rest)
+    return SecretUrl(f"{'postgres' if scheme.lower() == 'postgres' else 'postgresql'}://{rest}")
+
+
+def _catalog_url(text: str) -> SecretUrl:
+    scheme, separator, rest = text.partition("://")
+    if scheme.lower() not in _CATALOG_SCHEMES or not separator:
+        msg = (
+            "no catalog that this release can use; write postgresql://USER:PASSWORD@HOST:5432/DATABASE or "
+            "sqlite:////a/file.db. REST, Glue and other catalogs come with a later release"
+        )
+        raise UsageError(msg)
+    if scheme.lower() == "sqlite":
+        return SecretUrl(text)
+    _check_parts(rest)
+    return SecretUrl(f"postgresql+psycopg://{rest}")
+
+
+def _check_parts(rest: str) -> None:
+    """Refuse what libpq would misread, because it quotes such parts in its errors."""
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    hosts = authority.rpartition("@")[2].split(",")
+    stray = "@" in rest[len(authority) :].partition("?")[0]
+    if stray or re.search(r"\s|%(?![0-9A-Fa-f]{2})", rest) or not all(map(_HOST.fullmatch, hosts)):
+        msg = (
+            "a URL that can't be read: HOST:PORT is not where it belongs, or a character is not escaped; write "
+            "%20 for a space, %25 for %, %2F for / and %40 for @ in a name or password"
+        )
+        raise UsageError(msg)
+
+
+_HOST = re.compile(r"(?:\[[^\[\]]*\]|[^:\[\]]*)(?::\d*)?")
+
+
 def _lake_url(text: str) -> SecretUrl:
     if text.startswith("file:") and local_path(text) is None:
         msg = f"{redacted(text)!r} is not an absolute file URL; write file:///a/folder, or only the folder"
@@ -133,7 +178,8 @@ def _dataset_name(name: str) -> str:
 
 
 _shown = PlainSerializer(str, return_type=str)
-Url = Annotated[InstanceOf[SecretUrl], BeforeValidator(_checked(_url)), _shown]
+HotUrl = Annotated[InstanceOf[SecretUrl], BeforeValidator(_checked(_hot_url)), _shown]
+CatalogUrl = Annotated[InstanceOf[SecretUrl], BeforeValidator(_checked(_catalog_url)), _shown]
 LakeUrl = Annotated[InstanceOf[SecretUrl], BeforeValidator(_checked(_lake_url)), _shown]
 WindowDays = Annotated[int, BeforeValidator(_no_flag), Field(ge=1, le=LONGEST_WINDOW_DAYS)]
 Schedule = Annotated[str, BeforeValidator(_checked(parse_cron))]
@@ -223,9 +269,9 @@ class PartitionSettings(Section):
 class Document(Section):
     """Everything that may stand in thermocline.yaml."""
 
-    hot_url: Url | None = None
+    hot_url: HotUrl | None = None
     lake_url: LakeUrl | None = None
-    catalog_url: Url | None = None
+    catalog_url: CatalogUrl | None = None
     storage: StorageSettings = StorageSettings()
     sources: Sources = Field(default_factory=dict, repr=False)
     datasets: dict[DatasetName, DatasetSettings] = Field(default_factory=dict)

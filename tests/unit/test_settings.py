@@ -137,7 +137,7 @@ def test_every_scalar_key_can_be_set_by_a_variable():
     values = {
         "hot_url": "postgresql://h/d",
         "lake_url": "s3://bucket/lake",
-        "catalog_url": "https://catalog/iceberg",
+        "catalog_url": "sqlite:////a/catalog.db",
         "hot_days": "11",
         "hot_intervals": '["1min"]',
         "archive_on_backfill": "false",
@@ -239,7 +239,7 @@ def test_a_sources_path_starts_at_the_folder_of_its_file(write, tmp_path):
         ("sources: {mine: 5}", "sources.mine: 5 should be a mapping of keys"),
         ("partitions: {start: 1990}", "partitions.start: 1990 should be a date"),
         ("partitions: {start: 1990-13-01}", "partitions.start: '1990-13-01' is not a date"),
-        ("hot_url: localhost", "hot_url: 'localhost' is not a URL"),
+        ("hot_url: localhost", "hot_url: not the URL of a PostgreSQL; write one such as"),
         ("lake_url: file://lake", "lake_url: 'file://lake' is not an absolute file URL"),
     ],
 )
@@ -348,7 +348,7 @@ def test_no_password_is_ever_shown(write):
     settings = load(
         HOT_URL="postgresql://me:hunter2@db/market?sslpassword=hunter2",
         LAKE_URL="s3://KEY:hunter2@bucket/lake",
-        CATALOG_URL="https://me:hunter2@catalog",
+        CATALOG_URL="postgresql://me:hunter2@catalog/d",
     )
     for shown in (repr(settings), str(settings), str(settings.model_dump()), settings.model_dump_json(), f"{settings}"):
         assert "hunter2" not in shown
@@ -366,6 +366,47 @@ def test_no_password_gets_into_an_error():
         refused(SOURCES__BROKER="token=hunter2"),
     ):
         assert "hunter2" not in text
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://u:hunter2@h/x",
+        "hunter2://h/x",
+        "u:hunter2@h/x",
+        "host=h user=u password='hunter2'",
+        "postgresql://u:hunter2 @h/x",
+        "postgresql://u:hunter2%zz@h/x",
+        "postgresql://u:hunter2/7@h/x",
+        "postgresql://u:hunter2?7@h/x",
+        "postgresql://u:hunter2@[h/x",
+        "postgresql://h/x?password=hunter2 7",
+    ],
+)
+def test_a_url_that_postgresql_can_not_take_is_refused_without_its_password(url):
+    for text in (refused(HOT_URL=url), refused(CATALOG_URL=url)):
+        assert "hunter2" not in text
+        assert "postgresql://USER:PASSWORD@HOST:5432/DATABASE" in text or "%20 for a space" in text
+
+
+@pytest.mark.parametrize(
+    ("written", "hot"),
+    [
+        ("postgres://u:p@h:1/d", "postgres://u:p@h:1/d"),
+        ("postgresql+psycopg://u:p@h/d?sslmode=require", "postgresql://u:p@h/d?sslmode=require"),
+        ("postgresql://u:p%2F@[::1]:5432,other/d", "postgresql://u:p%2F@[::1]:5432,other/d"),
+        ("postgresql://u@/d?host=/run/a%20b", "postgresql://u@/d?host=/run/a%20b"),
+        ("postgresql:///d", "postgresql:///d"),
+    ],
+)
+def test_the_hot_url_is_what_libpq_takes(written, hot):
+    assert load(HOT_URL=written).hot_url.reveal() == hot
+
+
+def test_the_catalog_is_one_with_a_driver():
+    assert load(CATALOG_URL="postgresql://h/d").catalog_url.reveal() == "postgresql+psycopg://h/d"
+    assert load(CATALOG_URL="sqlite:////a/c.db").catalog_url.reveal() == "sqlite:////a/c.db"
+    assert "REST, Glue and other catalogs come with a later release" in refused(CATALOG_URL="https://u:hunter2@h/x")
 
 
 def test_settings_can_not_be_changed():

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import sys
 import threading
@@ -16,6 +15,7 @@ import click
 
 from thermocline.cli.words import Table
 from thermocline.errors import ThermoclineError
+from thermocline.model.url import without_secrets
 
 if TYPE_CHECKING:
     from thermocline.api import Thermocline
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
-_PASSWORD = re.compile(r"(://[^/\s:@]*):[^@\s/]*@")
 _STOPPED = (
     "stopped. Nothing is half done: what was committed stays, the rest is as it was. "
     "Run the same command again to go on"
@@ -89,6 +88,11 @@ class Invocation:
         """What to say of an error. DuckDB and others turn an interruption into errors of their own."""
         return Problem.of(KeyboardInterrupt() if self.interrupted else error)
 
+    def problem_on_stdout(self, error: BaseException) -> "Problem":
+        """What to say of an error in the document that is on stdout already, which is then the whole answer."""
+        self.answered = True
+        return self.problem(error)
+
     @contextmanager
     def interruptible(self) -> Iterator[None]:
         """Note in `interrupted` when the user presses Ctrl-C; it goes on as KeyboardInterrupt."""
@@ -113,7 +117,7 @@ class Invocation:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return FAILED
         if self.debug:
-            click.echo(without_passwords("".join(traceback.format_exception(error))), err=True, nl=False)
+            click.echo(without_secrets("".join(traceback.format_exception(error))), err=True, nl=False)
         problem = self.problem(error)
         if isinstance(error, click.ClickException):
             error.show()
@@ -138,7 +142,7 @@ class Problem:
         """What to say of an error; of an unexpected one, where to look further."""
         match error:
             case ThermoclineError():
-                return cls(type(error).__name__, str(error), error.exit_code)
+                return cls(type(error).__name__, without_secrets(str(error)), error.exit_code)
             case click.Abort() | KeyboardInterrupt():
                 return cls("Interrupted", _STOPPED, INTERRUPTED)
             case click.UsageError():
@@ -146,18 +150,13 @@ class Problem:
             case click.ClickException():
                 return cls(type(error).__name__, error.format_message(), error.exit_code)
         lines = str(error).strip().splitlines()
-        what = without_passwords(": ".join([type(error).__name__, *lines[:1]]))
+        what = without_secrets(": ".join([type(error).__name__, *lines[:1]]))
         message = f"unexpected: {what}. What was committed stays; run again with --debug to see where it happened"
         return cls(type(error).__name__, message, FAILED)
 
     def document(self) -> dict[str, Any]:
         """The error as JSON."""
         return {"type": self.kind, "message": self.message}
-
-
-def without_passwords(text: str) -> str:
-    """The text with the password of every URL in it replaced by `***`."""
-    return _PASSWORD.sub(r"\1:***@", text)
 
 
 def exit_with(code: int) -> NoReturn:

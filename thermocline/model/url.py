@@ -12,6 +12,7 @@ _TELLING_NAME = rf"[\w.-]*(?:{_TELLING})[\w.-]*"
 _USERINFO = re.compile(r"^([a-z][a-z0-9+.-]*://[^/?#@:]*):[^/?#]*@", re.IGNORECASE)
 # A password with an unescaped slash or question mark: better hide too much than show a part of it.
 _BROKEN_USERINFO = re.compile(r"^([a-z][a-z0-9+.-]*://[^/?#@:]*):.*@", re.IGNORECASE | re.DOTALL)
+_ANY_USERINFO = re.compile(r"(://[^/\s:@]*):\S*@")
 _PARAMETER = re.compile(rf"(?<![\w.-])({_TELLING_NAME})(\s*=\s*)('(?:\\.|[^'\\])*'|[^&;\s]*)", re.IGNORECASE)
 _TELLING_OPTION = re.compile(rf"{_TELLING_NAME}|key|pass|auth", re.IGNORECASE)
 
@@ -25,6 +26,11 @@ def redacted(url: str) -> str:
     strict = _USERINFO.sub(rf"\1:{HIDDEN}@", url, count=1)
     shown = _BROKEN_USERINFO.sub(rf"\1:{HIDDEN}@", url, count=1) if strict == url else strict
     return _PARAMETER.sub(rf"\1\2{HIDDEN}", shown)
+
+
+def without_secrets(text: str) -> str:
+    """A text with the passwords of every URL and of every `key=value` in it replaced by `***`."""
+    return _PARAMETER.sub(rf"\1\2{HIDDEN}", _ANY_USERINFO.sub(rf"\1:{HIDDEN}@", text))
 
 
 def is_secret_name(name: str) -> bool:

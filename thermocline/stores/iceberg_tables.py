@@ -45,6 +45,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from thermocline.errors import CatalogConflictError, LakeError
 from thermocline.model.dataset import PRECISION, Dataset, Kind
 from thermocline.model.paths import table_location
+from thermocline.model.url import without_secrets
 from thermocline.ports import Objects
 from thermocline.stores.iceberg_io import OBJECTS, ObjectsFileIO
 
@@ -228,7 +229,7 @@ class IcebergTables:
         try:
             yield
         except SQLAlchemyError as error:
-            reason = str(getattr(error, "orig", None) or type(error).__name__).splitlines()[0]
+            reason = without_secrets(str(getattr(error, "orig", None) or type(error).__name__).splitlines()[0])
             msg = (
                 f"the catalog {self._shown} can't be read or changed: {reason}; start its database or correct"
                 " THERMOCLINE_CATALOG_URL, then run it again"

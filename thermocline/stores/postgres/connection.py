@@ -9,7 +9,8 @@ from psycopg import errors as pg
 from psycopg.rows import TupleRow
 
 from thermocline.errors import HotStoreError, LockTimeoutError, ThermoclineError
-from thermocline.model.url import redacted
+from thermocline.model.url import redacted, without_secrets
+from thermocline.stores.embedded import is_embedded
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -24,9 +25,7 @@ def connect(url: str) -> Connection:
         HotStoreError: The server can't be reached, refuses, or is older than PostgreSQL 14.
     """
     with translated(url):
-        connection = psycopg.connect(
-            url, autocommit=True, connect_timeout=_CONNECT_SECONDS, application_name="thermocline"
-        )
+        connection = _connected(url)
         try:
             connection.execute("SET TIME ZONE 'UTC'")
             # Text output of bounds is parsed; a role's own DateStyle must not change it.
@@ -39,6 +38,18 @@ def connect(url: str) -> Connection:
             msg = f"PostgreSQL at {redacted(url)} is older than 14; upgrade it or leave THERMOCLINE_HOT_URL unset"
             raise HotStoreError(msg)
         return connection
+
+
+def _connected(url: str) -> Connection:
+    try:
+        return psycopg.connect(url, autocommit=True, connect_timeout=_CONNECT_SECONDS, application_name="thermocline")
+    except psycopg.ProgrammingError:
+        # Neither its text nor itself goes on: it quotes the part that libpq can't read, which may be the password.
+        msg = (
+            f"PostgreSQL's client can't read the URL {redacted(url)}; correct THERMOCLINE_HOT_URL to one such as "
+            "postgresql://USER:PASSWORD@HOST:5432/DATABASE, with %20 for a space and %25 for % in it"
+        )
+        raise HotStoreError(msg) from None
 
 
 @contextmanager
@@ -54,7 +65,10 @@ def translated(url: str) -> Iterator[None]:
     except ThermoclineError:
         raise
     except (pg.LockNotAvailable, pg.DeadlockDetected) as error:
-        msg = f"another session holds a lock in PostgreSQL at {redacted(url)}; nothing was changed, try again: {error}"
+        msg = (
+            f"another session holds a lock in PostgreSQL at {redacted(url)}; nothing was changed, try again: "
+            f"{_first_line(error)}"
+        )
         raise LockTimeoutError(msg) from error
     except pg.InsufficientPrivilege as error:
         msg = (
@@ -63,9 +77,14 @@ def translated(url: str) -> Iterator[None]:
         )
         raise HotStoreError(msg) from error
     except psycopg.OperationalError as error:
+        advice = (
+            "Run the same command again: it starts the server of the home"
+            if is_embedded(url)
+            else "Start it or correct THERMOCLINE_HOT_URL, then run the same command again"
+        )
         msg = (
             f"PostgreSQL at {redacted(url)} can't be reached or went away: {_first_line(error)}; what was not "
-            "committed changed nothing. Start it or correct THERMOCLINE_HOT_URL, then run the same command again"
+            f"committed changed nothing. {advice}"
         )
         raise HotStoreError(msg) from error
     except psycopg.Error as error:
@@ -76,7 +95,7 @@ def translated(url: str) -> Iterator[None]:
 def _first_line(error: Exception) -> str:
     """The first line of an error's text; further lines may quote rows."""
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return without_secrets(lines[0]) if lines else type(error).__name__
 
 
 def scalar(connection: Connection, query: Any, parameters: Any = None) -> Any:
