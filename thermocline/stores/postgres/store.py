@@ -98,7 +98,7 @@ class PostgresHot:
         """See `Hot.leaves`."""
         with self._session(dataset) as connection, locked(connection, self._schema, [dataset]):
             registered = {day.partition for day in ledger.hot_days(connection, [dataset])}
-            found = []
+            found, unknown = [], []
             for leaf in tables.leaves(connection, self._schema, dataset):
                 count, size = connection.execute(
                     sql.SQL("SELECT count(*), pg_total_relation_size({}) FROM {}").format(
@@ -106,6 +106,9 @@ class PostgresHot:
                     )
                 ).fetchone() or (0, 0)
                 found.append(HotLeaf(leaf.partition, str(leaf.table), count, size, leaf.partition in registered))
+                if count and leaf.partition not in registered:
+                    unknown.append((leaf.parent, leaf.table))
+            tables.refuse_odd(dataset, unknown, "not in the hot set")
             return found
 
     def hot_days(self, dataset: Dataset) -> list[HotDay]:

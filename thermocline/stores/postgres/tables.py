@@ -140,10 +140,23 @@ def create_parent(connection: Connection, schema: str, dataset: Dataset) -> None
 
 
 def is_ours(connection: Connection, schema: str, dataset: Dataset) -> bool:
-    """Whether the dataset's table is partitioned as ours are (or is not there yet)."""
-    found = partitioning(connection, parent_table(schema, dataset))
-    wanted = _partition_by(dataset).as_string()
-    return found is None or found.replace('"', "") == wanted
+    """Whether the dataset's table is partitioned as ours are, by days that are ours (or is not there yet)."""
+    parent = parent_table(schema, dataset)
+    found = partitioning(connection, parent)
+    if found is None:
+        return True
+    if found.replace('"', "") != _partition_by(dataset).as_string():
+        return False
+    # The usual case, which stops at the first table it finds.
+    if scalar(connection, _HAS_OURS, (parent.schema, parent.name, LEAVES)):
+        return True
+    catalog, hot = scalar(connection, _LEAVES_AND_HOT_DAYS, (parent.schema, parent.name, dataset.name))
+    if any(LEAVES in (row[0], row[3]) for row in catalog):
+        return True
+    known = {(interval, date.fromisoformat(day)) for interval, day in hot}
+    days = [_partition_of(dataset, bound, over) for _, _, bound, _, _, over in catalog if bound]
+    registered = [day is not None and (day.interval, day.day) in known for day in days]
+    return any(registered) or not registered
 
 
 def check_parent(connection: Connection, schema: str, dataset: Dataset) -> None:
@@ -260,33 +273,82 @@ class Leaf:
     parent: Table
 
 
-_LEAVES = """
-    SELECT n.nspname, c.relname, pg_get_expr(c.relpartbound, c.oid), pn.nspname, p.relname,
-           pg_get_expr(p.relpartbound, p.oid)
-    FROM pg_partition_tree(%s::regclass) t
-    JOIN pg_class c ON c.oid = t.relid
-    JOIN pg_namespace n ON n.oid = c.relnamespace
-    JOIN pg_class p ON p.oid = t.parentrelid
-    JOIN pg_namespace pn ON pn.oid = p.relnamespace
-    WHERE t.isleaf AND c.relkind = 'r'
+# Read from pg_inherits, which obeys the snapshot, as pg_partition_tree does not: a day that is attached meanwhile is
+# either there with its bounds and its place in the hot set, or not there at all.
+_TREE = """
+    WITH RECURSIVE tree AS (
+        SELECT i.inhrelid AS oid, i.inhparent AS over_oid FROM pg_inherits i
+        JOIN pg_class c ON c.oid = i.inhparent JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = %s AND c.relname = %s AND c.relkind = 'p' AND NOT i.inhdetachpending
+        UNION ALL
+        SELECT i.inhrelid, i.inhparent FROM pg_inherits i JOIN tree ON tree.oid = i.inhparent
+        WHERE NOT i.inhdetachpending
+    )
 """
+_HAS_OURS = f"""{_TREE}
+    SELECT EXISTS (
+        SELECT FROM tree JOIN pg_class c ON c.oid = tree.oid JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = %s
+    )
+"""  # noqa: S608  # a constant
+_CATALOG = """
+    SELECT n.nspname, c.relname, pg_get_expr(c.relpartbound, c.oid) AS bound, pn.nspname AS over_schema,
+           p.relname AS over_name, pg_get_expr(p.relpartbound, p.oid) AS over_bound
+    FROM tree t
+    JOIN pg_class c ON c.oid = t.oid
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_class p ON p.oid = t.over_oid
+    JOIN pg_namespace pn ON pn.oid = p.relnamespace
+    WHERE c.relkind <> 'p'
+"""
+_LEAVES = f"{_TREE} {_CATALOG}"
+_LEAVES_AND_HOT_DAYS = f"""{_TREE}, found AS ({_CATALOG})
+    SELECT json_build_array(
+        (SELECT coalesce(json_agg(json_build_array(nspname, relname, bound, over_schema, over_name, over_bound)), '[]')
+         FROM found),
+        (SELECT coalesce(json_agg(json_build_array(interval, day)), '[]') FROM thermocline.hot_day WHERE dataset = %s)
+    )
+"""  # noqa: S608  # a constant
 
 
 def leaves(connection: Connection, schema: str, dataset: Dataset) -> list[Leaf]:
-    """Every leaf whose bounds are one UTC day, in order. Leaves with other bounds are not ours to move."""
+    """Every leaf, in order.
+
+    Raises:
+        HotStoreError: Somebody attached a table whose bounds are not one UTC day; its rows would not be seen.
+    """
     check_parent(connection, schema, dataset)
     parent = parent_table(schema, dataset)
-    found = []
-    for row in connection.execute(_LEAVES, (parent.sql.as_string(connection),)):
+    found, odd = [], []
+    for row in connection.execute(_LEAVES, (parent.schema, parent.name)):
         leaf_schema, leaf_name, bound, over_schema, over_name, over_bound = row
-        day = _day_of(bound)
-        listed = _LIST_BOUND.fullmatch(over_bound or "")
-        if day is None or (dataset.has_intervals and listed is None):
-            continue
-        interval = listed["interval"] if listed else ""
-        partition = Partition(dataset.name, interval, day)
-        found.append(Leaf(partition, Table(leaf_schema, leaf_name), Table(over_schema, over_name)))
+        table, over = Table(leaf_schema, leaf_name), Table(over_schema, over_name)
+        partition = _partition_of(dataset, bound, over_bound)
+        if partition:
+            found.append(Leaf(partition, table, over))
+        elif bound is not None:  # no bound: it was dropped while we looked
+            odd.append((over, table))
+    refuse_odd(dataset, odd, "not one UTC day each")
     return sorted(found, key=lambda leaf: leaf.partition)
+
+
+def refuse_odd(dataset: Dataset, odd: Iterable[tuple[Table, Table]], what: str) -> None:
+    """Name partitions of our own table that somebody else attached, each with the table it is attached to.
+
+    Raises:
+        HotStoreError: There are some.
+    """
+    odd = sorted(odd, key=str)
+    if odd:
+        detach_them = "; ".join(
+            f"ALTER TABLE {over.sql.as_string()} DETACH PARTITION {table.sql.as_string()}" for over, table in odd
+        )
+        msg = (
+            f"{', '.join(str(table) for _, table in odd)} hang from Thermocline's table of {dataset.name} but are "
+            f"{what}, so their rows would not be seen; nothing was touched. Detach them ({detach_them}), then bring "
+            f"their rows in with `thermocline ingest {dataset.name}`"
+        )
+        raise HotStoreError(msg)
 
 
 def range_tables(connection: Connection, schema: str, dataset: Dataset) -> list[Table]:
@@ -302,6 +364,15 @@ def range_tables(connection: Connection, schema: str, dataset: Dataset) -> list[
         (parent.sql.as_string(connection),),
     )
     return [Table(schema_name, name) for schema_name, name in rows]
+
+
+def _partition_of(dataset: Dataset, bound: str | None, over_bound: str | None) -> Partition | None:
+    """The day that a leaf of these bounds holds, if it is one."""
+    day = _day_of(bound)
+    listed = _LIST_BOUND.fullmatch(over_bound or "")
+    if day is None or (dataset.has_intervals and listed is None):
+        return None
+    return Partition(dataset.name, listed["interval"] if listed else "", day)
 
 
 def _day_of(bound: str | None) -> date | None:
