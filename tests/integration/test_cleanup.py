@@ -6,9 +6,11 @@ from decimal import Decimal
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 
 import thermocline
 from thermocline.api import Thermocline
+from thermocline.cli import main
 from thermocline.errors import HotStoreError, PlanDriftError, UsageError
 from thermocline.settings import load_settings
 from thermocline.stores.postgres import adoption
@@ -68,6 +70,7 @@ def test_the_plan_lists_what_is_there_and_what_can_not_go_in(opened, connection)
         "duplicate_rows": 2,
         "null_rows": {"symbol": 1, "ts": 1},
         "undated_rows": 1,
+        "rejected_rows": {"symbol: is missing": 1, "open: a value has more than 8 decimal places": 1},
         "unknown_columns": ["exchange"],
         "filled_columns": {},
     }
@@ -144,3 +147,138 @@ def test_partitions_older_than_the_window_are_rotated(opened, connection):
     assert len(opened.cleanup(plan).rotated.moved) == 20
     assert opened.query("market_data").to_arrow().num_rows == GOOD_ROWS
     assert opened.status(["market_data"], as_of=AS_OF)[0].hot_rows == 22
+
+
+BARS_BY_MONTH = """
+    CREATE TABLE market_data (
+        asset_class text, symbol text, interval text, ts timestamptz, open numeric, high numeric, low numeric,
+        close numeric, volume bigint
+    ) PARTITION BY LIST (interval);
+    CREATE TABLE bars PARTITION OF market_data FOR VALUES IN ('1day') PARTITION BY RANGE (ts);
+    CREATE TABLE bars_01 PARTITION OF bars FOR VALUES FROM ('2023-01-01 00:00+00') TO ('2023-02-01 00:00+00');
+    CREATE TABLE bars_0202 PARTITION OF bars FOR VALUES FROM ('2023-02-02 00:00+00') TO ('2023-02-03 00:00+00');
+    CREATE TABLE bars_rest PARTITION OF bars DEFAULT;
+    CREATE TABLE rest PARTITION OF market_data DEFAULT;
+    INSERT INTO market_data
+        SELECT 'equity', symbol, interval, day, 1.5, 2.5, 1.25, 1.25, 100
+        FROM generate_series('2023-01-16'::timestamptz, '2023-03-01', '1 day') AS day,
+             unnest(array['1day', '1hour']) AS interval, unnest(array['AAPL']) AS symbol;
+"""
+
+
+def test_a_table_of_other_partitions_is_adopted_without_losing_a_row(opened, connection):
+    connection.execute(BARS_BY_MONTH)
+    for act in (opened.status, opened.rotate, lambda: opened.query("market_data").to_arrow()):
+        with pytest.raises(HotStoreError, match="thermocline cleanup market_data --analyze-only"):
+            act()
+    plan = opened.plan_cleanup("market_data", as_of=AS_OF)
+    assert (plan.plain.table, plan.plain.rows) == ("public.market_data", GOOD_ROWS)
+    done = opened.cleanup(plan)
+    assert done.adopted.rows == GOOD_ROWS
+    table = opened.query("market_data").to_arrow()
+    assert len({(row["interval"], row["ts"]) for row in table.to_pylist()}) == table.num_rows == GOOD_ROWS
+    assert connection.execute(f"SELECT count(*) FROM {done.kept_as}").fetchone() == (GOOD_ROWS,)  # noqa: S608
+    assert opened.status(["market_data"], as_of=AS_OF)[0].hot_rows > 0
+    assert opened.cleanup(opened.plan_cleanup("market_data", as_of=AS_OF)).kept_as is None
+
+
+def test_a_table_of_days_attached_by_hand_is_adopted(opened, connection):
+    connection.execute(BARS_BY_MONTH + "DROP TABLE bars_01, bars_rest, rest")
+    done = opened.cleanup(opened.plan_cleanup("market_data", as_of=AS_OF))
+    assert (done.adopted.rows, opened.query("market_data").to_arrow().num_rows) == (1, 1)
+
+
+def test_a_yearly_table_that_lacks_columns_is_named(opened, connection):
+    connection.execute(
+        """CREATE TABLE forecasts (symbol text, ts timestamptz, predicted_price numeric) PARTITION BY RANGE (ts);
+           CREATE TABLE forecasts_2023 PARTITION OF forecasts
+               FOR VALUES FROM ('2023-01-01 00:00+00') TO ('2024-01-01 00:00+00');
+           INSERT INTO forecasts VALUES ('AAPL', '2023-01-03', 1)"""
+    )
+    with pytest.raises(UsageError, match="has no column model_name"):
+        opened.plan_cleanup("forecasts", as_of=AS_OF)
+    assert connection.execute("SELECT count(*) FROM forecasts").fetchone() == (1,)
+
+
+@pytest.mark.parametrize(
+    ("over", "bounds"),
+    [
+        ("thermocline_hot.market_data_1day", "FROM ('2022-01-01 00:00+00') TO ('2022-02-01 00:00+00')"),
+        ("public.market_data", "IN ('1week')"),
+    ],
+)
+def test_an_odd_partition_of_our_own_table_is_named_and_left_alone(opened, connection, over, bounds):
+    connection.execute(PLAIN)
+    opened.cleanup(opened.plan_cleanup("market_data", as_of=AS_OF))
+    connection.execute(
+        f"""CREATE TABLE public.odd (LIKE market_data INCLUDING ALL);
+            INSERT INTO odd SELECT * FROM market_data LIMIT 1;
+            UPDATE odd SET ts = '2022-01-03 00:00+00', interval = CASE '{over}' WHEN 'public.market_data'
+                THEN '1week' ELSE interval END;
+            ALTER TABLE {over} ATTACH PARTITION odd FOR VALUES {bounds}"""  # noqa: S608
+    )
+    acts = (
+        opened.status,
+        opened.rotate,
+        lambda: opened.query("market_data").to_arrow(),
+        lambda: opened.plan_cleanup("market_data", as_of=AS_OF),
+    )
+    for act in acts:
+        with pytest.raises(HotStoreError, match=r"public\.odd .* DETACH PARTITION .*thermocline ingest market_data"):
+            act()
+    assert connection.execute("SELECT count(*) FROM odd").fetchone() == (1,)
+    connection.execute(f"ALTER TABLE {over} DETACH PARTITION odd")
+    assert opened.query("market_data").to_arrow().num_rows == GOOD_ROWS
+
+
+def test_a_day_attached_by_hand_to_our_own_table_is_named_once_it_has_rows(opened, connection):
+    connection.execute(PLAIN)
+    opened.cleanup(opened.plan_cleanup("market_data", as_of=AS_OF))
+    connection.execute(
+        """CREATE TABLE public.by_hand (LIKE market_data INCLUDING ALL);
+           ALTER TABLE thermocline_hot.market_data_1day ATTACH PARTITION by_hand
+               FOR VALUES FROM ('2022-01-03 00:00+00') TO ('2022-01-04 00:00+00')"""
+    )
+    opened.status()
+    connection.execute(
+        """CREATE TEMP TABLE one AS SELECT * FROM market_data WHERE ts = '2023-03-01' AND symbol = 'IBM';
+           UPDATE one SET ts = '2022-01-03 00:00+00';
+           INSERT INTO by_hand SELECT * FROM one"""
+    )
+    for act in (opened.status, opened.rotate, lambda: opened.plan_cleanup("market_data", as_of=AS_OF)):
+        with pytest.raises(HotStoreError, match=r"public\.by_hand .*not in the hot set.* DETACH PARTITION"):
+            act()
+    assert connection.execute("SELECT count(*) FROM by_hand").fetchone() == (1,)
+
+
+def test_rows_that_the_gate_rejects_are_planned_to_stay_and_do(opened, connection):
+    connection.execute(PLAIN)
+    connection.execute(
+        """INSERT INTO market_data SELECT 'equity', 'FINE' || n, '1day', '2023-01-20', 1 + n / 1e9, 1, 1, 1, 1, NULL
+           FROM generate_series(11, 19) AS n;
+           INSERT INTO market_data VALUES
+               ('equity', 'INF', '1day', '2023-01-20', 1, 'infinity', 1, 1, 1, NULL),
+               ('equity', 'LATE', '1day', '2023-01-20 15:00', 1, 1, 1, 1, 1, NULL),
+               ('equity', 'ODD', 'd''aily', '2023-01-20', 1, 1, 1, 1, 1, NULL)"""
+    )
+    plan = opened.plan_cleanup("market_data", as_of=AS_OF, hot_days=10)
+    rejected = plan.document()["kept_aside"]["rejected_rows"]
+    assert rejected.pop("open: a value has more than 8 decimal places") == 9
+    assert sorted(rejected.values()) == [1, 1, 1]
+    assert not any(value in reason for reason in rejected for value in ("d'aily", "15:00", "2023"))
+    assert plan.moving_rows == 32
+    assert connection.execute("SELECT count(*) FROM thermocline.quarantine").fetchone() == (0,)
+    done = opened.cleanup(plan)
+    assert (done.adopted.rows, done.adopted.rejected, done.stayed) == (GOOD_ROWS, 12, 12)
+
+
+def test_the_command_says_how_many_rows_stay_behind_and_where(home, hot_url, connection, monkeypatch):
+    monkeypatch.setenv("THERMOCLINE_HOT_URL", hot_url)
+    connection.execute(PLAIN + ODD)
+    asked = ["--home", str(home), "cleanup", "market_data", "--as-of", str(AS_OF)]
+    shown = CliRunner().invoke(main, [*asked, "--dry-run"]).stdout
+    for why in ("open: a value has more than 8 decimal places", "symbol: is missing", "no usable time"):
+        assert f"1 row would stay in the old table alone: {why}" in shown
+    told = CliRunner().invoke(main, [*asked, "--yes"]).stdout
+    assert "WARNING: 5 rows did NOT go in and stayed behind in thermocline_detached.market_data_adopted_" in told
+    assert "2 rejected, each with its reason in thermocline.quarantine; 1 without a usable time" in told

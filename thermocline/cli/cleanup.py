@@ -104,8 +104,9 @@ def _shown(plan: "CleanupPlan", *, partitions: bool) -> list[Table | str]:
         )
         return parts
     parts.append(
-        f"{survey.table} is a plain table of {plural(survey.rows, 'row')} and would be adopted; about "
-        f"{plan.moving_rows:,d} of them are older than the hot window or of intervals that live in the lake alone."
+        f"{survey.table} was not made by Thermocline; its {plural(survey.rows, 'row')} would be adopted, but for those "
+        f"named below. About {plan.moving_rows:,d} that may go in are older than the hot window or of intervals that "
+        "live in the lake alone."
     )
     parts += [
         f"  {name} is missing and would be filled with {value!r}" for name, value in survey.filled_columns.items()
@@ -113,7 +114,7 @@ def _shown(plan: "CleanupPlan", *, partitions: bool) -> list[Table | str]:
     aside = [
         (survey.duplicate_rows, "the key of a newer row"),
         (survey.undated_rows, "no usable time"),
-        *((rows, f"no {name}") for name, rows in survey.null_rows.items() if name != "ts"),
+        *((rows, why) for why, rows in plan.rejected_rows.items()),
     ]
     parts += [f"  {plural(rows, 'row')} would stay in the old table alone: {why}" for rows, why in aside if rows]
     if survey.unknown_columns:
@@ -124,10 +125,20 @@ def _shown(plan: "CleanupPlan", *, partitions: bool) -> list[Table | str]:
 def _told(done: "Cleaned", failed: "list[Failed]") -> list[str]:
     if done.adopted:
         loaded = done.loaded.loaded if done.loaded else 0
-        written, rejected = plural(done.adopted.written, "partition"), plural(done.adopted.rejected, "row")
-        return [
-            f"{plural(done.adopted.rows, 'row')} adopted: {written} written to the lake, {loaded:,d} loaded to hot.",
-            f"{rejected} could not go in; the old table is kept as {done.kept_as}.",
+        written = plural(done.adopted.written, "partition")
+        told = [
+            f"{plural(done.adopted.rows, 'row')} adopted: {written} written to the lake, {loaded:,d} loaded to hot."
         ]
+        if done.stayed:
+            rejected, undated = done.adopted.rejected, done.undated
+            why = [
+                (rejected, "rejected, each with its reason in thermocline.quarantine"),
+                (undated, "without a usable time"),
+                (done.stayed - rejected - undated, "the same as another row"),
+            ]
+            listed = "; ".join(f"{rows:,d} {what}" for rows, what in why if rows)
+            stayed = plural(done.stayed, "row")
+            told.append(f"WARNING: {stayed} did NOT go in and stayed behind in {done.kept_as} alone: {listed}.")
+        return [*told, f"The old table is kept as {done.kept_as} until you drop it."]
     moved = done.rotated.moved if done.rotated else []
     return [] if failed and not moved else [f"{plural(len(moved), 'partition')} moved to the lake, verified."]

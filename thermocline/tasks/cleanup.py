@@ -5,25 +5,56 @@ empty partitioned table takes its place and the last `hot_days` are loaded into 
 every row that could not go in, until a person drops it. Days that are partitioned already and too old are rotated.
 """
 
-from collections.abc import Callable
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
-from typing import Any
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
 
 from thermocline.errors import PlanDriftError
+from thermocline.model.conform import conform
 from thermocline.model.dataset import Dataset
 from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.partition import ALL_DAYS
 from thermocline.model.report import Moved
-from thermocline.ports import FetchRequest, Hot, Lake, Mapped, MonthOfRows, PlainSurvey, Progress, Source
+from thermocline.ports import (
+    FetchRequest,
+    Hot,
+    Lake,
+    Mapped,
+    MonthOfRows,
+    PlainSurvey,
+    PlainTable,
+    Progress,
+    Source,
+)
 from thermocline.tasks.backfill import Backfilled
 from thermocline.tasks.load import Loaded, load
 from thermocline.tasks.rotate import Rotated, plan_rotation
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_DUPLICATE = "duplicate key "
+_REASONS_SHOWN = 20
+_OTHER = "other reasons"
+_VALUES = (
+    # In quotes; long ones are cut before the closing one.
+    (re.compile(r"""(?<!\w)'(?:[^'\\]|\\.)*(?:'|…)|(?<!\w)"(?:[^"\\]|\\.)*(?:"|…)"""), "a value"),
+    # Numbers and times stand without quotes.
+    (re.compile(r"(?<=: )(?:-?inf|nan|[-+]?\d\S*)(?= (?:is|has|contains) )"), "a value"),
+    (re.compile(r"this one has \S*\d(?=;|$)"), "this one has another time"),
+)
+
 
 @dataclass(frozen=True)
 class CleanupPlan:
-    """What is in hot, month by month, and what a cleanup would do. `apply_cleanup` does exactly this or refuses."""
+    """What is in hot, month by month, and what a cleanup would do. `apply_cleanup` does exactly this or refuses.
+
+    `rejected_rows` counts by reason, with the values left out of it, the rows of a table that would be adopted which
+    may not go in. Rows with the key of another row are in `plain.duplicate_rows` instead.
+    """
 
     dataset: Dataset
     as_of: date
@@ -32,6 +63,7 @@ class CleanupPlan:
     moves: list[Moved] = field(default_factory=list)
     plain: PlainSurvey | None = None
     moving_rows: int = 0
+    rejected_rows: Mapping[str, int] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         """The plan as JSON."""
@@ -59,6 +91,7 @@ class CleanupPlan:
                 "duplicate_rows": survey.duplicate_rows,
                 "null_rows": dict(survey.null_rows),
                 "undated_rows": survey.undated_rows,
+                "rejected_rows": dict(self.rejected_rows),
                 "unknown_columns": list(survey.unknown_columns),
                 "filled_columns": dict(survey.filled_columns),
             },
@@ -67,11 +100,16 @@ class CleanupPlan:
 
 @dataclass
 class Cleaned:
-    """What a cleanup did."""
+    """What a cleanup did. `stayed` counts the rows of an adopted table that are in the kept table alone.
+
+    They are the rejected ones, which are in the quarantine too, the `undated` ones, and repetitions.
+    """
 
     dataset: str
     run_id: str
     kept_as: str | None = None
+    undated: int = 0
+    stayed: int = 0
     adopted: Backfilled | None = None
     loaded: Loaded | None = None
     rotated: Rotated | None = None
@@ -84,6 +122,8 @@ class Cleaned:
             "kept_as": self.kept_as,
             "adopted_rows": self.adopted.rows if self.adopted else 0,
             "rejected_rows": self.adopted.rejected if self.adopted else 0,
+            "undated_rows": self.undated,
+            "stayed_rows": self.stayed,
             "duplicates": self.adopted.duplicates if self.adopted else 0,
             "written": self.adopted.written if self.adopted else 0,
             "loaded": self.loaded.loaded if self.loaded else 0,
@@ -97,14 +137,15 @@ def plan_cleanup(hot: Hot, dataset: Dataset, lifecycle: Lifecycle, mapped: Mappe
     with hot.plain(dataset, mapped, hold=False) as table:
         if table is not None:
             survey = table.survey()
-            months = list(survey.months)
+            good, rejected = _gated(table, dataset, as_of)
             return CleanupPlan(
                 dataset,
                 as_of,
                 lifecycle,
-                months,
+                list(survey.months),
                 plain=survey,
-                moving_rows=_moving_rows(months, dataset, lifecycle, as_of),
+                moving_rows=_moving_rows(good, dataset, lifecycle, as_of),
+                rejected_rows=rejected,
             )
     moves = plan_rotation(hot, [dataset], lifecycle, as_of=as_of)
     months_of: dict[tuple[str, date], list[int]] = {}
@@ -114,6 +155,45 @@ def plan_cleanup(hot: Hot, dataset: Dataset, lifecycle: Lifecycle, mapped: Mappe
         entry[1] += leaf.size_bytes
     months = [MonthOfRows(*key, *counts) for key, counts in sorted(months_of.items())]
     return CleanupPlan(dataset, as_of, lifecycle, months, moves, moving_rows=sum(moved.rows for moved in moves))
+
+
+def _gated(table: PlainTable, dataset: Dataset, as_of: date) -> tuple[list[MonthOfRows], dict[str, int]]:
+    """Read the table once and say how many rows of each month may go in, and why how many may not. Keeps nothing."""
+    good: Counter[tuple[str, date]] = Counter()
+    reasons: Counter[str] = Counter()
+    noon = datetime(as_of.year, as_of.month, as_of.day, 12, tzinfo=UTC)
+    for fetched in table.fetch(FetchRequest(dataset, ALL_DAYS)):
+        conformed = conform(fetched.rows, dataset, source=table.name, ingested_at=noon, origin=fetched.origin)
+        good.update(_by_month(conformed.rows, dataset))
+        reasons.update(_without_values(rejected.reason for rejected in conformed.rejected))
+        reasons.update(_without_values(reason for _, reason in fetched.unreadable))
+    months = [MonthOfRows(*key, rows, 0) for key, rows in sorted(good.items())]
+    listed = reasons.most_common()
+    shown, rest = dict(listed[:_REASONS_SHOWN]), sum(rows for _, rows in listed[_REASONS_SHOWN:])
+    return months, shown | ({_OTHER: rest} if rest else {})
+
+
+def _by_month(rows: "pa.Table", dataset: Dataset) -> dict[tuple[str, date], int]:
+    import pyarrow as pa  # noqa: PLC0415  # the import costs a quarter of a second, `--help` shall not pay it
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    ts = rows["ts"].cast(pa.int64()).cast(pa.timestamp("us"))
+    interval = rows["interval"] if dataset.has_intervals else pa.repeat("", len(rows))
+    found = pa.table({"interval": interval, "year": pc.year(ts), "month": pc.month(ts)})
+    counted = found.group_by(found.column_names).aggregate([([], "count_all")]).to_pylist()
+    return {(row["interval"], date(row["year"], row["month"], 1)): row["count_all"] for row in counted}
+
+
+def _without_values(reasons: Iterable[str]) -> Iterable[str]:
+    """The reasons of rows that may not go in, so that those which differ by a value alone are the same."""
+    for reason in reasons:
+        # Which of a key's rows count as repetitions, the survey knows for the table as a whole.
+        if reason.startswith(_DUPLICATE):
+            continue
+        general = reason
+        for value, instead in _VALUES:
+            general = value.sub(instead, general)
+        yield general
 
 
 def _moving_rows(months: list[MonthOfRows], dataset: Dataset, lifecycle: Lifecycle, as_of: date) -> int:
@@ -151,6 +231,9 @@ def apply_cleanup(
         if table:
             result.adopted = archive(table, FetchRequest(plan.dataset, ALL_DAYS))
             result.kept_as = table.swap(run_id=run_id)
+            survey = plan.plain
+            result.undated = survey.undated_rows if survey else 0
+            result.stayed = survey.rows - result.adopted.rows if survey else 0
     if result.adopted:
         datasets = [plan.dataset]
         result.loaded = load(hot, lake, datasets, plan.lifecycle, as_of=plan.as_of, run_id=run_id, progress=progress)
