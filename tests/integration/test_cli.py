@@ -153,11 +153,16 @@ def test_a_damaged_object_is_named_and_its_day_stays_hot(home):
     verified = run("verify", "market_data", "--start", "2013-01-07", "--end", "2013-01-09", code=1)
     assert "market_data/1day/2013-01-07" in verified.stderr
     assert "2013-01-08" not in verified.stderr
+    # The hot rows say more than the object did, so it would have to be read to write the next one.
+    Path("more.csv").write_text("Date,Symbol,Open,High,Low,Close,Volume\n2013-01-07,NEW,1,1,1,1,1\n")
+    run("ingest", "market_data", "more.csv", "--as-of", "2013-01-31")
     rotated = answer("rotate", "--as-of", "2013-02-10", code=1)
     assert [each["day"] for each in rotated["failed"]] == ["2013-01-07"]
     assert len(rotated["partitions"]) > 1
     rows = answer("query", "market_data", "--start", "2013-01-07", "--end", "2013-01-08")["rows"]
-    assert Counter(map(of_answer, rows)) == Counter(map(of_source, source_rows("2013-01-07", "2013-01-08")))
+    known = [row for row in rows if row["symbol"] != "NEW"]
+    assert len(rows) == len(known) + 1
+    assert Counter(map(of_answer, known)) == Counter(map(of_source, source_rows("2013-01-07", "2013-01-08")))
 
 
 @pytest.mark.usefixtures("home")
@@ -420,6 +425,68 @@ def test_a_postgresql_that_is_down_is_named_without_its_password(monkeypatch):
         assert "127.0.0.1" in result.stderr
         assert "topsecret" not in result.output
     assert "does not run" in run("stop").stdout
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize(
+    "url", ["mysql://u:topsecret@h/x", "postgresql://u@h/x?password=topsecret&foo=1", "host=h password=topsecret"]
+)
+def test_a_url_that_is_none_is_refused_without_its_password(monkeypatch, url):
+    monkeypatch.setenv("THERMOCLINE_HOT_URL", url)
+    for arguments in (("status",), ("status", "--json"), ("status", "--debug")):
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code in {1, 2}
+        assert "correct THERMOCLINE_HOT_URL" in result.output or "write one such as" in result.output
+        assert "topsecret" not in result.output
+
+
+def test_a_query_that_loses_postgresql_midway_says_the_same_on_stdout_and_stderr(home, monkeypatch):
+    monkeypatch.setenv("THERMOCLINE_STORAGE__LIFECYCLE__HOT_INTERVALS", '["1min"]')
+    days = ("--start", "2023-01-02", "--end", "2023-01-05")
+    made = ("--source", "synthetic", "--option", "symbols=40", "--option", "interval=1min")
+    run("backfill", "market_data", *made, *days, "--as-of", "2023-01-10")
+    assert answer("load", "market_data", "--as-of", "2023-01-10")["loaded"] == 3
+    asked = [PROGRAM, "query", "market_data", "--json"]
+    with subprocess.Popen(asked, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        head = running.stdout.read(100)
+        with psycopg.connect(embedded.start(home), autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE pid <> pg_backend_pid() AND datname IS NOT NULL"
+            )
+        document = json.loads(head + running.stdout.read())
+        stderr = running.stderr.read()
+        assert running.wait(60) == 1
+    assert document["rows"]
+    assert document["error"]["type"] == "HotStoreError"
+    assert stderr == f"Error: {document['error']['message']}\n"
+    assert "Run the same command again: it starts the server of the home" in stderr
+
+
+def test_a_rotation_that_only_fails_does_not_say_that_nothing_was_due(home):
+    run(*SAMPLE, "--start", "2013-01-07", "--end", "2013-01-08")
+    run("load", "--as-of", "2013-01-31")
+    damaged = next((home / "lake").rglob("market_data_1day_20130107.parquet"))
+    damaged.chmod(0o644)
+    damaged.write_bytes(damaged.read_bytes()[:-40] + bytes(40))
+    Path("more.csv").write_text("Date,Symbol,Open,High,Low,Close,Volume\n2013-01-07,NEW,1,1,1,1,1\n")
+    run("ingest", "market_data", "more.csv", "--as-of", "2013-01-31")
+    result = run("rotate", "--as-of", "2013-02-10", code=1)
+    assert "Nothing was due" not in result.stdout
+    assert result.stdout.startswith("Nothing could be moved: ")
+    assert "1 partition could not be moved and stayed as it was" in result.stderr
+
+
+@pytest.mark.usefixtures("home")
+def test_a_partition_that_can_not_be_undone_is_named_once():
+    run(*SAMPLE, "--start", "2013-01-07", "--end", "2013-01-08")
+    run("load", "--as-of", "2013-01-31")
+    run("rotate", "--as-of", "2013-02-10")
+    Path("more.csv").write_text("Date,Symbol,Open,High,Low,Close,Volume\n2013-01-07,NEW,1,1,1,1,1\n")
+    assert "1 late row of cold days" in run("ingest", "market_data", "more.csv", "--as-of", "2013-02-10").stdout
+    result = run("undo", "market_data", code=1)
+    assert result.stderr.count("market_data/1day/2013-01-07") == 1
+    assert result.stdout.startswith("Nothing could be moved: market_data/1day/2013-01-07 has changed")
 
 
 # ---------------------------------------------------------------------------------------------------------- the program

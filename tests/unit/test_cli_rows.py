@@ -1,5 +1,6 @@
 """How rows become text, and how the command ends."""
 
+import contextlib
 import io
 import json
 import math
@@ -30,7 +31,7 @@ def reader(table):
 def as_json(source):
     stream = io.StringIO()
     try:
-        write_json(source, stream, Problem.of)
+        write_json(contextlib.nullcontext(source), stream, Problem.of)
     finally:
         document = json.loads(stream.getvalue())
     return document
@@ -106,7 +107,7 @@ def test_a_document_that_fails_midway_is_still_one_document():
 
     stream = io.StringIO()
     with pytest.raises(LakeError):
-        write_json(pa.RecordBatchReader.from_batches(schema, batches()), stream, Problem.of)
+        write_json(contextlib.nullcontext(pa.RecordBatchReader.from_batches(schema, batches())), stream, Problem.of)
     assert json.loads(stream.getvalue()) == {
         "rows": [{"a": 1}, {"a": 2}],
         "error": {"type": "LakeError", "message": "the disk is gone"},

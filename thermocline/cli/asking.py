@@ -92,9 +92,8 @@ def _give(
         document = {"output": str(file.path), "row_count": count, "bytes": written}
         invocation.answer(document, f"{plural(count, 'row')} written to {file.path} ({size(written)}).")
     elif invocation.as_json:
-        with ask(limit).batches() as reader:
-            invocation.answered = True
-            rows.write_json(reader, sys.stdout, invocation.problem)
+        rows.write_json(ask(limit).batches(), sys.stdout, invocation.problem_on_stdout)
+        invocation.answered = True
     else:
         most = ROWS_SHOWN + _COUNTED
         with ask(most if limit is None else limit).batches() as reader:

@@ -101,7 +101,7 @@ def ingest(invocation: Invocation, dataset: str, file: str, source_name: str, as
     invocation.answer(
         done.document(),
         f"{plural(done.hot_rows + done.late_rows, 'row')} accepted: {done.hot_rows:,d} in hot days, "
-        f"{done.late_rows:,d} late rows of cold days.",
+        f"{plural(done.late_rows, 'late row')} of cold days.",
     )
 
 
@@ -170,7 +170,7 @@ def rotate(
         vacuumed = None if no_vacuum else _vacuumed(opened, chosen)
     tell_failed(invocation, done.failed)
     document = {"dry_run": False, **done.document(), "vacuum": vacuumed}
-    lines = [_total(done.moved, "moved to the lake, verified", "nothing was due")]
+    lines = [_total(done.moved, "moved to the lake, verified", _nothing_moved(done.failed, "nothing was due"))]
     if done.released:
         lines.append(f"{plural(len(done.released), 'day')} of earlier rotations can no longer be undone.")
     failed = bool(done.failed)
@@ -207,7 +207,9 @@ def undo(invocation: Invocation, dataset: str, **asked: Any) -> None:
         done = opened.undo(dataset, **asked)
     tell_failed(invocation, done.failed)
     invocation.answer(
-        done.document(), *moved_table(done.moved), _total(done.moved, "hot again", "there was nothing to undo")
+        done.document(),
+        *moved_table(done.moved),
+        _total(done.moved, "hot again", _nothing_moved(done.failed, "there was nothing to undo")),
     )
     if done.failed:
         exit_with(FAILED)
@@ -257,9 +259,24 @@ def _total(moved: "Sequence[Moved]", what: str, nothing: str) -> str:
 def tell_failed(invocation: Invocation, failed: "Sequence[Failed]") -> None:
     """Name the partitions that failed on stderr, each with the reason."""
     for each in failed:
-        click.echo(f"Error: {each.partition}: {each.reason}", err=True)
+        click.echo(f"Error: {_told(each)}", err=True)
     if failed:
-        invocation.note(f"{plural(len(failed), 'partition')} could not be moved and stayed as they were; see above.")
+        stayed = "it was" if len(failed) == 1 else "they were"
+        invocation.note(f"{plural(len(failed), 'partition')} could not be moved and stayed as {stayed}; see above.")
+
+
+def _told(failed: "Failed") -> str:
+    """The reason, and the partition where the reason does not name it."""
+    named = str(failed.partition) in failed.reason
+    return failed.reason if named else f"{failed.partition}: {failed.reason}"
+
+
+def _nothing_moved(failed: "Sequence[Failed]", nothing: str) -> str:
+    """What to say when nothing moved: there was nothing to do, or all of it failed."""
+    if not failed:
+        return nothing
+    others = f" (and {plural(len(failed) - 1, 'other partition')})" if len(failed) > 1 else ""
+    return f"nothing could be moved: {_told(failed[0]).removesuffix('.')}{others}"
 
 
 def _tell_rejected(invocation: Invocation, rows: int) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, time
 from decimal import Decimal
 from itertools import count
@@ -24,28 +25,40 @@ def slices(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
             yield batch.slice(start, _ROWS_AT_ONCE)
 
 
-def write_json(reader: pa.RecordBatchReader, stream: TextIO, problem: Callable[[BaseException], Problem]) -> None:
+def write_json(
+    answer: AbstractContextManager[pa.RecordBatchReader], stream: TextIO, problem: Callable[[BaseException], Problem]
+) -> None:
     """Write `{"rows": [...]}`, a row a line, as the rows come.
 
     When they stop coming with an error, the document is closed with it, `{"rows": [...], "error": {...}}`, and the
-    error goes on. `problem` says what to tell of it.
+    error goes on. `problem` says what to tell of it. An error before the rows leaves the stream untouched.
     """
-    names = [json.dumps(name).replace("%", "%%") for name in _distinct(reader.schema.names)]
-    row = "{" + ", ".join(f"{name}: %s" for name in names) + "}"
-    stream.write('{"rows": [')
-    before = "\n"
+    begun = False
     try:
-        for batch in slices(reader):
-            columns = [json_texts(column) for column in batch.columns]
-            texts = [row % values for values in zip(*columns, strict=True)]
-            stream.write(before + ",\n".join(texts))
-            before = ",\n"
+        with answer as reader:
+            for text in _json_rows(reader):
+                stream.write(text)
+                begun = True
     except BrokenPipeError:
         raise
+    # Only here, where the answer has been left, is the error what the store makes of it.
     except BaseException as error:
-        stream.write(f'\n], "error": {json.dumps(problem(error).document())}}}\n')
+        if begun:
+            stream.write(f'\n], "error": {json.dumps(problem(error).document())}}}\n')
         raise
     stream.write("\n]}\n")
+
+
+def _json_rows(reader: pa.RecordBatchReader) -> Iterator[str]:
+    names = [json.dumps(name).replace("%", "%%") for name in _distinct(reader.schema.names)]
+    row = "{" + ", ".join(f"{name}: %s" for name in names) + "}"
+    yield '{"rows": ['
+    before = "\n"
+    for batch in slices(reader):
+        columns = [json_texts(column) for column in batch.columns]
+        texts = [row % values for values in zip(*columns, strict=True)]
+        yield before + ",\n".join(texts)
+        before = ",\n"
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
