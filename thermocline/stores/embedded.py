@@ -110,11 +110,6 @@ def is_running(home: Path) -> bool:
     return _Server.of(home).url_if_up() is not None
 
 
-def is_embedded(url: str) -> bool:
-    """Whether the URL is of the kind that `start` gives."""
-    return url.startswith(f"postgresql://{NAME}@/{NAME}?host=/")
-
-
 @dataclass(frozen=True)
 class _Server:
     home: Path

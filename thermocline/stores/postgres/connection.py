@@ -10,7 +10,7 @@ from psycopg.rows import TupleRow
 
 from thermocline.errors import HotStoreError, LockTimeoutError, ThermoclineError
 from thermocline.model.url import redacted, without_secrets
-from thermocline.stores.embedded import is_embedded
+from thermocline.stores.embedded import NAME
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -79,7 +79,7 @@ def translated(url: str) -> Iterator[None]:
     except psycopg.OperationalError as error:
         advice = (
             "Run the same command again: it starts the server of the home"
-            if is_embedded(url)
+            if _is_embedded(url)
             else "Start it or correct THERMOCLINE_HOT_URL, then run the same command again"
         )
         msg = (
@@ -90,6 +90,11 @@ def translated(url: str) -> Iterator[None]:
     except psycopg.Error as error:
         msg = f"PostgreSQL at {redacted(url)} refused: {_first_line(error)}; nothing was changed"
         raise HotStoreError(msg) from error
+
+
+def _is_embedded(url: str) -> bool:
+    """Whether the URL is of the kind that the embedded server has."""
+    return url.startswith(f"postgresql://{NAME}@/{NAME}?host=/")
 
 
 def _first_line(error: Exception) -> str:
