@@ -435,9 +435,7 @@ def test_a_damaged_file_does_not_stop_the_others_and_is_named_at_the_end(tmp_pat
     file(tmp_path, DAILY, "E_good.csv")
     source = open_source("files", path=str(tmp_path))
     good = []
-    with pytest.raises(
-        SourceError, match="4 of 5 files could not be read. Fix"
-    ) as caught:
+    with pytest.raises(SourceError, match=r"4 of 5 files could not be read\. Fix") as caught:
         good.extend(source.fetch(FetchRequest(MARKET_DATA, ALL_DAYS)))
     assert [page.origin for page in good if "E_good" in page.origin]
     for name in ("A_cut.csv.gz", "B_fake.csv.gz", "C_fake.parquet", "D_empty.csv: it is empty"):

@@ -251,7 +251,7 @@ def test_damaged_zips_do_not_stop_the_others_and_are_named_at_the_end(data):
         opened.writestr("a.csv", "")
         opened.writestr("b.csv", "")
     good = []
-    with pytest.raises(SourceError, match="2 of 8 zips could not be read. Fix") as caught:
+    with pytest.raises(SourceError, match=r"2 of 8 zips could not be read\. Fix") as caught:
         good.extend(open_source("lean", path=str(data)).fetch(FetchRequest(MARKET_DATA, ALL_DAYS)))
     assert len(good) == 6
     assert "brk.b.zip" in str(caught.value)
