@@ -8,6 +8,7 @@ import pytest
 
 import thermocline
 from thermocline.errors import LakeError
+from thermocline.ports import Fetched
 from thermocline.settings import load_settings
 
 DAYS = [date(2024, 1, 15), date(2024, 1, 16)]
@@ -34,7 +35,7 @@ class Bars:
     def fetch(self, request):
         """All of them."""
         del request
-        yield thermocline.api.Fetched(bars(*DAYS), "made up")
+        yield Fetched(bars(*DAYS), "made up")
 
 
 @pytest.fixture

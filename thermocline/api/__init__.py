@@ -1,0 +1,67 @@
+"""The verbs of Thermocline in Python; the `thermocline` command is a thin twin of this.
+
+```python
+import thermocline
+
+with thermocline.open() as tc:
+    tc.backfill("market_data", source="sample", start="2012-01-01", end="2013-03-01")
+    tc.load_hot(as_of="2013-02-15")
+    tc.rotate(as_of="2013-02-25")
+    bars = tc.query("market_data", symbols=["AAPL"], interval="1day", start="2013-01-01").to_arrow()
+```
+
+Days are `date` or ISO text, instants `datetime` or ISO text (without an offset: UTC); `start` is inclusive, `end`
+exclusive.
+"""
+
+from pathlib import Path
+
+from thermocline.api.asking import Asking
+from thermocline.api.keeping import Keeping
+from thermocline.api.moving import Moving
+from thermocline.api.opened import TIERS, Storage, new_run_id
+from thermocline.api.storage import Programs
+from thermocline.errors import UsageError
+from thermocline.settings import Settings, load_settings
+
+__all__ = ["Storage", "Thermocline", "new_run_id", "open"]
+
+
+def open(  # noqa: A001  # `thermocline.open()` reads as what it does
+    *,
+    home: Path | str | None = None,
+    config: Path | str | None = None,
+    storage: Storage = "hybrid",
+    settings: Settings | None = None,
+) -> "Thermocline":
+    """Open Thermocline with the settings of a home; nothing connects before it is needed.
+
+    Args:
+        home: Where everything lives that is not set otherwise; `THERMOCLINE_HOME`, else `.thermocline`.
+        config: A `thermocline.yaml`.
+        storage: What `save`, `load`, `exists`, `delete` and `get_date_range` speak of: both tiers, or one alone.
+        settings: Settings made elsewhere, instead of `home` and `config`.
+
+    Raises:
+        SettingsError: A setting is wrong.
+    """
+    from thermocline.stores.home import open_stores  # noqa: PLC0415  # a second of imports that `--help` need not pay
+
+    if storage not in TIERS:
+        msg = f"storage is one of {', '.join(TIERS)}, not {storage!r}"
+        raise UsageError(msg)
+    if settings is None:
+        settings = load_settings(Path(home) if home else None, Path(config) if config else None)
+    stores = open_stores(settings)
+    return Thermocline(
+        settings,
+        hot=stores.hot,
+        lake=stores.lake,
+        spools=stores.spools,
+        analytics=stores.analytics,
+        storage=storage,
+    )
+
+
+class Thermocline(Moving, Keeping, Asking, Programs):
+    """Both tiers, and what moves rows between them. Use it as a context manager, or call `close`."""

@@ -1,0 +1,98 @@
+"""Verbs that keep PostgreSQL in order."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+from thermocline.api.opened import Opened, new_run_id
+from thermocline.arguments import (
+    Day,
+    as_datasets,
+)
+from thermocline.model.datasets import DATASETS, dataset_named
+from thermocline.ports import (
+    SILENT,
+    Mapped,
+    Progress,
+)
+from thermocline.tasks.cleanup import Cleaned, CleanupPlan, apply_cleanup, plan_cleanup
+from thermocline.tasks.rotate import Rotation
+from thermocline.tasks.vacuum import VacuumReport, vacuum
+
+
+class Keeping(Opened):
+    """Verbs that keep PostgreSQL in order."""
+
+    def vacuum(
+        self,
+        datasets: Collection[str] = (),
+        *,
+        force: bool = False,
+        progress: Progress = SILENT,
+        run_id: str | None = None,
+    ) -> VacuumReport:
+        """VACUUM (ANALYZE) what stays hot, where it pays; everything with `force`."""
+        run_id = run_id or new_run_id()
+        return vacuum(self.hot, as_datasets(datasets), run_id=run_id, force=force, progress=progress)
+
+    def migrate(self) -> list[str]:
+        """Bring the tables of every dataset up to date with this release; return the datasets' names.
+
+        Everything else does so too when it first needs them.
+        """
+        for dataset in DATASETS.values():
+            self.hot.hot_days(dataset)
+        return list(DATASETS)
+
+    def plan_cleanup(
+        self,
+        dataset: str,
+        *,
+        hot_days: int | None = None,
+        as_of: Day | None = None,
+        columns: Mapping[str, str] | None = None,
+        constants: Mapping[str, str] | None = None,
+    ) -> CleanupPlan:
+        """What lies in PostgreSQL by month and interval, and what `cleanup` would do with it; changes nothing.
+
+        Args:
+            dataset: The dataset, whose table may be plain and older than Thermocline.
+            hot_days: The window, instead of the setting.
+            as_of: Today.
+            columns: For a plain table, from the dataset's column names to the table's, where they differ.
+            constants: For a plain table, what to fill required columns with that it lacks.
+        """
+        mapped = Mapped(columns or {}, constants or {})
+        lifecycle = self._lifecycle(hot_days)
+        return plan_cleanup(self.hot, dataset_named(dataset), lifecycle, mapped, as_of=self._as_of(as_of))
+
+    def cleanup(
+        self,
+        plan: CleanupPlan,
+        *,
+        columns: Mapping[str, str] | None = None,
+        constants: Mapping[str, str] | None = None,
+        progress: Progress = SILENT,
+        run_id: str | None = None,
+    ) -> Cleaned:
+        """Do exactly what a plan of `plan_cleanup` says.
+
+        Raises:
+            PlanDriftError: The state changed since; nothing was done.
+        """
+        lifecycle = plan.lifecycle
+        run_id = run_id or new_run_id()
+        archived = replace(lifecycle, archive_on_backfill=True)
+        return apply_cleanup(
+            plan,
+            self.hot,
+            self.lake,
+            Mapped(columns or {}, constants or {}),
+            run_id=run_id,
+            progress=progress,
+            archive=lambda source, request: self._backfill(
+                source, archived, plan.as_of, progress=progress, run_id=run_id
+            ).run(request),
+            rotate=lambda dataset: Rotation(self.hot, self.lake, self._spools, lifecycle, run_id, progress).run(
+                [dataset], as_of=plan.as_of
+            ),
+        )

@@ -1,0 +1,206 @@
+"""Verbs that move rows."""
+
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from thermocline.arguments import (
+    Day,
+    as_datasets,
+    as_days,
+    as_rotated_datasets,
+    as_table,
+)
+from thermocline.errors import ThermoclineError
+from thermocline.model.datasets import dataset_named
+from thermocline.model.partition import ALL_DAYS, parse_interval
+from thermocline.model.report import Moved
+from thermocline.ports import (
+    SILENT,
+    Fetched,
+    FetchRequest,
+    Progress,
+    Source,
+)
+from thermocline.tasks.backfill import Backfilled
+from thermocline.tasks.ingest import IngestReport
+from thermocline.tasks.load import Loaded, load, rehydrate
+from thermocline.tasks.rotate import Rotated, Rotation, plan_rotation
+from thermocline.tasks.undo import Undone, undo
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+
+from thermocline.api.opened import Opened, new_run_id
+
+
+class Moving(Opened):
+    """Verbs that move rows."""
+
+    def backfill(
+        self,
+        dataset: str,
+        *,
+        source: str | Source,
+        path: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        start: Day | None = None,
+        end: Day | None = None,
+        symbols: Collection[str] = (),
+        intervals: Collection[str] = (),
+        as_of: Day | None = None,
+        repair: bool = False,
+        progress: Progress = SILENT,
+        on_published: Callable[[Moved], None] = lambda _: None,
+        run_id: str | None = None,
+    ) -> Backfilled:
+        """Bring rows of a source into the lake; days that say nothing new are not written again.
+
+        Args:
+            dataset: The dataset's name.
+            source: A source's name (`files`, `lean`, `sample`, `synthetic`, or one of thermocline.yaml), or a source.
+            path: Where the source's files are, for sources that have files.
+            options: Options of the source, which go before those of thermocline.yaml.
+            start: The first day; everything the source has when None.
+            end: The first day no more.
+            symbols: Only these, all when empty.
+            intervals: Only these, all when empty.
+            as_of: Today, for deciding what may be hot.
+            repair: Re-read days that say nothing new, and write those anew whose object is missing or damaged.
+            progress: Told how far it is.
+            on_published: Called for each partition once it is committed.
+            run_id: Named in receipts and the audit log; made up when None.
+        """
+        request = FetchRequest(
+            dataset_named(dataset), as_days(start, end), frozenset(symbols), frozenset(map(parse_interval, intervals))
+        )
+        backfill = self._backfill(
+            self._source(source, path, options),
+            self.settings.lifecycle,
+            as_of,
+            repair=repair,
+            progress=progress,
+            on_published=on_published,
+            run_id=run_id,
+        )
+        return backfill.run(request)
+
+    def load_hot(
+        self,
+        datasets: Collection[str] = (),
+        *,
+        as_of: Day | None = None,
+        hot_days: int | None = None,
+        progress: Progress = SILENT,
+        on_loaded: Callable[[Moved], None] = lambda _: None,
+        run_id: str | None = None,
+    ) -> Loaded:
+        """Bring the last `hot_days` of the lake to hot, for the named datasets or for all: their eligible intervals."""
+        return load(
+            self.hot,
+            self.lake,
+            as_datasets(datasets),
+            self._lifecycle(hot_days),
+            as_of=self._as_of(as_of),
+            run_id=run_id or new_run_id(),
+            progress=progress,
+            on_loaded=on_loaded,
+        )
+
+    def plan_rotation(
+        self,
+        datasets: Collection[str] = (),
+        *,
+        full: bool = False,
+        as_of: Day | None = None,
+        hot_days: int | None = None,
+    ) -> list[Moved]:
+        """What `rotate` would move; changes nothing."""
+        chosen = as_rotated_datasets(datasets, full=full)
+        return plan_rotation(self.hot, chosen, self._lifecycle(hot_days), as_of=self._as_of(as_of))
+
+    def rotate(
+        self,
+        datasets: Collection[str] = (),
+        *,
+        full: bool = False,
+        force: bool = False,
+        as_of: Day | None = None,
+        hot_days: int | None = None,
+        progress: Progress = SILENT,
+        on_moved: Callable[[Moved], None] = lambda _: None,
+        run_id: str | None = None,
+    ) -> Rotated:
+        """Move every day that is due from hot to cold, verified; market_data alone unless others are named or `full`.
+
+        Raises:
+            ThermoclineError: Automatic rotation is switched off and `force` was not given.
+        """
+        if not (force or self.settings.storage.lifecycle.auto_rotation.enabled):
+            msg = (
+                "rotation is switched off (storage.lifecycle.auto_rotation.enabled is false); nothing was moved. "
+                "Run it all the same with --force"
+            )
+            raise ThermoclineError(msg)
+        rotation = Rotation(
+            self.hot,
+            self.lake,
+            self._spools,
+            self._lifecycle(hot_days),
+            run_id or new_run_id(),
+            progress,
+            on_moved,
+        )
+        return rotation.run(as_rotated_datasets(datasets, full=full), as_of=self._as_of(as_of))
+
+    def undo(
+        self,
+        dataset: str,
+        *,
+        start: Day | None = None,
+        end: Day | None = None,
+        intervals: Collection[str] = (),
+        run_id: str | None = None,
+    ) -> Undone:
+        """Bring rotated days back to hot as they were."""
+        return undo(self.hot, dataset_named(dataset), as_days(start, end), intervals, run_id=run_id or new_run_id())
+
+    def rehydrate(
+        self,
+        dataset: str,
+        *,
+        start: Day | None = None,
+        end: Day | None = None,
+        intervals: Collection[str] = (),
+        progress: Progress = SILENT,
+        run_id: str | None = None,
+    ) -> Loaded:
+        """Bring cold days back to hot, whatever their age, until the next rotation."""
+        chosen, days = dataset_named(dataset), as_days(start, end)
+        run_id = run_id or new_run_id()
+        return rehydrate(self.hot, self.lake, chosen, days, intervals, run_id=run_id, progress=progress)
+
+    def ingest(
+        self,
+        dataset: str,
+        rows: "pa.Table | pd.DataFrame | Path | str",
+        *,
+        source: str = "ingest",
+        as_of: Day | None = None,
+        run_id: str | None = None,
+    ) -> IngestReport:
+        """Accept rows at once: an Arrow table, a DataFrame, or a file that the source `files` can read.
+
+        They are durable and visible to every query on return, whether their days are hot or cold.
+        """
+        chosen = dataset_named(dataset)
+        if isinstance(rows, str | Path):
+            from thermocline.sources.open import open_source  # noqa: PLC0415  # it brings vendors' SDKs
+
+            reader = open_source("files", path=str(rows))
+            fetched = reader.fetch(FetchRequest(chosen, ALL_DAYS))
+        else:
+            fetched = iter([Fetched(as_table(rows), source)])
+        return self._ingest(chosen, list(fetched), source, as_of, run_id=run_id)

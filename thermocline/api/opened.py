@@ -1,0 +1,143 @@
+"""What the verbs share: the opened stores, today, and the parts of tasks that settings fill in."""
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import Any, Literal, Self
+from zoneinfo import ZoneInfo
+
+from thermocline.arguments import (
+    Day,
+    as_day,
+)
+from thermocline.model.dataset import Dataset
+from thermocline.model.lifecycle import Lifecycle
+from thermocline.model.query import Tier
+from thermocline.model.report import Moved
+from thermocline.ports import (
+    SILENT,
+    Analytics,
+    Fetched,
+    Hot,
+    Lake,
+    Progress,
+    Source,
+    SpoolFactory,
+)
+from thermocline.settings import Settings
+from thermocline.tasks.backfill import Backfill
+from thermocline.tasks.ingest import IngestReport, ingest
+
+Storage = Literal["hybrid", "parquet", "postgres"]
+
+TIERS: Mapping[str, tuple[Tier, ...]] = {
+    "hybrid": (Tier.HOT, Tier.COLD),
+    "parquet": (Tier.COLD,),
+    "postgres": (Tier.HOT,),
+}
+
+
+class Opened:
+    """Both tiers, opened. Use it as a context manager, or call `close`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        hot: Hot,
+        lake: Lake,
+        spools: SpoolFactory,
+        analytics: Analytics,
+        storage: Storage = "hybrid",
+    ) -> None:
+        """Put opened stores together; `thermocline.open` does it from settings."""
+        self.settings = settings
+        self.hot = hot
+        self.lake = lake
+        self._spools = spools
+        self._analytics = analytics
+        self._storage: Storage = storage
+        self._tiers = TIERS[storage]
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+    def close(self) -> None:
+        """Give connections back. They are opened again when something is asked again."""
+        self.lake.close()
+
+    @property
+    def today(self) -> date:
+        """Today where the nightly schedule runs."""
+        return datetime.now(ZoneInfo(self.settings.storage.lifecycle.auto_rotation.timezone)).date()
+
+    def _as_of(self, day: Day | None) -> date:
+        return self.today if day is None else as_day(day)
+
+    def _lifecycle(self, hot_days: int | None) -> Lifecycle:
+        """The windows in force; `hot_days` replaces every one of them."""
+        return self.settings.lifecycle.with_hot_days(hot_days)
+
+    def _source(self, source: str | Source, path: str | None, options: Mapping[str, Any] | None) -> Source:
+        if not isinstance(source, str):
+            return source
+        from thermocline.sources.open import open_source  # noqa: PLC0415  # it brings vendors' SDKs
+
+        return open_source(source, path=path, options={**self.settings.sources.get(source, {}), **(options or {})})
+
+    def _backfill(
+        self,
+        source: Source,
+        lifecycle: Lifecycle,
+        as_of: Day | None,
+        *,
+        repair: bool = False,
+        progress: Progress = SILENT,
+        on_published: Callable[[Moved], None] = lambda _: None,
+        run_id: str | None = None,
+    ) -> Backfill:
+        return Backfill(
+            source=source,
+            hot=self.hot,
+            lake=self.lake,
+            spool=self._spools,
+            lifecycle=lifecycle,
+            as_of=self._as_of(as_of),
+            now=datetime.now(UTC),
+            run_id=run_id or new_run_id(),
+            repair=repair,
+            progress=progress,
+            on_published=on_published,
+        )
+
+    def _ingest(
+        self,
+        dataset: Dataset,
+        fetched: Sequence[Fetched],
+        source: str,
+        as_of: Day | None,
+        *,
+        run_id: str | None = None,
+        always_hot: bool = False,
+    ) -> IngestReport:
+        return ingest(
+            self.hot,
+            dataset,
+            fetched,
+            self.settings.lifecycle,
+            source=source,
+            as_of=self._as_of(as_of),
+            now=datetime.now(UTC),
+            run_id=run_id or new_run_id(),
+            always_hot=always_hot,
+        )
+
+
+def new_run_id() -> str:
+    """A name for one run: when it began, and a part that no other run has."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
