@@ -14,6 +14,8 @@ ThermoclineError                     something could not be done; the text says 
 ├── LakeError                        the lake can't be read or written
 │   ├── ObjectExistsError            an object is never overwritten
 │   ├── FingerprintMismatchError     what the store holds is not what was written
+│   ├── TransientLakeError           the store is slow or overloaded; the same request may succeed later
+│   ├── RequestBudgetError           a run has used up the requests that it may make
 │   └── CatalogConflictError         somebody else moved the table's head
 └── PlanDriftError                   the state is no longer the one that the plan was made for
 ```
@@ -78,6 +80,14 @@ class FingerprintMismatchError(LakeError):
 
 class CatalogConflictError(LakeError):
     """Another commit moved the Iceberg table's head since it was read."""
+
+
+class TransientLakeError(LakeError):
+    """The store timed out, is overloaded or broke off; the same request may succeed later."""
+
+
+class RequestBudgetError(LakeError):
+    """A run has used up the requests that it may make of the store; it ends, and the next one goes on."""
 
 
 class PlanDriftError(ThermoclineError):

@@ -18,6 +18,7 @@ from thermocline.errors import CatalogConflictError, LakeError, UsageError
 from thermocline.model.dataset import Column, Kind
 from thermocline.model.datasets import DATASETS, MARKET_DATA, OPTIONS_DATA
 from thermocline.model.fingerprint import contents_of
+from thermocline.model.journal import Entry
 from thermocline.model.partition import Partition
 from thermocline.model.paths import object_path
 from thermocline.model.query import Query, Segment, Tier
@@ -76,7 +77,7 @@ def test_what_was_written_is_observed_and_read_back_exactly(lake, dataset):
     receipt = write(lake, batch, partition)
     assert receipt.path == object_path(partition, 1)
     assert receipt.contents == contents_of(dataset, [batch])
-    assert lake.observe(receipt) == receipt
+    assert lake.observe(receipt) == [receipt]
     assert Receipt.from_json(receipt.to_json()) == receipt
     found = pa.Table.from_batches(lake.read(receipt))
     assert found.schema == dataset.arrow_schema
@@ -97,13 +98,13 @@ def test_an_object_with_other_bytes_is_left_and_the_next_free_version_is_taken(l
     adopted = write(lake, bars(day(0), close="1"))
     assert [first.version, second.version, third.version, adopted.version] == [1, 2, 3, 2]
     assert second.path == object_path(day(0), 2) == adopted.path
-    assert [lake.observe(receipt) for receipt in (first, second, third)] == [first, second, third]
+    assert [lake.observe(receipt)[0] for receipt in (first, second, third)] == [first, second, third]
 
 
 def test_many_threads_may_write_and_observe(lake):
     def work(number):
         receipt = lake.write(day(number), 1, [bars(day(number))], run_id="run-1")
-        assert lake.observe(receipt) == receipt
+        assert lake.observe(receipt) == [receipt]
         return receipt
 
     with ThreadPoolExecutor(8) as pool:
@@ -126,9 +127,9 @@ def test_a_flipped_byte_is_noticed_wherever_it_is(lake):
     for position in range(0, receipt.size_bytes, 97):
         tamper(lake, receipt, lambda body, at=position: body[:at] + bytes([body[at] ^ 0x10]) + body[at + 1 :])
         with suppress(LakeError):
-            assert lake.observe(receipt).sha256 != receipt.sha256
+            assert lake.observe(receipt)[0].sha256 != receipt.sha256
         tamper(lake, receipt, lambda body, at=position: body[:at] + bytes([body[at] ^ 0x10]) + body[at + 1 :])
-    assert replace(lake.observe(receipt), etag="") == replace(receipt, etag="")
+    assert replace(lake.observe(receipt)[0], etag="") == replace(receipt, etag="")
 
 
 def test_a_truncated_object_is_an_error_with_its_path_and_a_remedy(lake):
@@ -144,7 +145,7 @@ def test_an_object_of_other_rows_is_observed_as_what_it_is(lake):
     with lake.objects.open(other.path) as stream:
         body = stream.read()
     tamper(lake, receipt, lambda _: body)
-    found = lake.observe(receipt)
+    [found] = lake.observe(receipt)
     assert (found.sha256, found.contents) == (other.sha256, other.contents)
     assert receipt.contents.differences(found.contents)
 
@@ -175,7 +176,7 @@ def test_receipts_lie_beside_the_table_before_it_is_committed(lake):
     found = []
     for path in kept:
         with lake.objects.open(path) as stream:
-            found += [Receipt.from_json(line) for line in stream.read().decode().splitlines()]
+            found += [Entry.from_json(line).receipt for line in stream.read().decode().splitlines()]
     assert found == receipts
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from thermocline.errors import UsageError
 from thermocline.model.datasets import DATASETS
 from thermocline.model.partition import Partition
-from thermocline.model.paths import decode, encode, object_path, parse_object_path, receipts_path, table_location
+from thermocline.model.paths import decode, encode, journal_path, object_path, parse_object_path, table_location
 
 days = st.dates(date(1, 1, 1), date(9999, 12, 30))
 units = st.sampled_from(["sec", "min", "hour", "day", "week", "month"])
@@ -88,6 +88,6 @@ def test_a_slash_in_a_symbol_makes_no_folder():
 
 
 def test_receipts_of_one_run_are_numbered_in_order():
-    paths = [receipts_path("news", "nightly/2024-01-15", number) for number in (0, 2, 10)]
+    paths = [journal_path("news", "nightly/2024-01-15", number) for number in (0, 2, 10)]
     assert paths[0] == "metadata/receipts/news/nightly%2F2024-01-15-00000.jsonl"
     assert paths == sorted(paths)

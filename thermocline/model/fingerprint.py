@@ -9,8 +9,8 @@ read 2026-11).
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -175,6 +175,17 @@ def contents_of(dataset: Dataset, batches: Iterable[pa.RecordBatch]) -> Contents
     for batch in batches:
         fingerprinter.update(batch)
     return fingerprinter.contents()
+
+
+def contents_by_day(dataset: Dataset, batches: Iterable[pa.RecordBatch], days: Sequence[date]) -> list[Contents]:
+    """What the batches contain of each of the days; rows of other days are not counted."""
+    counted = {day: Fingerprinter(dataset) for day in days}
+    for batch in batches:
+        found = pc.cast(pc.cast(batch.column("ts"), pa.timestamp("us")), pa.date32(), safe=False)
+        for day in pc.unique(found).to_pylist():
+            if day in counted:
+                counted[day].update(batch.filter(pc.equal(found, pa.scalar(day, pa.date32()))))
+    return [counted[day].contents() for day in days]
 
 
 def _instant(microseconds: int | None) -> datetime | None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from thermocline.errors import BadRangeError, UsageError
 from thermocline.model.dataset import Dataset
@@ -145,11 +145,14 @@ def partitions_of(dataset: Dataset, rows: "pa.Table") -> list[Partition]:
     return sorted(Partition(dataset.name, row["interval"], row["day"]) for row in found.to_pylist())
 
 
-def rows_of(dataset: Dataset, rows: "pa.Table", partition: Partition) -> "pa.Table":
-    """The rows of a table that belong to one partition, in their order."""
+def is_of(rows: "pa.Table | pa.RecordBatch", partition: Partition) -> Any:
+    """A mask of the rows that belong to one partition of their dataset."""
     import pyarrow.compute as pc  # noqa: PLC0415  # `thermocline --help` shall not pay for it
 
     mask = pc.and_(pc.greater_equal(rows["ts"], partition.start), pc.less(rows["ts"], partition.end))
-    if dataset.has_intervals:
-        mask = pc.and_(mask, pc.equal(rows["interval"], partition.interval))
-    return rows.filter(mask)
+    return pc.and_(mask, pc.equal(rows["interval"], partition.interval)) if partition.interval else mask
+
+
+def rows_of(rows: "pa.Table", partition: Partition) -> "pa.Table":
+    """The rows of a table that belong to one partition, in their order."""
+    return rows.filter(is_of(rows, partition))

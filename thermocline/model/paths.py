@@ -1,6 +1,7 @@
 """Where things lie in a lake. Paths are relative to the lake's URL and use `/` on every system."""
 
 import re
+from datetime import date
 from urllib.parse import quote, unquote
 
 from thermocline.errors import UsageError
@@ -57,11 +58,28 @@ def parse_object_path(path: str) -> tuple[Partition, int]:
     raise UsageError(msg)
 
 
+def month_path(dataset: str, interval: str, month: date, version: int) -> str:
+    """The path of a compacted month, named by any day of it; a later object of the month carries `_v2` and so on."""
+    name = "_".join(part for part in (dataset, encode(interval), f"{month:%Y%m}") if part)
+    suffix = "" if version == 1 else f"_v{version}"
+    return f"{COLD}/{dataset}/year={month:%Y}/month={month:%m}/{name}{suffix}.parquet"
+
+
+def holds_one_day(path: str) -> bool:
+    """Whether an object holds one partition alone, as all do that were not compacted."""
+    return "/day=" in path
+
+
 def table_location(dataset: str) -> str:
     """The root of a dataset's Iceberg table; its files lie below, its metadata in `metadata/`."""
     return f"{COLD}/{dataset}"
 
 
-def receipts_path(dataset: str, run_id: str, number: int) -> str:
-    """The file that holds the receipts of one commit, a JSON document a line."""
-    return f"{METADATA}/receipts/{dataset}/{encode(run_id)}-{number:05d}.jsonl"
+def journal_prefix(dataset: str) -> str:
+    """What the paths of a dataset's journal begin with."""
+    return f"{METADATA}/receipts/{dataset}/"
+
+
+def journal_path(dataset: str, run_id: str, number: int) -> str:
+    """A file of the journal: the receipts of one commit and what becomes of them, a JSON document a line."""
+    return f"{journal_prefix(dataset)}{encode(run_id)}-{number:05d}.jsonl"

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Self
 
 from thermocline.model.partition import Partition
@@ -72,13 +73,28 @@ class Receipt:
         return cls(partition=partition, contents=Contents(**contents), **document)
 
 
+class VintageState(StrEnum):
+    """What became of a vintage."""
+
+    PUBLISHED = "published"  # readers get it, or got it once
+    HELD = "held"  # waits for a person to accept or reject it
+    REJECTED = "rejected"
+    EXPIRED = "expired"  # superseded for longer than vintages are kept
+
+
 @dataclass(frozen=True, slots=True)
 class Vintage:
-    """A partition as published at a moment. The live one is what readers get; `superseded_at` is then None."""
+    """A partition as published at a moment. The live one is what readers get; `superseded_at` is then None.
+
+    Several vintages may lie in one object, as the days of a compacted month do: their receipts name the same path. Of
+    one that is held or was rejected, `published_at` is when it was held, and `reason` says why.
+    """
 
     receipt: Receipt
     published_at: datetime
     superseded_at: datetime | None = None
+    state: VintageState = VintageState.PUBLISHED
+    reason: str = ""
 
     @property
     def partition(self) -> Partition:

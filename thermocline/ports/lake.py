@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from thermocline.model.dataset import Dataset
+from thermocline.model.journal import Entry
 from thermocline.model.partition import Partition
 from thermocline.model.query import Query, Segment
 from thermocline.model.receipt import Receipt, StoredObject, Vintage
@@ -111,8 +112,10 @@ class Lake(Protocol):
         """
         ...
 
-    def observe(self, receipt: Receipt) -> Receipt:
-        """Read the object back from the store, whole, and say what it is: its bytes, size, and rows.
+    def observe(self, *receipts: Receipt) -> list[Receipt]:
+        """Read one object back from the store, whole, and say what it is: its bytes, size, and each partition's rows.
+
+        The receipts name one object, of which they are all the vintages that count.
 
         Raises:
             LakeError: The object is missing or can't be read as Parquet in the dataset's schema.
@@ -120,7 +123,7 @@ class Lake(Protocol):
         ...
 
     def read(self, receipt: Receipt) -> "Iterator[pa.RecordBatch]":
-        """The rows of one object, sorted, in the dataset's schema."""
+        """The rows of one partition, sorted, in the dataset's schema, also where its object holds others as well."""
         ...
 
     def scan(
@@ -145,9 +148,24 @@ class Lake(Protocol):
         ...
 
     def publish(
-        self, dataset: Dataset, *, added: Sequence[Receipt], removed: Collection[str], expected_head: str, run_id: str
+        self,
+        dataset: Dataset,
+        *,
+        added: Sequence[Receipt],
+        removed: Collection[str],
+        expected_head: str,
+        run_id: str,
+        relocated: Sequence[Receipt] = (),
+        withdrawn: Sequence[Vintage] = (),
     ) -> str:
-        """Write the receipts beside the table, then commit one snapshot; see `Catalog.publish`."""
+        """Write what becomes of vintages to the journal, then commit one snapshot; see `Catalog.publish`.
+
+        The objects of `added` and `relocated` are added, those that are `removed` go; `withdrawn` is for the journal.
+        """
+        ...
+
+    def note(self, dataset: Dataset, entries: Sequence[Entry]) -> None:
+        """Write to the journal what no commit to the table goes with."""
         ...
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from thermocline.model.dataset import Dataset
@@ -13,10 +13,14 @@ from thermocline.model.rejected import Rejected
 
 @dataclass(frozen=True, slots=True)
 class HotDay:
-    """A day that is complete in hot. `version` is the vintage it holds at least, 0 when it came by ingest alone."""
+    """A day that is complete in hot. `version` is the vintage it holds at least, 0 when it came by ingest alone.
+
+    Rotation leaves it alone before the day `until`, where it has one.
+    """
 
     partition: Partition
     version: int
+    until: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,19 @@ class Detached:
     version: int
     detached_at: datetime
     rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A partition that an act could not do: the last reason, how often in a row, and since when."""
+
+    partition: Partition
+    act: str
+    reason: str
+    run_id: str
+    times: int
+    first_at: datetime
+    last_at: datetime
 
 
 @dataclass(frozen=True)
@@ -73,13 +90,18 @@ class Act:
 
 @dataclass(frozen=True)
 class Publication:
-    """What one commit says: new vintages, days withdrawn from cold, the table's head, and rows that may not go in."""
+    """What one commit says: new vintages, days withdrawn from cold, the table's head, and rows that may not go in.
+
+    `relocated` are vintages that are there already and whose rows now lie in another object; nothing else of them
+    changes. Where `head` is None the one that was noted stays.
+    """
 
     dataset: Dataset
     head: str | None
     run_id: str
     receipts: Sequence[Receipt] = ()
     withdrawn: Sequence[Partition] = ()
+    relocated: Sequence[Receipt] = ()
     rejected: Sequence[Rejected] = ()
 
     def act(self) -> Act:

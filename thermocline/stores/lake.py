@@ -4,17 +4,20 @@ import itertools
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from datetime import UTC, datetime
 from io import BytesIO
 from typing import BinaryIO, Protocol, Self
 
 import pyarrow as pa
 
 from thermocline.errors import CatalogConflictError, LakeError, ObjectExistsError
+from thermocline.faults import Step, step
 from thermocline.model.dataset import Dataset
 from thermocline.model.datasets import dataset_named
-from thermocline.model.fingerprint import contents_of
-from thermocline.model.partition import Partition
-from thermocline.model.paths import object_path, receipts_path
+from thermocline.model.fingerprint import contents_by_day, contents_of
+from thermocline.model.journal import Entry, Event, entries_of
+from thermocline.model.partition import Partition, is_of
+from thermocline.model.paths import holds_one_day, journal_path, object_path
 from thermocline.model.query import Query, Segment
 from thermocline.model.receipt import Receipt, StoredObject, Vintage
 from thermocline.ports import Catalog, Objects
@@ -83,19 +86,31 @@ class ParquetLake:
                 contents=file.contents,
             )
 
-    def observe(self, receipt: Receipt) -> Receipt:
+    def observe(self, *receipts: Receipt) -> list[Receipt]:
         """See `Lake.observe`. The bytes that are hashed are the very bytes that are decoded."""
-        dataset = dataset_named(receipt.partition.dataset)
+        first = receipts[0]
+        dataset = dataset_named(first.partition.dataset)
         with temporary_file(self._temp_dir) as copy:
-            sha256, size_bytes, etag = self._fetched(receipt, copy)
-            contents = contents_of(dataset, decode(dataset, copy, self._objects.location(receipt.path)))
-        return replace(receipt, sha256=sha256, size_bytes=size_bytes, etag=etag, contents=contents)
+            sha256, size_bytes, etag = self._fetched(first, copy)
+            batches = decode(dataset, copy, self._objects.location(first.path))
+            if holds_one_day(first.path):
+                contents = [contents_of(dataset, batches)]
+            else:
+                contents = contents_by_day(dataset, batches, [receipt.partition.day for receipt in receipts])
+        return [
+            replace(receipt, sha256=sha256, size_bytes=size_bytes, etag=etag, contents=found)
+            for receipt, found in zip(receipts, contents, strict=True)
+        ]
 
     def read(self, receipt: Receipt) -> Iterator[pa.RecordBatch]:
         """See `Lake.read`."""
         dataset = dataset_named(receipt.partition.dataset)
         with self._opened(receipt) as stream:
-            yield from decode(dataset, stream, self._objects.location(receipt.path))
+            for batch in decode(dataset, stream, self._objects.location(receipt.path)):
+                if holds_one_day(receipt.path):
+                    yield batch
+                elif len(of_day := batch.filter(is_of(batch, receipt.partition))):
+                    yield of_day
 
     def scan(
         self, query: Query, segment: Segment, late: pa.Table | None = None
@@ -116,19 +131,41 @@ class ParquetLake:
         return self._catalog.paths(dataset)
 
     def publish(
-        self, dataset: Dataset, *, added: Sequence[Receipt], removed: Collection[str], expected_head: str, run_id: str
+        self,
+        dataset: Dataset,
+        *,
+        added: Sequence[Receipt],
+        removed: Collection[str],
+        expected_head: str,
+        run_id: str,
+        relocated: Sequence[Receipt] = (),
+        withdrawn: Sequence[Vintage] = (),
     ) -> str:
-        """See `Lake.publish`. Receipts of a commit that lost to another one are taken away again."""
-        kept = self._kept(dataset, added, run_id) if added else None
+        """See `Lake.publish`. What the journal says of a commit that lost to another one is taken away again."""
+        at = datetime.now(UTC)
+        entries = [
+            *entries_of(Event.PUBLISH, added, at=at, run_id=run_id),
+            *entries_of(Event.RELOCATE, relocated, at=at, run_id=run_id),
+            *(Entry(Event.WITHDRAW, at, run_id, v.partition, v.receipt.version) for v in withdrawn),
+        ]
+        with step(Step.JOURNAL):
+            written = self._written(dataset, entries, run_id) if entries else None
         try:
-            paths = [receipt.path for receipt in added]
-            return self._catalog.publish(
-                dataset, added=paths, removed=removed, expected_head=expected_head, run_id=run_id
-            )
+            paths = dict.fromkeys(receipt.path for receipt in (*added, *relocated))
+            with step(Step.COMMIT):
+                return self._catalog.publish(
+                    dataset, added=list(paths), removed=removed, expected_head=expected_head, run_id=run_id
+                )
         except CatalogConflictError:
-            if kept:
-                self._objects.delete(kept)
+            if written:
+                self._objects.delete(written)
             raise
+
+    def note(self, dataset: Dataset, entries: Sequence[Entry]) -> None:
+        """See `Lake.note`."""
+        if entries:
+            with step(Step.JOURNAL):
+                self._written(dataset, entries, entries[0].run_id)
 
     def locations(self, vintages: Iterable[Vintage]) -> list[str]:
         """See `Lake.locations`. On a local disk, characters that DuckDB takes for a pattern are bracketed."""
@@ -175,11 +212,11 @@ class ParquetLake:
             msg = f"{self._objects.location(receipt.path)} is missing; {_RESTORE}"
             raise LakeError(msg) from error
 
-    def _kept(self, dataset: Dataset, receipts: Sequence[Receipt], run_id: str) -> str:
-        lines = "".join(f"{receipt.to_json()}\n" for receipt in receipts).encode()
-        earlier = self._objects.list(receipts_path(dataset.name, run_id, 0).removesuffix("00000.jsonl"))
+    def _written(self, dataset: Dataset, entries: Sequence[Entry], run_id: str) -> str:
+        lines = "".join(f"{entry.to_json()}\n" for entry in entries).encode()
+        earlier = self._objects.list(journal_path(dataset.name, run_id, 0).removesuffix("00000.jsonl"))
         for number in itertools.count(sum(1 for _ in earlier)):
-            path = receipts_path(dataset.name, run_id, number)
+            path = journal_path(dataset.name, run_id, number)
             try:
                 return self._objects.put(path, BytesIO(lines)).path
             except ObjectExistsError:

@@ -101,7 +101,7 @@ class MemoryHot:
         hot_rows = 0
         with self.transaction() as state:
             for partition in partitions_of(dataset, rows):
-                part = table_of(dataset, rows_of(dataset, rows, partition).to_batches())
+                part = table_of(dataset, rows_of(rows, partition).to_batches())
                 if state.accepts(partition, hot_days):
                     state.put(dataset, partition, part, version=0)
                     hot_rows += len(part)
@@ -123,7 +123,7 @@ class MemoryHot:
     def hot_days(self, dataset: Dataset) -> list[HotDay]:
         """See `Hot.hot_days`."""
         hot = self._state.hot
-        return [HotDay(p, hot[p].version) for p in sorted(hot) if p.dataset == dataset.name]
+        return [HotDay(p, hot[p].version, hot[p].until) for p in sorted(hot) if p.dataset == dataset.name]
 
     def live(self, dataset: Dataset, days: DayRange, intervals: Collection[str] = ()) -> list[Vintage]:
         """See `Hot.live`."""

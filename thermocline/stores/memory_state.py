@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 
 import numpy as np
 import pyarrow as pa
@@ -10,9 +10,9 @@ import pyarrow as pa
 from thermocline.model.dataset import Dataset
 from thermocline.model.duplicates import equal_content
 from thermocline.model.partition import DayRange, Partition
-from thermocline.model.receipt import Vintage
+from thermocline.model.receipt import Receipt, Vintage, VintageState
 from thermocline.model.rejected import Rejected
-from thermocline.ports import Act, Detached, Publication
+from thermocline.ports import Act, Detached, Publication, Trouble
 from thermocline.stores.sorted_rows import last_of_each_run, starts_of_runs
 
 
@@ -22,6 +22,7 @@ class Day:
 
     version: int
     rows: pa.Table
+    until: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,7 @@ class Kept:
 class State:
     """Rows and ledger. Nothing in the dictionaries is ever changed in place, so a shallow copy is a snapshot.
 
-    `late` holds a day's late rows as they came, oldest first; `vintages` a partition's, oldest first, of which the last
-    is live unless it was superseded.
+    `late` holds a day's late rows as they came, oldest first; `vintages` a partition's, oldest version first.
     """
 
     hot: dict[Partition, Day] = field(default_factory=dict)
@@ -47,6 +47,8 @@ class State:
     detached: dict[str, Kept] = field(default_factory=dict)
     quarantine: dict[Rejected, str] = field(default_factory=dict)
     audit: list[Act] = field(default_factory=list)
+    unnamed: dict[str, tuple[str, datetime]] = field(default_factory=dict)
+    trouble: dict[tuple[Partition, str], Trouble] = field(default_factory=dict)
 
     def copy(self) -> "State":
         """A state that can be changed without touching this one."""
@@ -58,12 +60,16 @@ class State:
             dict(self.detached),
             dict(self.quarantine),
             list(self.audit),
+            dict(self.unnamed),
+            dict(self.trouble),
         )
 
     def live_of(self, partition: Partition) -> Vintage | None:
         """The partition's live vintage."""
-        newest = self.vintages.get(partition, (None,))[-1]
-        return newest if newest and newest.superseded_at is None else None
+        for vintage in reversed(self.vintages.get(partition, ())):
+            if vintage.superseded_at is None and vintage.state is VintageState.PUBLISHED:
+                return vintage
+        return None
 
     def live(self, dataset: Dataset, days: DayRange, intervals: Collection[str] = ()) -> list[Vintage]:
         """The live vintages of those days, in order."""
@@ -80,13 +86,41 @@ class State:
         """Supersede what is withdrawn or replaced, make the new vintages live, quarantine, note the head."""
         for partition in (*publication.withdrawn, *(receipt.partition for receipt in publication.receipts)):
             if ended := self.live_of(partition):
-                self.vintages[partition] = (*self.vintages[partition][:-1], replace(ended, superseded_at=now))
+                self.alter(replace(ended, superseded_at=now))
         for receipt in publication.receipts:
             earlier = self.vintages.get(receipt.partition, ())
             self.vintages[receipt.partition] = (*earlier, Vintage(receipt, now))
+        self.relocate(publication.relocated, now)
         self.reject(publication.rejected, publication.run_id)
         if publication.head is not None:
             self.heads[publication.dataset.name] = publication.head
+
+    def alter(self, vintage: Vintage) -> None:
+        """Put a vintage in place of the one of the same version."""
+        partition, version = vintage.partition, vintage.receipt.version
+        self.vintages[partition] = tuple(
+            vintage if known.receipt.version == version else known for known in self.vintages[partition]
+        )
+
+    def relocate(self, receipts: Iterable[Receipt], now: datetime) -> None:
+        """Note that vintages lie in other objects now. Objects that no vintage names any more may go in time."""
+        for receipt in receipts:
+            for known in self.vintages[receipt.partition]:
+                if known.receipt.version == receipt.version:
+                    self.alter(replace(known, receipt=receipt))
+                    self.note_unnamed([known.receipt.path], receipt.partition.dataset, now)
+
+    def note_unnamed(self, paths: Iterable[str], dataset: str, now: datetime) -> None:
+        """Note, of these objects, those that no vintage names from now on."""
+        named = {
+            vintage.receipt.path
+            for vintages in self.vintages.values()
+            for vintage in vintages
+            if vintage.state in {VintageState.PUBLISHED, VintageState.HELD}
+        }
+        for path in paths:
+            if path not in named:
+                self.unnamed.setdefault(path, (dataset, now))
 
     def reject(self, rejected: Sequence[Rejected], run_id: str) -> None:
         """Keep rows that may not go in; the same row with the same reason once."""
@@ -105,7 +139,7 @@ class State:
         merged_rows = merged(day.rows, rows, dataset) if day else newest(rows, dataset)
         if late := self.late.pop(partition, ()):
             merged_rows = merged(merged_rows, newest(pa.concat_tables(late), dataset), dataset)
-        self.hot[partition] = Day(max(version, day.version if day else 0), merged_rows)
+        self.hot[partition] = Day(max(version, day.version if day else 0), merged_rows, day.until if day else None)
         return self.hot[partition]
 
 

@@ -36,7 +36,7 @@ def confirm(lake: Lake, receipt: Receipt) -> None:
         FingerprintMismatchError: It differs.
         LakeError: It is missing or can't be read.
     """
-    if differences := disagreements(receipt, lake.observe(receipt)):
+    if differences := disagreements(receipt, lake.observe(receipt)[0]):
         msg = (
             f"{receipt.path} was read back and is not what was written ({'; '.join(differences)}); nothing was "
             f"deleted. Run `thermocline verify {receipt.partition.dataset} --start {receipt.partition.day}`"

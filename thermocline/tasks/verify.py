@@ -74,6 +74,6 @@ def verify(
 
 def _wrong(lake: Lake, vintage: Vintage) -> list[str]:
     try:
-        return disagreements(vintage.receipt, lake.observe(vintage.receipt))
+        return disagreements(vintage.receipt, lake.observe(vintage.receipt)[0])
     except LakeError as error:
         return [str(error)]

@@ -28,7 +28,7 @@ def ingest(
         partitions = partitions_of(dataset, table)
         accepted = _accepted(connection, dataset, partitions, hot_days)
         for partition in partitions:
-            batches = rows_of(dataset, table, partition).to_batches()
+            batches = rows_of(table, partition).to_batches()
             if partition in accepted:
                 days.put(connection, schema, dataset, partition, batches)
                 ledger.add_hot_day(connection, partition, version=0)

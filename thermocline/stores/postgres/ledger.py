@@ -5,26 +5,29 @@ commits together.
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from datetime import date, datetime
 from typing import Any
 
 from psycopg.types.json import Jsonb
 
 from thermocline.model.dataset import Dataset
 from thermocline.model.partition import DayRange, Partition
-from thermocline.model.receipt import Contents, Receipt, Vintage
+from thermocline.model.receipt import Contents, Receipt, Vintage, VintageState
 from thermocline.model.rejected import Rejected
 from thermocline.ports import Act, Detached, HotDay
 from thermocline.stores.postgres.connection import Connection, scalar
 
 _VINTAGE = """
     SELECT dataset, interval, day, version, path, size_bytes, sha256, etag, schema_version, run_id,
-           rows, min_ts, max_ts, null_counts, fingerprint, content_fingerprint, published_at, superseded_at
+           rows, min_ts, max_ts, null_counts, fingerprint, content_fingerprint,
+           published_at, superseded_at, state, reason
     FROM thermocline.vintage
 """
 
 
 def _vintage(row: Sequence[Any]) -> Vintage:
-    (dataset, interval, day, version, path, size, sha256, etag, schema_version, run_id, *contents, at, until) = row
+    (dataset, interval, day, version, path, size, sha256, etag, schema_version, run_id, *rest) = row
+    *contents, at, until, state, reason = rest
     rows, min_ts, max_ts, null_counts, fingerprint, content_fingerprint = contents
     receipt = Receipt(
         partition=Partition(dataset, interval, day),
@@ -37,14 +40,14 @@ def _vintage(row: Sequence[Any]) -> Vintage:
         run_id=run_id,
         contents=Contents(rows, min_ts, max_ts, null_counts, fingerprint, content_fingerprint),
     )
-    return Vintage(receipt, at, until)
+    return Vintage(receipt, at, until, VintageState(state), reason)
 
 
 def live(connection: Connection, dataset: Dataset, days: DayRange, intervals: Collection[str] = ()) -> list[Vintage]:
     """The live vintages of those days (of every interval when none is named), in order."""
     rows = connection.execute(
         _VINTAGE
-        + """WHERE superseded_at IS NULL AND dataset = %s AND day >= %s AND day < %s
+        + """WHERE superseded_at IS NULL AND state = 'published' AND dataset = %s AND day >= %s AND day < %s
              AND (%s OR interval = ANY(%s)) ORDER BY interval, day""",
         (dataset.name, days.start, days.end, not intervals, list(intervals)),
     )
@@ -78,25 +81,74 @@ def set_head(connection: Connection, dataset: Dataset, head: str) -> None:
     )
 
 
-def supersede(connection: Connection, partitions: Iterable[Partition]) -> None:
+def now(connection: Connection) -> datetime:
+    """The server's clock: one reading dates everything that one commit says."""
+    at: datetime = scalar(connection, "SELECT clock_timestamp()")
+    return at
+
+
+def supersede(connection: Connection, partitions: Iterable[Partition], at: datetime) -> None:
     """End the life of whatever vintages are live for these partitions."""
     with connection.cursor() as cursor:
         cursor.executemany(
-            """UPDATE thermocline.vintage SET superseded_at = clock_timestamp()
-               WHERE superseded_at IS NULL AND (dataset, interval, day) = (%s, %s, %s)""",
-            [_key(partition) for partition in partitions],
+            """UPDATE thermocline.vintage SET superseded_at = %s
+               WHERE superseded_at IS NULL AND state = 'published' AND (dataset, interval, day) = (%s, %s, %s)""",
+            [(at, *_key(partition)) for partition in partitions],
         )
 
 
-def add_vintages(connection: Connection, receipts: Sequence[Receipt]) -> None:
+def relocate(connection: Connection, receipts: Sequence[Receipt]) -> None:
+    """Note that vintages lie in other objects now. Objects that no vintage names any more may go in time."""
+    if not receipts:
+        return
+    old = _objects_of(connection, receipts)
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            """UPDATE thermocline.vintage SET path = %s, size_bytes = %s, sha256 = %s, etag = %s
+               WHERE (dataset, interval, day, version) = (%s, %s, %s, %s)""",
+            [(r.path, r.size_bytes, r.sha256, r.etag, *_key(r.partition), r.version) for r in receipts],
+        )
+    note_unnamed(connection, receipts[0].partition.dataset, old)
+
+
+def _objects_of(connection: Connection, receipts: Sequence[Receipt]) -> list[str]:
+    rows = connection.execute(
+        """SELECT DISTINCT v.path FROM thermocline.vintage v
+           JOIN unnest(%s::text[], %s::date[], %s::integer[]) AS moved (interval, day, version)
+             ON (v.interval, v.day, v.version) = (moved.interval, moved.day, moved.version)
+           WHERE v.dataset = %s""",
+        (
+            [r.partition.interval for r in receipts],
+            [r.partition.day for r in receipts],
+            [r.version for r in receipts],
+            receipts[0].partition.dataset,
+        ),
+    )
+    return [path for (path,) in rows]
+
+
+def note_unnamed(connection: Connection, dataset: str, paths: Collection[str]) -> None:
+    """Note, of these objects, those that no vintage names from now on."""
+    connection.execute(
+        """INSERT INTO thermocline.unnamed_object (dataset, path)
+           SELECT %s, path FROM unnest(%s::text[]) AS path
+           WHERE NOT EXISTS (
+               SELECT FROM thermocline.vintage v WHERE v.path = path.path AND v.state IN ('published', 'held')
+           )
+           ON CONFLICT (path) DO NOTHING""",
+        (dataset, list(paths)),
+    )
+
+
+def add_vintages(connection: Connection, receipts: Sequence[Receipt], at: datetime) -> None:
     """Make the receipts' vintages live in place of those before them."""
-    supersede(connection, (receipt.partition for receipt in receipts))
+    supersede(connection, (receipt.partition for receipt in receipts), at)
     with connection.cursor() as cursor:
         cursor.executemany(
             """INSERT INTO thermocline.vintage
                (dataset, interval, day, version, path, size_bytes, sha256, etag, schema_version, run_id,
-                rows, min_ts, max_ts, null_counts, fingerprint, content_fingerprint)
-               VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
+                rows, min_ts, max_ts, null_counts, fingerprint, content_fingerprint, published_at)
+               VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
             [
                 (
                     *_key(r.partition),
@@ -113,6 +165,7 @@ def add_vintages(connection: Connection, receipts: Sequence[Receipt]) -> None:
                     Jsonb(dict(r.contents.null_counts)),
                     r.contents.fingerprint,
                     r.contents.content_fingerprint,
+                    at,
                 )
                 for r in receipts
             ],
@@ -122,20 +175,21 @@ def add_vintages(connection: Connection, receipts: Sequence[Receipt]) -> None:
 def hot_days(connection: Connection, datasets: Sequence[Dataset]) -> list[HotDay]:
     """The hot set of some datasets, in order."""
     rows = connection.execute(
-        """SELECT dataset, interval, day, version FROM thermocline.hot_day
+        """SELECT dataset, interval, day, version, until FROM thermocline.hot_day
            WHERE dataset = ANY(%s) ORDER BY dataset, interval, day""",
         ([dataset.name for dataset in datasets],),
     )
-    return [HotDay(Partition(dataset, interval, day), version) for dataset, interval, day, version in rows]
+    return [HotDay(Partition(dataset, interval, day), *rest) for dataset, interval, day, *rest in rows]
 
 
-def add_hot_day(connection: Connection, partition: Partition, version: int) -> None:
-    """Put a day into the hot set, or note the newer vintage that was merged into it."""
+def add_hot_day(connection: Connection, partition: Partition, version: int, until: date | None = None) -> None:
+    """Put a day into the hot set, or note the newer vintage that was merged into it, or that it stays longer."""
     connection.execute(
-        """INSERT INTO thermocline.hot_day (dataset, interval, day, version) VALUES (%s, %s, %s, %s)
+        """INSERT INTO thermocline.hot_day (dataset, interval, day, version, until) VALUES (%s, %s, %s, %s, %s)
            ON CONFLICT (dataset, interval, day)
-           DO UPDATE SET version = greatest(thermocline.hot_day.version, excluded.version)""",
-        (*_key(partition), version),
+           DO UPDATE SET version = greatest(thermocline.hot_day.version, excluded.version),
+                         until = greatest(thermocline.hot_day.until, excluded.until)""",
+        (*_key(partition), version, until),
     )
 
 

@@ -6,7 +6,7 @@ from thermocline.errors import HotStoreError
 from thermocline.model.url import redacted
 from thermocline.stores.postgres.connection import Connection, scalar
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest revision in `migrations/versions`."""
 
 

@@ -290,8 +290,10 @@ class PostgresWriter:
         self._connection.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(self._late.sql))
 
     def _publish(self, publication: Publication) -> None:
-        ledger.supersede(self._connection, publication.withdrawn)
-        ledger.add_vintages(self._connection, publication.receipts)
+        at = ledger.now(self._connection)
+        ledger.supersede(self._connection, publication.withdrawn, at)
+        ledger.add_vintages(self._connection, publication.receipts, at)
+        ledger.relocate(self._connection, publication.relocated)
         ledger.add_rejected(self._connection, publication.rejected, run_id=publication.run_id)
         if publication.head is not None:
             ledger.set_head(self._connection, self._dataset, publication.head)
