@@ -43,6 +43,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from thermocline.errors import CatalogConflictError, LakeError
+from thermocline.faults import reached
 from thermocline.model.dataset import PRECISION, Dataset, Kind
 from thermocline.model.paths import table_location
 from thermocline.model.url import without_secrets
@@ -125,6 +126,7 @@ class IcebergTables:
                 transaction.commit_transaction()
             except CommitFailedException:
                 raise CatalogConflictError(_conflict(dataset, "was moved meanwhile", expected_head)) from None
+            reached("commit:committed")
             self._point_to(table, dataset)
             return _head(table)
 

@@ -177,7 +177,8 @@ class ParquetLake:
             path = object_path(partition, version)
             file.stream.seek(0)
             try:
-                return version, self._objects.put(path, file.stream)
+                with step(Step.UPLOAD):
+                    return version, self._objects.put(path, file.stream)
             except ObjectExistsError:
                 if (stored := self._same(path, file)) is not None:
                     return version, stored

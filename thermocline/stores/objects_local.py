@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from thermocline.errors import LakeError, ObjectExistsError
+from thermocline.faults import Step, reached, step
 from thermocline.model.receipt import StoredObject
 
 _TEMPORARY = ".tmp"
@@ -55,13 +56,16 @@ class LocalObjects:
         """The folder as a `file://` URL."""
         return self._root.as_uri()
 
+    @step(Step.PUT)
     def put(self, path: str, content: BinaryIO) -> StoredObject:
         """See `Objects.put`."""
         target = self._file(path)
 
         def name(temporary: Path) -> None:
+            reached("put:written")
             try:
                 os.link(temporary, target)
+                reached("put:named")
             except FileExistsError:
                 # Its writer may have been killed before it made the name durable; whoever adopts the object needs that.
                 _sync_folder(target.parent)
@@ -72,12 +76,16 @@ class LocalObjects:
 
         return self._write(path, target, lambda stream: shutil.copyfileobj(content, stream, _COPY_BYTES), name)
 
+    @step(Step.REPLACE)
     def replace(self, path: str, content: bytes) -> StoredObject:
         """See `Objects.replace`."""
         target = self._file(path)
-        return self._write(
-            path, target, lambda stream: stream.write(content), lambda temporary: temporary.replace(target)
-        )
+
+        def name(temporary: Path) -> None:
+            reached("replace:written")
+            temporary.replace(target)
+
+        return self._write(path, target, lambda stream: stream.write(content), name)
 
     def open(self, path: str) -> BinaryIO:
         """See `Objects.open`."""

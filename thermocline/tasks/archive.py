@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from thermocline.errors import FingerprintMismatchError, LakeError
+from thermocline.faults import Step, step
 from thermocline.model.dataset import Dataset
 from thermocline.model.datasets import dataset_named
 from thermocline.model.fingerprint import Fingerprinter
@@ -24,7 +25,8 @@ def archive(
     Raises:
         FingerprintMismatchError: The store does not hold what was written.
     """
-    written = lake.write(partition, version, batches, run_id=run_id)
+    with step(Step.ARCHIVE):
+        written = lake.write(partition, version, batches, run_id=run_id)
     confirm(lake, written)
     return written
 
@@ -36,12 +38,15 @@ def confirm(lake: Lake, receipt: Receipt) -> None:
         FingerprintMismatchError: It differs.
         LakeError: It is missing or can't be read.
     """
-    if differences := disagreements(receipt, lake.observe(receipt)[0]):
-        msg = (
-            f"{receipt.path} was read back and is not what was written ({'; '.join(differences)}); nothing was "
-            f"deleted. Run `thermocline verify {receipt.partition.dataset} --start {receipt.partition.day}`"
-        )
-        raise FingerprintMismatchError(msg)
+    with step(Step.READ_BACK):
+        observed = lake.observe(receipt)[0]
+    with step(Step.VERIFY):
+        if differences := disagreements(receipt, observed):
+            msg = (
+                f"{receipt.path} was read back and is not what was written ({'; '.join(differences)}); nothing was "
+                f"deleted. Run `thermocline verify {receipt.partition.dataset} --start {receipt.partition.day}`"
+            )
+            raise FingerprintMismatchError(msg)
 
 
 def trusted(lake: Lake, receipt: Receipt) -> "Iterator[pa.RecordBatch]":
@@ -94,7 +99,7 @@ def settled_head(writer: Writer, lake: Lake, dataset: Dataset, *, run_id: str) -
             )
             raise LakeError(msg)
         # Noted before anything is published, so that a first run that dies can be told from a foreign table.
-        writer.publish(Publication(dataset, head, run_id))
+        note_head(writer, dataset, head, run_id=run_id)
         return head
     if head == known:
         return head
@@ -104,5 +109,11 @@ def settled_head(writer: Writer, lake: Lake, dataset: Dataset, *, run_id: str) -
     removed = present - live.keys()
     if added or removed:
         head = lake.publish(dataset, added=added, removed=removed, expected_head=head, run_id=run_id)
-    writer.publish(Publication(dataset, head, run_id))
+    note_head(writer, dataset, head, run_id=run_id)
     return head
+
+
+@step(Step.NOTE_HEAD)
+def note_head(writer: Writer, dataset: Dataset, head: str, *, run_id: str) -> None:
+    """Note in the ledger that it and the table agree as of that head."""
+    writer.publish(Publication(dataset, head, run_id))

@@ -13,6 +13,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from thermocline.errors import LakeError, SourceError
+from thermocline.faults import Step, step
 from thermocline.model.conform import conform
 from thermocline.model.dataset import Dataset
 from thermocline.model.fingerprint import contents_of
@@ -119,6 +120,7 @@ class Backfill:
         result.merged_hot = sum(moved.action == "merged" for moved in result.moved)
         return result
 
+    @step(Step.GATHER)
     def _gather(self, request: FetchRequest, spool: Spool, result: Backfilled) -> None:
         """Take every row of the source in; rows that may not go in are quarantined once all others are safe."""
         rejected: list[Rejected] = []
@@ -143,7 +145,8 @@ class Backfill:
             result.duplicates += conformed.duplicates
             self.progress.advance(len(rows))
         if rejected:
-            self.hot.quarantine(rejected, run_id=self.run_id)
+            with step(Step.QUARANTINE):
+                self.hot.quarantine(rejected, run_id=self.run_id)
         result.rejected = len(rejected)
 
     def _fetched(self, request: FetchRequest) -> Iterator[Fetched]:

@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 from thermocline.errors import PlanDriftError
+from thermocline.faults import reached
 from thermocline.model.conform import conform
 from thermocline.model.dataset import Dataset
 from thermocline.model.lifecycle import Lifecycle
@@ -235,6 +236,7 @@ def apply_cleanup(
             result.undated = survey.undated_rows if survey else 0
             result.stayed = survey.rows - result.adopted.rows if survey else 0
     if result.adopted:
+        reached("swap:committed")
         datasets = [plan.dataset]
         result.loaded = load(hot, lake, datasets, plan.lifecycle, as_of=plan.as_of, run_id=run_id, progress=progress)
     else:

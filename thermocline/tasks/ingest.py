@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
+from thermocline.faults import Step, step
 from thermocline.model.conform import conform
 from thermocline.model.dataset import Dataset
 from thermocline.model.lifecycle import Lifecycle
@@ -66,6 +67,7 @@ def ingest(
         report.hot_rows += went.hot_rows
         report.late_rows += went.late_rows
     if rejected:
-        hot.quarantine(rejected, run_id=run_id)
+        with step(Step.QUARANTINE):
+            hot.quarantine(rejected, run_id=run_id)
     report.rejected = len(rejected)
     return report

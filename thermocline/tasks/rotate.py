@@ -26,7 +26,7 @@ from thermocline.model.paths import object_path
 from thermocline.model.receipt import Receipt, Vintage
 from thermocline.model.report import Failed, Moved
 from thermocline.ports import SILENT, Detached, Export, Hot, Lake, Progress, Publication, SpoolFactory, Writer
-from thermocline.tasks.archive import archive, confirm, settled_head, trusted
+from thermocline.tasks.archive import archive, confirm, note_head, settled_head, trusted
 
 BATCH_DAYS = 32
 """Days that share one commit to the table."""
@@ -238,7 +238,7 @@ class _Batch:
         if any(failed.partition in verified for failed in self.result.failed):
             settled_head(self.writer, self.rotation.lake, self.dataset, run_id=self.rotation.run_id)
         else:
-            self.writer.publish(Publication(self.dataset, head, self.rotation.run_id))
+            note_head(self.writer, self.dataset, head, run_id=self.rotation.run_id)
 
     def _fail(self, partition: Partition, error: ThermoclineError) -> None:
         self.result.failed.append(Failed(partition, str(error)))

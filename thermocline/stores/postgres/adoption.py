@@ -7,6 +7,7 @@ import pyarrow as pa
 from psycopg import sql
 
 from thermocline.errors import LockTimeoutError, UsageError
+from thermocline.faults import Step, reached, step
 from thermocline.model.dataset import PROVENANCE, Column, Dataset, Kind
 from thermocline.ports import Act, Fetched, FetchRequest, Mapped, MonthOfRows, PlainSurvey
 from thermocline.stores.postgres import binary, ledger, tables
@@ -150,6 +151,7 @@ class PostgresPlainTable:
             for batch in binary.decode(map(bytes, copy), columns, batch_rows=BATCH_ROWS * _FETCH_BATCHES):
                 yield Fetched(pa.Table.from_batches([batch]), str(self._table), accepted_before=True)
 
+    @step(Step.SWAP)
     def swap(self, *, run_id: str) -> str:
         """See `PlainTable.swap`."""
         connection, dataset = self._connection, self._dataset
@@ -160,6 +162,7 @@ class PostgresPlainTable:
                 Table(self._table.schema, kept.name).sql, sql.Identifier(tables.DETACHED)
             )
         )
+        reached("swap:renamed")
         tables.create_parent(connection, self._schema, dataset)
         detail = {"dataset": dataset.name, "kept_as": str(kept)}
         ledger.record(connection, Act("adopt", None, run_id, detail))

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import pyarrow as pa
 from psycopg import sql
 
+from thermocline.faults import Step, reached, step
 from thermocline.model.dataset import Dataset
 from thermocline.model.partition import Partition
 from thermocline.stores.postgres import rows, tables
@@ -23,6 +24,7 @@ def leaf_of(connection: Connection, schema: str, dataset: Dataset, partition: Pa
     return None
 
 
+@step(Step.FILL)
 def put(
     connection: Connection, schema: str, dataset: Dataset, partition: Partition, batches: Iterable[pa.RecordBatch]
 ) -> Table:
@@ -33,6 +35,7 @@ def put(
     with rows.staged(connection, dataset, batches) as staging:
         select = sql.SQL("SELECT {} FROM {}").format(tables.names(dataset.names), staging)
         rows.merge(connection, leaf.table, dataset, select)
+    reached("fill:copied")
     _fold_late(connection, dataset, partition, leaf.table)
     return leaf.table
 
@@ -52,6 +55,7 @@ def _fill(
     parent = tables.create_range_table(connection, schema, partition, dataset)
     leaf = tables.create_leaf(connection, partition, dataset)
     rows.copy_in(connection, leaf.sql, dataset, batches, freeze=True)
+    reached("fill:copied")
     tables.add_indexes(connection, leaf, dataset)
     _fold_late(connection, dataset, partition, leaf)
     tables.attach(connection, parent, leaf, partition)

@@ -9,6 +9,7 @@ import pyarrow as pa
 from psycopg import sql
 
 from thermocline.errors import LockTimeoutError
+from thermocline.faults import Step, reached, step
 from thermocline.model.dataset import Dataset
 from thermocline.model.partition import DayRange, Partition
 from thermocline.model.receipt import Vintage
@@ -86,12 +87,14 @@ class PostgresHot:
         with self._session(*datasets) as connection, locked(connection, self._schema, datasets):
             yield PostgresSnapshot(connection, self._schema, datasets, days, intervals)
 
+    @step(Step.INGEST)
     def ingest(self, dataset: Dataset, rows: pa.Table, *, hot_days: Collection[Partition], run_id: str) -> Ingested:
         """See `Hot.ingest`."""
         with self._session(dataset) as connection, connection.transaction():
             ingested = ingest(connection, self._schema, dataset, rows, hot_days)
             detail = {"dataset": dataset.name, "hot_rows": ingested.hot_rows, "late_rows": ingested.late_rows}
             ledger.record(connection, Act("ingest", None, run_id, detail))
+            reached("ingest:committing")
             return ingested
 
     def leaves(self, dataset: Dataset) -> list[HotLeaf]:

@@ -11,6 +11,7 @@ from psycopg import errors as pg
 from psycopg import sql
 
 from thermocline.errors import FingerprintMismatchError, LockTimeoutError, StaleStateError
+from thermocline.faults import Step, reached, step
 from thermocline.model.dataset import Dataset
 from thermocline.model.fingerprint import Fingerprinter
 from thermocline.model.partition import DayRange, Partition
@@ -105,6 +106,7 @@ class PostgresWriter:
         """See `Writer.head`."""
         return ledger.head(self._connection, self._dataset)
 
+    @step(Step.PUBLISH)
     def publish(
         self,
         publication: Publication,
@@ -123,7 +125,9 @@ class PostgresWriter:
             for partition, batches in {**(hot_rows or {}), **where_hot}.items():
                 days_.put(self._connection, self._schema, self._dataset, partition, batches)
                 ledger.add_hot_day(self._connection, partition, versions.get(partition, 0))
+            reached("publish:committing")
 
+    @step(Step.LOAD)
     def load(self, vintage: Vintage, batches: Iterable[pa.RecordBatch]) -> int:
         """See `Writer.load`."""
         partition, receipt = vintage.partition, vintage.receipt
@@ -136,6 +140,7 @@ class PostgresWriter:
             total: int = scalar(self._connection, sql.SQL("SELECT count(*) FROM {}").format(table.sql))
             detail = {"rows": total, "version": receipt.version}
             ledger.record(self._connection, Act("load", partition, receipt.run_id, detail))
+            reached("load:committing")
         return total
 
     @contextmanager
@@ -155,6 +160,7 @@ class PostgresWriter:
             finally:
                 streams.close()
 
+    @step(Step.CUT_OVER)
     def cut_over(self, export: Export, publication: Publication) -> None:
         """See `Writer.cut_over`."""
         if not isinstance(export, PostgresExport):
@@ -170,7 +176,9 @@ class PostgresWriter:
             if export.leaf:
                 connection.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(export.leaf.table.sql))
             self._prove_unchanged(export)
+            reached("cut-over:proved")
             self._publish(publication)
+            reached("cut-over:published")
             connection.execute(
                 sql.SQL("DELETE FROM {} WHERE {} AND late_id <= {}").format(
                     self._late.sql, days_.of_day(partition, self._dataset), sql.Literal(export.mark.last_late_id)
@@ -181,7 +189,9 @@ class PostgresWriter:
             else:
                 detail = {"rows": export.rows, "path": publication.receipts[0].path if publication.receipts else None}
                 ledger.record(connection, Act("fold", partition, publication.run_id, detail))
+            reached("cut-over:committing")
 
+    @step(Step.DETACH)
     def _detach(self, export: PostgresExport, publication: Publication) -> None:
         partition, leaf = export.partition, export.leaf
         if leaf is None:
@@ -207,6 +217,7 @@ class PostgresWriter:
         detail = {"rows": export.rows, "path": vintage.receipt.path if vintage else None}
         ledger.record(self._connection, Act("rotate", partition, publication.run_id, detail))
 
+    @step(Step.UNDO)
     def undo(self, detached: Detached, *, run_id: str) -> int:
         """See `Writer.undo`."""
         partition, connection = detached.partition, self._connection
@@ -233,11 +244,14 @@ class PostgresWriter:
                 )
             )
             tables.attach(connection, parent, leaf, partition)
+            reached("undo:attached")
             ledger.add_hot_day(connection, partition, detached.version)
             ledger.end_detached(connection, detached.table)
             ledger.record(connection, Act("undo", partition, run_id, {"rows": detached.rows}))
+            reached("undo:committing")
         return detached.rows
 
+    @step(Step.RELEASE)
     def release(self, detached: Detached, *, run_id: str) -> None:
         """See `Writer.release`."""
         table = Table(tables.DETACHED, detached.table)
@@ -246,7 +260,9 @@ class PostgresWriter:
             ledger.end_detached(self._connection, detached.table)
             act = Act("release", detached.partition, run_id, {"rows": detached.rows, "table": str(table)})
             ledger.record(self._connection, act)
+            reached("release:committing")
 
+    @step(Step.DELETE)
     def delete(self, days: DayRange, intervals: Collection[str], symbols: Collection[str], *, run_id: str) -> int:
         """See `Writer.delete`."""
         deleted = 0
@@ -258,6 +274,7 @@ class PostgresWriter:
                 deleted += self._connection.execute(statement).rowcount
             detail = {"dataset": self._dataset.name, "rows": deleted, "start": str(days.start), "end": str(days.end)}
             ledger.record(self._connection, Act("delete", None, run_id, detail))
+            reached("delete:committing")
         return deleted
 
     def _patiently(self, act: Callable[[], None], partition: Partition) -> None:
