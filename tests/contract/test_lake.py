@@ -3,9 +3,9 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from io import BytesIO
 
@@ -20,10 +20,12 @@ from thermocline.model.datasets import DATASETS, MARKET_DATA, OPTIONS_DATA
 from thermocline.model.fingerprint import contents_of
 from thermocline.model.journal import Entry
 from thermocline.model.partition import Partition
-from thermocline.model.paths import object_path
+from thermocline.model.paths import month_path, object_path
 from thermocline.model.query import Query, Segment, Tier
 from thermocline.model.receipt import Receipt, Vintage
+from thermocline.ports import Relation
 from thermocline.stores import duckdb
+from thermocline.stores.analytics import DuckDBAnalytics
 from thermocline.stores.open import open_lake
 
 ODD_NAME = 'la k\'e %20 "ü" [x]*?'
@@ -353,6 +355,99 @@ def test_a_damaged_object_is_an_error_of_the_lake_also_in_the_middle_of_a_stream
     tamper(lake, receipt, lambda body: body[:200] + bytes(300) + body[500:])
     with pytest.raises(LakeError, match="thermocline verify"):
         answer(lake, Query(MARKET_DATA), cold(receipt))
+
+
+# ---------------------------------------------------------------------------------------------------- shared objects
+
+
+def shared(lake, *batches, version=1):
+    """Receipts of days that lie in one object of their month."""
+    rows = pa.Table.from_batches(batches).sort_by([(name, "ascending") for name in MARKET_DATA.sort])
+    written = lake.write(day(0), 1000 + version, rows.combine_chunks().to_batches(), run_id="run-1")
+    path = month_path("market_data", "1day", DAY, version)
+    with lake.objects.open(written.path) as stream:
+        stored = lake.objects.put(path, stream)
+    days = [Partition("market_data", "1day", batch["ts"][0].as_py().date()) for batch in batches]
+    return [
+        replace(written, partition=each, path=path, etag=stored.etag, contents=contents_of(MARKET_DATA, [batch]))
+        for each, batch in zip(days, batches, strict=True)
+    ]
+
+
+def test_only_rows_of_days_that_are_to_be_read_from_it_come_out_of_a_shared_object(lake):
+    batches = [bars(day(number)) for number in range(5)]
+    receipts = shared(lake, *batches)
+    for wanted in ([0], [2], [4], [0, 1], [0, 2, 4], [1, 3], [0, 1, 2, 3, 4]):
+        segment = cold(*(receipts[number] for number in wanted))
+        found = answer(lake, Query(MARKET_DATA), segment)
+        expected = pa.Table.from_batches([batches[number] for number in wanted])
+        assert as_sorted_lists(found, MARKET_DATA) == as_sorted_lists(expected, MARKET_DATA)
+
+
+def test_each_day_comes_from_the_object_that_holds_its_vintage(lake):
+    """Both objects hold the whole month, as they do after a day of a compacted month was restated."""
+    old, new = ([bars(day(number), close=close) for number in range(4)] for close in ("1", "2"))
+    earlier, later = shared(lake, *old), shared(lake, *new, version=2)
+    single = write(lake, bars(day(4), close="3"), day(4))
+    segment = cold(later[0], earlier[1], later[2], earlier[3], single)
+    found = answer(lake, Query(MARKET_DATA, symbols=("AAPL",), columns=("close",)), segment)["close"].to_pylist()
+    assert [price for price in found if price == int(price)] == [2, 3, 4, 1, 2, 3, 2, 3, 4, 1, 2, 3, 3, 4, 5]
+
+
+def test_pieces_of_a_shared_object_give_the_same_answer_as_the_whole(lake, monkeypatch):
+    receipts = [*shared(lake, *(bars(day(number)) for number in (0, 1, 3, 4))), write(lake, bars(day(2)), day(2))]
+    receipts.sort(key=lambda receipt: receipt.partition)
+    whole = answer(lake, Query(MARKET_DATA), cold(*receipts))
+    assert len(whole) == 5 * 6
+    monkeypatch.setattr(duckdb, "_PIECE_BYTES", 1)
+    assert answer(lake, Query(MARKET_DATA), cold(*receipts)).equals(whole)
+
+
+def test_late_rows_stand_in_for_those_of_a_shared_object(lake):
+    receipts = shared(lake, *(bars(day(number), ("A", "B"), 1) for number in range(3)))
+    late = pa.Table.from_batches([bars(day(number), ("B",), 1, close="1") for number in (0, 1, 2)])
+    found = answer(lake, Query(MARKET_DATA, symbols=("B",)), cold(receipts[0], receipts[2]), late)
+    assert found["close"].to_pylist() == [1, 1]
+
+
+def test_a_shared_object_is_observed_once_for_all_its_days_and_read_a_day_at_a_time(lake):
+    batches = [bars(day(number), close=str(number)) for number in range(3)]
+    receipts = shared(lake, *batches)
+    assert lake.observe(*receipts) == receipts
+    for receipt, batch in zip(receipts, batches, strict=True):
+        assert pa.Table.from_batches(lake.read(receipt)).equals(pa.table(batch))
+
+
+def test_sql_reads_of_each_object_the_days_that_count(lake):
+    old, new = ([bars(day(number), ("A",), 1, close=close) for number in range(4)] for close in ("1", "2"))
+    earlier, later = shared(lake, *old), shared(lake, *new, version=2)
+    single = write(lake, bars(day(4), ("A",), 1, close="3"), day(4))
+    located = lake.locations(published(later[0], earlier[1], later[3], single))
+
+    @contextmanager
+    def hot():
+        yield pa.RecordBatchReader.from_batches(MARKET_DATA.arrow_schema, [])
+
+    analytics = DuckDBAnalytics(lake.engine)
+    statement = "SELECT close FROM market_data ORDER BY ts"
+    with analytics.run(statement, [Relation(MARKET_DATA, located, None, hot)]) as reader:
+        assert reader.read_all()["close"].to_pylist() == [2, 1, 2, 3]
+
+
+def test_days_before_1970_are_told_apart_too(lake):
+    """Dividing microseconds rounds towards 1970, from both sides."""
+    eve, first = (Partition("market_data", "1day", each) for each in (date(1969, 12, 31), date(1970, 1, 1)))
+    receipts = shared(lake, bars(eve), bars(first))
+    for receipt, partition in zip(receipts, (eve, first), strict=True):
+        found = answer(lake, Query(MARKET_DATA), cold(receipt))
+        assert as_sorted_lists(found, MARKET_DATA) == as_sorted_lists(pa.table(bars(partition)), MARKET_DATA)
+
+
+def test_an_object_is_located_once_with_the_days_that_count(lake):
+    single, both = write(lake, bars(day(5)), day(5)), shared(lake, bars(day(0)), bars(day(1)))
+    first, second = lake.locations(published(single, *both))
+    assert first.days == ()
+    assert second.days == (DAY, DAY + timedelta(days=1))
 
 
 # -------------------------------------------------------------------------------------------------------------- open

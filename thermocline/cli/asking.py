@@ -120,7 +120,9 @@ def explain(invocation: Invocation, dataset: str, **asked: Any) -> None:
             for s in segments
         ],
     )
-    objects = Table(("object",), [(path,) for segment in segments for path in segment["files"]])
+    objects = Table(
+        ("object",), [(path,) for path in dict.fromkeys(path for segment in segments for path in segment["files"])]
+    )
     late = (
         f"; {plural(document['late_days'], 'day')} of it with late rows from PostgreSQL"
         if document["late_days"]

@@ -84,9 +84,14 @@ class Segment:
     vintages: tuple[Vintage, ...] = ()
 
     @property
+    def paths(self) -> list[str]:
+        """The objects that a cold segment reads, each once."""
+        return list(_objects(self.vintages))
+
+    @property
     def size_bytes(self) -> int:
         """The size of the objects that a cold segment may have to read."""
-        return sum(vintage.receipt.size_bytes for vintage in self.vintages)
+        return sum(_objects(self.vintages).values())
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,21 @@ class Route:
     def vintages(self) -> list[Vintage]:
         """Every vintage that is read, in order."""
         return [vintage for segment in self.segments for vintage in segment.vintages]
+
+    @property
+    def paths(self) -> list[str]:
+        """The objects that are read, each once, also where a hot day divides the days of one."""
+        return list(_objects(self.vintages))
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of those objects."""
+        return sum(_objects(self.vintages).values())
+
+
+def _objects(vintages: Iterable[Vintage]) -> dict[str, int]:
+    """The objects of vintages, each once, and their sizes."""
+    return {vintage.receipt.path: vintage.receipt.size_bytes for vintage in vintages}
 
 
 def plan_route(

@@ -1,7 +1,7 @@
 """What one verified partition contained, and how two such statements are compared."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -71,6 +71,14 @@ class Receipt:
             contents[name] = contents[name] and datetime.fromisoformat(contents[name])
         partition = Partition.parse(document.pop("partition"))
         return cls(partition=partition, contents=Contents(**contents), **document)
+
+
+def by_object(receipts: Iterable[Receipt]) -> dict[str, list[Receipt]]:
+    """Receipts by the path of the object that they lie in."""
+    objects: dict[str, list[Receipt]] = {}
+    for receipt in receipts:
+        objects.setdefault(receipt.path, []).append(receipt)
+    return objects
 
 
 class VintageState(StrEnum):

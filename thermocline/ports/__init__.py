@@ -6,7 +6,7 @@ PostgreSQL, Parquet or Iceberg by name beyond what its docstring promises.
 
 from thermocline.ports.analytics import Analytics, Relation
 from thermocline.ports.hot import Hot, Snapshot
-from thermocline.ports.lake import Catalog, Lake, Objects
+from thermocline.ports.lake import Catalog, Lake, Located, Objects
 from thermocline.ports.ledger import Act, Detached, HotDay, HotLeaf, Ingested, Publication, Trouble, Vacuumed
 from thermocline.ports.plain import Mapped, MonthOfRows, PlainSurvey, PlainTable
 from thermocline.ports.progress import SILENT, Progress
@@ -28,6 +28,7 @@ __all__ = [
     "HotLeaf",
     "Ingested",
     "Lake",
+    "Located",
     "Mapped",
     "MonthOfRows",
     "Objects",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from thermocline.model.dataset import Dataset
+from thermocline.ports.lake import Located
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -16,12 +17,12 @@ if TYPE_CHECKING:
 class Relation:
     """A dataset as one consistent look has it, for an engine that reads Parquet itself.
 
-    `locations` are the objects of days that are not hot; `late` are rows that stand in for theirs where they are newer;
-    `hot` opens the rows of hot days.
+    `locations` are the objects of days that are not hot, with the days whose rows count; `late` are rows that stand in
+    for theirs where they are newer; `hot` opens the rows of hot days.
     """
 
     dataset: Dataset
-    locations: Sequence[str]
+    locations: Sequence[Located]
     late: "pa.Table | None"
     hot: "Callable[[], AbstractContextManager[pa.RecordBatchReader]]"
 

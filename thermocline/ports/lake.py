@@ -1,6 +1,8 @@
 """The cold tier."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from thermocline.model.dataset import Dataset
@@ -95,6 +97,18 @@ class Catalog(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Located:
+    """An object for an engine that reads Parquet itself: its absolute address, and which of its rows count.
+
+    Of an object that days share, the rows of `days` alone count; of one that holds a single day, all, and `days` is
+    empty.
+    """
+
+    location: str
+    days: tuple[date, ...] = ()
+
+
 class Lake(Protocol):
     """The cold tier: verified Parquet objects and the table over them."""
 
@@ -172,6 +186,6 @@ class Lake(Protocol):
         """Give connections back. The lake opens them again when it is used again."""
         ...
 
-    def locations(self, vintages: Iterable[Vintage]) -> list[str]:
-        """The absolute addresses of vintages' objects, for engines that read Parquet themselves."""
+    def locations(self, vintages: Iterable[Vintage]) -> list[Located]:
+        """Where vintages lie, each object once, for engines that read Parquet themselves."""
         ...

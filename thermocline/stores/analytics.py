@@ -9,7 +9,7 @@ import pyarrow as pa
 from thermocline.errors import UsageError
 from thermocline.model.dataset import Dataset
 from thermocline.ports import Relation
-from thermocline.stores.duckdb import Engine, columns_sql, identifier, literal, newest_sql, relation_sql
+from thermocline.stores.duckdb import Engine, columns_sql, identifier, literal, named_by, newest_sql, relation_sql
 
 _BATCH_ROWS = 65_536
 
@@ -94,8 +94,9 @@ def _with_late(connection: duckdb.DuckDBPyConnection, relation: Relation, cold: 
 
 def _lock_down(connection: duckdb.DuckDBPyConnection, relations: Sequence[Relation]) -> None:
     """From here on, nothing but the objects of the relations can be opened, and no setting can be changed."""
-    paths = [location for relation in relations for location in relation.locations]
-    allowed = ", ".join(map(literal, paths))
+    paths = [located.location for relation in relations for located in relation.locations]
+    # DuckDB asks for leave by the file's own name, also where it was named by a pattern that fits it alone.
+    allowed = ", ".join(map(literal, dict.fromkeys((*paths, *map(named_by, paths)))))
     connection.execute(f"SET allowed_paths = [{allowed}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from io import BytesIO
 from typing import BinaryIO, Protocol, Self
 
@@ -20,7 +20,7 @@ from thermocline.model.partition import Partition, is_of
 from thermocline.model.paths import holds_one_day, journal_path, object_path
 from thermocline.model.query import Query, Segment
 from thermocline.model.receipt import Receipt, StoredObject, Vintage
-from thermocline.ports import Catalog, Objects
+from thermocline.ports import Catalog, Located, Objects
 from thermocline.stores import duckdb
 from thermocline.stores.duckdb import Engine
 from thermocline.stores.parquet import EncodedFile, copy_hashing, decode, encode, temporary_file
@@ -167,10 +167,18 @@ class ParquetLake:
             with step(Step.JOURNAL):
                 self._written(dataset, entries, entries[0].run_id)
 
-    def locations(self, vintages: Iterable[Vintage]) -> list[str]:
+    def locations(self, vintages: Iterable[Vintage]) -> list[Located]:
         """See `Lake.locations`. On a local disk, characters that DuckDB takes for a pattern are bracketed."""
         is_local = self._objects.filesystem is None
-        return [duckdb.exact(self._objects.location(v.receipt.path), is_local=is_local) for v in vintages]
+        days: dict[str, list[date]] = {}
+        for vintage in vintages:
+            named = days.setdefault(vintage.receipt.path, [])
+            if not holds_one_day(vintage.receipt.path):
+                named.append(vintage.partition.day)
+        return [
+            Located(duckdb.exact(self._objects.location(path), is_local=is_local), tuple(sorted(named)))
+            for path, named in days.items()
+        ]
 
     def _stored(self, partition: Partition, first: int, file: EncodedFile) -> tuple[int, StoredObject]:
         for version in itertools.count(first):

@@ -73,8 +73,8 @@ class Explanation:
         return {
             "dataset": self.route.query.dataset.name,
             "late_days": self.late_days,
-            "bytes": sum(segment.size_bytes for segment in self.route.segments),
-            "files": len(self.route.vintages),
+            "bytes": self.route.size_bytes,
+            "files": len(self.route.paths),
             "segments": [
                 {
                     "tier": segment.tier.value,
@@ -83,7 +83,7 @@ class Explanation:
                     "last": segment.days[-1].isoformat(),
                     "days": len(segment.days),
                     "bytes": segment.size_bytes,
-                    "files": [vintage.receipt.path for vintage in segment.vintages],
+                    "files": segment.paths,
                 }
                 for segment in self.route.segments
             ],

@@ -84,7 +84,7 @@ def _dataset_status(hot: Hot, dataset: Dataset, lifecycle: Lifecycle, as_of: dat
                 hot_bytes=sum(leaf.size_bytes for leaf in hot_here),
                 hot_days=len(hot_days),
                 cold_rows=sum(receipt.contents.rows for receipt in cold_here),
-                cold_bytes=sum(receipt.size_bytes for receipt in cold_here),
+                cold_bytes=sum({receipt.path: receipt.size_bytes for receipt in cold_here}.values()),
                 cold_days=len(cold_here),
                 late_rows=sum(late_here.values()),
                 first=days[0] if days else None,

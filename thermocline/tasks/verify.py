@@ -8,7 +8,7 @@ from typing import Any
 from thermocline.errors import LakeError
 from thermocline.model.dataset import Dataset
 from thermocline.model.partition import DayRange
-from thermocline.model.receipt import Vintage
+from thermocline.model.receipt import Receipt, by_object
 from thermocline.model.report import Failed
 from thermocline.ports import SILENT, Hot, Lake, Progress
 from thermocline.tasks.archive import disagreements
@@ -46,25 +46,26 @@ def verify(
     *,
     progress: Progress = SILENT,
 ) -> VerifyReport:
-    """Read every live object of those days whole and compare bytes and rows with its receipt; nothing is changed.
+    """Read every live object of those days whole and compare bytes and rows with its receipts; nothing is changed.
 
     Also compares the table that other engines read with the ledger.
     """
     report = VerifyReport()
     for dataset in datasets:
-        vintages = hot.live(dataset, days, intervals)
-        progress.begin(f"verifying {dataset.name}", len(vintages))
+        objects = by_object(vintage.receipt for vintage in hot.live(dataset, days, intervals))
+        progress.begin(f"verifying {dataset.name}", sum(map(len, objects.values())))
         with ThreadPoolExecutor(_THREADS) as threads:
-            for vintage, wrong in zip(vintages, threads.map(lambda v: _wrong(lake, v), vintages), strict=True):
-                progress.advance()
-                if wrong:
-                    report.failed.append(Failed(vintage.partition, f"{vintage.receipt.path}: {'; '.join(wrong)}"))
-                    continue
-                report.verified += 1
-                report.rows += vintage.receipt.contents.rows
-                report.size_bytes += vintage.receipt.size_bytes
-        named = {vintage.receipt.path for vintage in vintages}
-        if missing := sorted(named - lake.paths(dataset)):
+            found = threads.map(lambda receipts: _wrong(lake, receipts), objects.values())
+            for (path, receipts), wrong in zip(objects.items(), found, strict=True):
+                report.size_bytes += 0 if all(wrong) else receipts[0].size_bytes
+                for receipt, differences in zip(receipts, wrong, strict=True):
+                    progress.advance()
+                    if differences:
+                        report.failed.append(Failed(receipt.partition, f"{path}: {'; '.join(differences)}"))
+                        continue
+                    report.verified += 1
+                    report.rows += receipt.contents.rows
+        if missing := sorted(objects.keys() - lake.paths(dataset)):
             report.table.append(
                 f"the Iceberg table of {dataset.name} lacks {len(missing)} objects, such as {missing[0]}; the next "
                 "backfill or rotation of the dataset puts them in"
@@ -72,8 +73,9 @@ def verify(
     return report
 
 
-def _wrong(lake: Lake, vintage: Vintage) -> list[str]:
+def _wrong(lake: Lake, receipts: Sequence[Receipt]) -> list[list[str]]:
+    """For each of the receipts of one object, which is read once, what is wrong with it."""
     try:
-        return disagreements(vintage.receipt, lake.observe(vintage.receipt)[0])
+        return [disagreements(*both) for both in zip(receipts, lake.observe(*receipts), strict=True)]
     except LakeError as error:
-        return [str(error)]
+        return [[str(error)] for _ in receipts]
