@@ -28,6 +28,7 @@ def as_query(
     end: Instant | None = None,
     columns: Sequence[str] = (),
     limit: int | None = None,
+    as_of_vintage: Instant | None = None,
 ) -> Query:
     """A query from what a caller says; checks names, intervals and the range."""
     chosen = dataset_named(dataset)
@@ -35,7 +36,16 @@ def as_query(
     if wanted and not chosen.has_intervals:
         msg = f"{dataset} has no intervals; leave out {', '.join(wanted)}"
         raise UsageError(msg)
-    return Query(chosen, as_instant(start), as_instant(end), tuple(symbols), wanted, tuple(columns), limit)
+    return Query(
+        chosen,
+        as_instant(start),
+        as_instant(end),
+        tuple(symbols),
+        wanted,
+        tuple(columns),
+        limit,
+        as_instant(as_of_vintage),
+    )
 
 
 def as_datasets(names: Collection[str]) -> list[Dataset]:

@@ -9,6 +9,7 @@ from thermocline.arguments import (
     Instant,
     as_datasets,
     as_days,
+    as_instant,
     as_query,
 )
 from thermocline.model.datasets import DATASETS
@@ -36,8 +37,13 @@ class Asking(Opened):
         end: Instant | None = None,
         columns: Sequence[str] = (),
         limit: int | None = None,
+        as_of_vintage: Instant | None = None,
     ) -> Answer:
-        """Rows wherever they live, each exactly once, ordered by interval, time and key."""
+        """Rows wherever they live, each exactly once, ordered by interval, time and key.
+
+        With `as_of_vintage` each day comes from the vintage that was live at that instant, whatever was published
+        since; rows that were in no vintage then are no part of the answer.
+        """
         asked = as_query(
             dataset,
             symbols=symbols,
@@ -47,6 +53,7 @@ class Asking(Opened):
             end=end,
             columns=columns,
             limit=limit,
+            as_of_vintage=as_of_vintage,
         )
         return Answer(lambda: query(self.hot, self.lake, asked))
 
@@ -59,19 +66,30 @@ class Asking(Opened):
         intervals: Collection[str] = (),
         start: Instant | None = None,
         end: Instant | None = None,
+        as_of_vintage: Instant | None = None,
     ) -> Explanation:
         """How `query` would answer: which tier, which objects, how many bytes."""
-        return explain(
-            self.hot, as_query(dataset, symbols=symbols, interval=interval, intervals=intervals, start=start, end=end)
+        asked = as_query(
+            dataset,
+            symbols=symbols,
+            interval=interval,
+            intervals=intervals,
+            start=start,
+            end=end,
+            as_of_vintage=as_of_vintage,
         )
+        return explain(self.hot, asked)
 
-    def sql(self, statement: str) -> Answer:
+    def sql(self, statement: str, *, as_of_vintage: Instant | None = None) -> Answer:
         """The answer to one read-only SELECT in DuckDB's SQL; every dataset is a table over both tiers.
+
+        With `as_of_vintage` every table is as its vintages were at that instant.
 
         Raises:
             UsageError: The statement is wrong or would do more than read.
         """
-        return Answer(lambda: sql(self.hot, self.lake, self._analytics, statement, DATASETS.values()))
+        at = as_instant(as_of_vintage)
+        return Answer(lambda: sql(self.hot, self.lake, self._analytics, statement, DATASETS.values(), as_of_vintage=at))
 
     def status(self, datasets: Collection[str] = (), *, as_of: Day | None = None) -> list[SeriesStatus]:
         """What is where and what is due, a line a dataset and interval."""

@@ -11,6 +11,7 @@ from thermocline.cli.commands import command
 from thermocline.cli.invocation import FAILED, Invocation, exit_with
 from thermocline.cli.options import (
     as_of_option,
+    as_of_vintage_option,
     dataset_argument,
     datasets_argument,
     days_options,
@@ -33,12 +34,14 @@ _COUNTED = 100_000
         "thermocline query market_data --symbol AAPL --interval 1day --start 2013-01-01 --end 2013-03-02",
         "thermocline query market_data --symbol AAPL --symbol IBM --columns symbol,ts,close --limit 10 --json",
         "thermocline query market_data --interval 1day --output bars.parquet",
+        "thermocline query market_data --symbol AAPL --as-of-vintage 2030-01-01",
     )
 )
 @dataset_argument
 @symbols_option
 @intervals_option
 @instants_options
+@as_of_vintage_option
 @click.option("--columns", metavar="A,B", help="Only these columns, separated by commas.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="At most the first N rows.")
 @output_option
@@ -66,8 +69,9 @@ def query(
     )
 )
 @click.argument("statement")
+@as_of_vintage_option
 @output_option
-def sql(invocation: Invocation, statement: str, output: str | None) -> None:
+def sql(invocation: Invocation, statement: str, as_of_vintage: str | None, output: str | None) -> None:
     """Answer one read-only SELECT over both tiers, in DuckDB's SQL.
 
     Every dataset is a table of its name. STATEMENT - reads it from standard input.
@@ -75,7 +79,7 @@ def sql(invocation: Invocation, statement: str, output: str | None) -> None:
     if statement == "-":
         statement = sys.stdin.read()
     with invocation.opened() as opened:
-        _give(invocation, lambda _: opened.sql(statement), None, output, named=True)
+        _give(invocation, lambda _: opened.sql(statement, as_of_vintage=as_of_vintage), None, output, named=True)
 
 
 def _give(
@@ -105,6 +109,7 @@ def _give(
 @symbols_option
 @intervals_option
 @instants_options
+@as_of_vintage_option
 def explain(invocation: Invocation, dataset: str, **asked: Any) -> None:
     """Say which tier, which objects and how many bytes answer a query.
 

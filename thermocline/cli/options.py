@@ -108,6 +108,11 @@ hot_days_option = click.option(
     metavar="N",
     help="How many days before today stay hot, instead of what the settings say.",
 )
+as_of_vintage_option = click.option(
+    "--as-of-vintage",
+    type=INSTANT,
+    help="Each day as the lake had it at this instant (UTC), whatever was published since.",
+)
 output_option = click.option(
     "--output",
     metavar="FILE",

@@ -23,7 +23,9 @@ class Tier(StrEnum):
 class Query:
     """Rows of one dataset: `[start, end)` in UTC, symbols and intervals (empty: all), columns (empty: all).
 
-    Rows come back ordered by interval, then time, then the rest of the key; `limit` keeps the first so many.
+    Rows come back ordered by interval, then time, then the rest of the key; `limit` keeps the first so many. With
+    `as_of_vintage` each day is answered from the vintage that was live at that instant; rows that were in none then,
+    because they were only hot or late, are no part of the answer.
     """
 
     dataset: Dataset
@@ -33,6 +35,7 @@ class Query:
     intervals: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     limit: int | None = None
+    as_of_vintage: datetime | None = None
 
     def __post_init__(self) -> None:
         """Refuse unknown columns and a reversed range."""

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Self
 
@@ -108,3 +108,27 @@ class Vintage:
     def partition(self) -> Partition:
         """The partition this is a vintage of."""
         return self.receipt.partition
+
+    @property
+    def is_live(self) -> bool:
+        """Whether readers get it."""
+        return self.state is VintageState.PUBLISHED and self.superseded_at is None
+
+    def document(self) -> dict[str, Any]:
+        """The vintage as one flat JSON object."""
+        receipt = self.receipt
+        return {
+            "dataset": self.partition.dataset,
+            "interval": self.partition.interval or None,
+            "day": self.partition.day.isoformat(),
+            "version": receipt.version,
+            "state": self.state.value,
+            "live": self.is_live,
+            "rows": receipt.contents.rows,
+            "bytes": receipt.size_bytes,
+            "published": self.published_at.astimezone(UTC).isoformat(),
+            "superseded": self.superseded_at and self.superseded_at.astimezone(UTC).isoformat(),
+            "run_id": receipt.run_id,
+            "path": receipt.path,
+            "reason": self.reason,
+        }

@@ -2,12 +2,13 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from thermocline.model.dataset import Dataset
 from thermocline.model.partition import DayRange, Partition
 from thermocline.model.query import Query, Segment
-from thermocline.model.receipt import Vintage
+from thermocline.model.receipt import Vintage, VintageState
 from thermocline.model.rejected import Rejected
 from thermocline.ports.ledger import Act, Detached, HotDay, HotLeaf, Ingested, Vacuumed
 from thermocline.ports.plain import Mapped, PlainTable
@@ -33,6 +34,10 @@ class Snapshot(Protocol):
     @property
     def late(self) -> frozenset[Partition]:
         """Cold days that have late rows."""
+        ...
+
+    def as_of(self, instant: datetime) -> Sequence[Vintage]:
+        """The vintage of each day that was live at that instant, in order, also where it has expired since."""
         ...
 
     def scan(self, query: Query, segment: Segment) -> "AbstractContextManager[pa.RecordBatchReader]":
@@ -84,6 +89,16 @@ class Hot(Protocol):
 
     def live(self, dataset: Dataset, days: DayRange, intervals: Collection[str] = ()) -> list[Vintage]:
         """The live vintages of those days, in order."""
+        ...
+
+    def vintages(
+        self,
+        dataset: Dataset,
+        days: DayRange,
+        intervals: Collection[str] = (),
+        states: Collection[VintageState] = (),
+    ) -> list[Vintage]:
+        """Every vintage of those days, or those in the named states, ordered by interval, day and version."""
         ...
 
     def late(self, dataset: Dataset) -> Mapping[Partition, int]:

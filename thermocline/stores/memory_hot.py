@@ -19,7 +19,7 @@ from thermocline.model.dataset import Dataset
 from thermocline.model.fingerprint import contents_of
 from thermocline.model.partition import DayRange, Partition, partitions_of, rows_of
 from thermocline.model.query import Query, Segment
-from thermocline.model.receipt import Vintage
+from thermocline.model.receipt import Vintage, VintageState
 from thermocline.model.rejected import Rejected
 from thermocline.ports import (
     Act,
@@ -128,6 +128,16 @@ class MemoryHot:
     def live(self, dataset: Dataset, days: DayRange, intervals: Collection[str] = ()) -> list[Vintage]:
         """See `Hot.live`."""
         return self._state.live(dataset, days, intervals)
+
+    def vintages(
+        self,
+        dataset: Dataset,
+        days: DayRange,
+        intervals: Collection[str] = (),
+        states: Collection[VintageState] = (),
+    ) -> list[Vintage]:
+        """See `Hot.vintages`."""
+        return self._state.vintages_of(dataset, days, intervals, states)
 
     def late(self, dataset: Dataset) -> Mapping[Partition, int]:
         """See `Hot.late`."""
@@ -329,9 +339,14 @@ class _Snapshot:
     def __init__(self, state: State, datasets: Sequence[Dataset], days: DayRange, intervals: Collection[str]) -> None:
         names = {dataset.name for dataset in datasets}
         self._state = state
+        self._asked = (datasets, days, intervals)
         self.hot = frozenset(p for p in state.hot if p.dataset in names)
         self.live: Sequence[Vintage] = [v for dataset in datasets for v in state.live(dataset, days, intervals)]
         self.late = frozenset(p for p in state.late if p.dataset in names)
+
+    def as_of(self, instant: datetime) -> Sequence[Vintage]:
+        datasets, days, intervals = self._asked
+        return [v for dataset in datasets for v in self._state.as_of(dataset, days, intervals, instant)]
 
     @contextmanager
     def scan(self, query: Query, segment: Segment) -> Iterator[pa.RecordBatchReader]:

@@ -82,6 +82,32 @@ class State:
             and (vintage := self.live_of(partition))
         ]
 
+    def vintages_of(
+        self,
+        dataset: Dataset,
+        days: DayRange,
+        intervals: Collection[str] = (),
+        states: Collection[VintageState] = (),
+    ) -> list[Vintage]:
+        """Every vintage of those days, or those in the named states, in order."""
+        return [
+            vintage
+            for partition in sorted(self.vintages, key=lambda p: (p.interval, p.day))
+            if partition.dataset == dataset.name
+            and partition.day in days
+            and (not intervals or partition.interval in intervals)
+            for vintage in sorted(self.vintages[partition], key=lambda vintage: vintage.receipt.version)
+            if not states or vintage.state in states
+        ]
+
+    def as_of(self, dataset: Dataset, days: DayRange, intervals: Collection[str], instant: datetime) -> list[Vintage]:
+        """The vintages of those days that were live at an instant, in order."""
+        return [
+            vintage
+            for vintage in self.vintages_of(dataset, days, intervals, (VintageState.PUBLISHED, VintageState.EXPIRED))
+            if vintage.published_at <= instant and (vintage.superseded_at is None or instant < vintage.superseded_at)
+        ]
+
     def publish(self, publication: Publication, now: datetime) -> None:
         """Supersede what is withdrawn or replaced, make the new vintages live, quarantine, note the head."""
         for partition in (*publication.withdrawn, *(receipt.partition for receipt in publication.receipts)):

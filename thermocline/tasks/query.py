@@ -3,9 +3,12 @@
 from collections.abc import Collection, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from thermocline.errors import LakeError
 from thermocline.model.query import Query, Route, Tier, plan_route
+from thermocline.model.receipt import VintageState
 from thermocline.ports import Hot, Lake, Snapshot
 
 if TYPE_CHECKING:
@@ -26,7 +29,8 @@ def query(
 
     with hot.snapshot([asked.dataset], asked.days, asked.intervals) as snapshot:
         route = _route(snapshot, asked, tiers)
-        late = snapshot.late_rows(asked) if snapshot.late and Tier.HOT in tiers else None
+        is_late = snapshot.late and Tier.HOT in tiers and asked.as_of_vintage is None
+        late = snapshot.late_rows(asked) if is_late else None
         schema = pa.schema([asked.dataset.column(name).arrow_field for name in asked.names])
         batches = _batches(snapshot, lake, route, late)
         try:
@@ -37,12 +41,33 @@ def query(
 
 
 def _route(snapshot: Snapshot, asked: Query, tiers: Collection[Tier] = tuple(Tier)) -> Route:
+    if asked.as_of_vintage is not None:
+        return as_of_route(snapshot, asked, asked.as_of_vintage)
     return plan_route(
         asked,
         hot=snapshot.hot if Tier.HOT in tiers else (),
         live=snapshot.live if Tier.COLD in tiers else (),
         late=snapshot.late if Tier.HOT in tiers else (),
     )
+
+
+def as_of_route(snapshot: Snapshot, asked: Query, instant: datetime) -> Route:
+    """The route to the vintages that were live at an instant; no hot or late row is on it.
+
+    Raises:
+        LakeError: One of them has expired, so that its rows are kept no longer.
+    """
+    found = [vintage for vintage in snapshot.as_of(instant) if asked.wants(vintage.partition)]
+    if expired := [vintage for vintage in found if vintage.state is VintageState.EXPIRED]:
+        first = expired[0]
+        others = f", and {len(expired) - 1} other partitions'" if len(expired) > 1 else ""
+        msg = (
+            f"{first.partition}: version {first.receipt.version}, which was live at {instant.isoformat()}, "
+            f"has expired, so its rows can't be had any more{others}; nothing was read. `thermocline vintages "
+            f"{first.partition.dataset} --start {first.partition.day}` shows which versions there are"
+        )
+        raise LakeError(msg)
+    return plan_route(asked, hot=(), live=found)
 
 
 def _batches(
@@ -72,6 +97,7 @@ class Explanation:
         """The route as JSON: for each segment the tier, the days, the objects and their bytes."""
         return {
             "dataset": self.route.query.dataset.name,
+            "as_of_vintage": self.route.query.as_of_vintage and self.route.query.as_of_vintage.isoformat(),
             "late_days": self.late_days,
             "bytes": self.route.size_bytes,
             "files": len(self.route.paths),
@@ -94,5 +120,7 @@ def explain(hot: Hot, asked: Query) -> Explanation:
     """Which tier answers which days, from which objects, and how many bytes those have."""
     with hot.snapshot([asked.dataset], asked.days, asked.intervals) as snapshot:
         route = _route(snapshot, asked)
+        if asked.as_of_vintage is not None:
+            return Explanation(route, 0)
         cold = {day for segment in route.segments if segment.tier is Tier.COLD for day in segment.days}
         return Explanation(route, len({p for p in snapshot.late if asked.wants(p) and p.day in cold}))

@@ -2,12 +2,14 @@
 
 from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from thermocline.model.dataset import Dataset
 from thermocline.model.partition import ALL_DAYS
 from thermocline.model.query import Query, Route, Segment, Tier, plan_route
 from thermocline.ports import Analytics, Hot, Lake, Relation, Snapshot
+from thermocline.tasks.query import as_of_route
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -15,9 +17,17 @@ if TYPE_CHECKING:
 
 @contextmanager
 def sql(
-    hot: Hot, lake: Lake, analytics: Analytics, statement: str, datasets: Collection[Dataset]
+    hot: Hot,
+    lake: Lake,
+    analytics: Analytics,
+    statement: str,
+    datasets: Collection[Dataset],
+    *,
+    as_of_vintage: datetime | None = None,
 ) -> "Iterator[pa.RecordBatchReader]":
     """The answer to one SELECT. Every dataset it names is seen at the same moment; read the stream inside the block.
+
+    With `as_of_vintage` each of them is as its vintages were at that instant, see `Query`.
 
     Raises:
         UsageError: The statement is wrong or would do more than read.
@@ -28,13 +38,16 @@ def sql(
             yield reader
         return
     with hot.snapshot(named, ALL_DAYS) as snapshot:
-        relations = [_relation(snapshot, lake, dataset) for dataset in named]
+        relations = [_relation(snapshot, lake, Query(dataset, as_of_vintage=as_of_vintage)) for dataset in named]
         with analytics.run(statement, relations) as reader:
             yield reader
 
 
-def _relation(snapshot: Snapshot, lake: Lake, dataset: Dataset) -> Relation:
-    asked = Query(dataset)
+def _relation(snapshot: Snapshot, lake: Lake, asked: Query) -> Relation:
+    dataset = asked.dataset
+    if asked.as_of_vintage is not None:
+        route = as_of_route(snapshot, asked, asked.as_of_vintage)
+        return Relation(dataset, lake.locations(route.vintages), None, lambda: _hot_rows(snapshot, route, []))
     route = plan_route(asked, hot=snapshot.hot, live=snapshot.live, late=snapshot.late)
     hot_segments = [segment for segment in route.segments if segment.tier is Tier.HOT]
     late = any(partition.dataset == dataset.name for partition in snapshot.late)

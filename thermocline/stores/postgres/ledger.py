@@ -54,6 +54,37 @@ def live(connection: Connection, dataset: Dataset, days: DayRange, intervals: Co
     return [_vintage(row) for row in rows]
 
 
+def vintages(
+    connection: Connection,
+    dataset: Dataset,
+    days: DayRange,
+    intervals: Collection[str] = (),
+    states: Collection[VintageState] = (),
+) -> list[Vintage]:
+    """Every vintage of those days, in those states where some are named, by interval, day and version."""
+    rows = connection.execute(
+        _VINTAGE
+        + """WHERE dataset = %s AND day >= %s AND day < %s AND (%s OR interval = ANY(%s)) AND (%s OR state = ANY(%s))
+             ORDER BY interval, day, version""",
+        (dataset.name, days.start, days.end, not intervals, list(intervals), not states, list(map(str, states))),
+    )
+    return [_vintage(row) for row in rows]
+
+
+def as_of(
+    connection: Connection, dataset: Dataset, days: DayRange, intervals: Collection[str], instant: datetime
+) -> list[Vintage]:
+    """The vintages of those days that were live at an instant, in order."""
+    rows = connection.execute(
+        _VINTAGE
+        + """WHERE state IN ('published', 'expired') AND published_at <= %s
+             AND (superseded_at IS NULL OR superseded_at > %s)
+             AND dataset = %s AND day >= %s AND day < %s AND (%s OR interval = ANY(%s)) ORDER BY interval, day""",
+        (instant, instant, dataset.name, days.start, days.end, not intervals, list(intervals)),
+    )
+    return [_vintage(row) for row in rows]
+
+
 def next_versions(connection: Connection, dataset: Dataset, partitions: Collection[Partition]) -> dict[Partition, int]:
     """For each partition of the dataset, one more than the newest version it ever had."""
     rows = connection.execute(

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from functools import cached_property
 
 import pyarrow as pa
@@ -56,6 +57,14 @@ class PostgresSnapshot:
     def late(self) -> frozenset[Partition]:
         """See `Snapshot.late`."""
         return frozenset(p for dataset in self._datasets for p in late_counts(self._connection, dataset))
+
+    def as_of(self, instant: datetime) -> Sequence[Vintage]:
+        """See `Snapshot.as_of`."""
+        return [
+            vintage
+            for dataset in self._datasets
+            for vintage in ledger.as_of(self._connection, dataset, self._days, self._intervals, instant)
+        ]
 
     @contextmanager
     def scan(self, query: Query, segment: Segment) -> Iterator[pa.RecordBatchReader]:

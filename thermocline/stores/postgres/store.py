@@ -12,7 +12,7 @@ from thermocline.errors import LockTimeoutError
 from thermocline.faults import Step, reached, step
 from thermocline.model.dataset import Dataset
 from thermocline.model.partition import DayRange, Partition
-from thermocline.model.receipt import Vintage
+from thermocline.model.receipt import Vintage, VintageState
 from thermocline.model.rejected import Rejected
 from thermocline.model.url import redacted
 from thermocline.ports import Act, Detached, HotDay, HotLeaf, Ingested, Mapped, PlainTable, Snapshot, Vacuumed, Writer
@@ -123,6 +123,17 @@ class PostgresHot:
         """See `Hot.live`."""
         with self._session(dataset) as connection:
             return ledger.live(connection, dataset, days, intervals)
+
+    def vintages(
+        self,
+        dataset: Dataset,
+        days: DayRange,
+        intervals: Collection[str] = (),
+        states: Collection[VintageState] = (),
+    ) -> list[Vintage]:
+        """See `Hot.vintages`."""
+        with self._session(dataset) as connection:
+            return ledger.vintages(connection, dataset, days, intervals, states)
 
     def late(self, dataset: Dataset) -> Mapping[Partition, int]:
         """See `Hot.late`."""

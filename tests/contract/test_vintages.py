@@ -1,0 +1,156 @@
+"""What every hot tier and lake promise of vintages that are not live any more, or not yet."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+import psycopg
+import pytest
+from hot_acts import day, ingest, load, publish, table
+from made_rows import NOON, as_sorted_lists, bars
+
+from thermocline.errors import LakeError
+from thermocline.model.datasets import MARKET_DATA, NEWS
+from thermocline.model.partition import ALL_DAYS, DayRange
+from thermocline.model.query import Query
+from thermocline.model.receipt import VintageState
+from thermocline.stores.memory_hot import MemoryHot
+from thermocline.stores.open import open_lake
+from thermocline.stores.postgres import PostgresHot
+from thermocline.tasks.query import explain, query
+
+LATER = NOON + timedelta(hours=1)
+TICK = timedelta(microseconds=1)
+
+
+def ticking():
+    """A clock on which no two readings are the same."""
+    seconds = count()
+    return lambda: datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=next(seconds))
+
+
+@pytest.fixture(params=["memory", "embedded", "external"])
+def hot(request):
+    if request.param == "memory":
+        return MemoryHot(ticking())
+    return PostgresHot(request.getfixturevalue("new_database")(request.param))
+
+
+@pytest.fixture
+def lake():
+    with open_lake("memory://", catalog_url="", threads=2) as lake:
+        yield lake
+
+
+def read(hot, lake, at, **asked):
+    with query(hot, lake, Query(MARKET_DATA, as_of_vintage=at, **asked)) as reader:
+        return as_sorted_lists(reader.read_all(), MARKET_DATA)
+
+
+def rows_of(*batches):
+    return as_sorted_lists(table(*batches), MARKET_DATA) if batches else []
+
+
+def versions(vintages):
+    return [(v.partition.interval, v.partition.day, v.receipt.version) for v in vintages]
+
+
+# -------------------------------------------------------------------------------------------------------------- listing
+
+
+def test_every_vintage_is_listed_by_interval_day_and_version(hot, lake):
+    publish(hot, lake, bars(day(1)), bars(day()), bars(day(1, "1hour")))
+    publish(hot, lake, bars(day(), close="200"))
+    publish(hot, lake, withdrawn=[day(1)])
+    listed = hot.vintages(MARKET_DATA, ALL_DAYS)
+    assert versions(listed) == [
+        ("1hour", day(1).day, 1),
+        ("1min", day().day, 1),
+        ("1min", day().day, 2),
+        ("1min", day(1).day, 1),
+    ]
+    assert [v.is_live for v in listed] == [True, False, True, False]
+    assert listed[1].superseded_at == listed[2].published_at
+    assert versions(hot.vintages(MARKET_DATA, DayRange(day().day, day(1).day))) == [
+        ("1min", day().day, 1),
+        ("1min", day().day, 2),
+    ]
+    assert versions(hot.vintages(MARKET_DATA, ALL_DAYS, ["1hour"])) == [("1hour", day(1).day, 1)]
+    assert hot.vintages(MARKET_DATA, ALL_DAYS, (), [VintageState.PUBLISHED]) == listed
+    assert hot.vintages(MARKET_DATA, ALL_DAYS, (), [VintageState.HELD, VintageState.REJECTED]) == []
+    assert hot.vintages(NEWS, ALL_DAYS) == []
+
+
+# ---------------------------------------------------------------------------------------------------------------- as of
+
+
+def test_each_day_is_answered_from_the_vintage_that_was_live_at_the_instant(hot, lake):
+    [first] = publish(hot, lake, bars(day()))
+    [other] = publish(hot, lake, bars(day(1)))
+    [second] = publish(hot, lake, bars(day(), close="200"))
+    before = rows_of(bars(day()), bars(day(1)))
+    after = rows_of(bars(day(), close="200"), bars(day(1)))
+    assert read(hot, lake, first.published_at - TICK) == []
+    assert read(hot, lake, first.published_at) == rows_of(bars(day()))
+    assert read(hot, lake, other.published_at) == before
+    assert read(hot, lake, second.published_at - TICK) == before
+    assert read(hot, lake, second.published_at) == after
+    assert read(hot, lake, second.published_at, end=day(1).start) == rows_of(bars(day(), close="200"))
+    assert read(hot, lake, None) == after
+    route = explain(hot, Query(MARKET_DATA, as_of_vintage=other.published_at)).route
+    assert [v.receipt.path for v in route.vintages] == [first.receipt.path, other.receipt.path]
+
+
+def test_hot_and_late_rows_are_no_part_of_an_earlier_state(hot, lake):
+    vintages = publish(hot, lake, bars(day()), bars(day(1)))
+    load(hot, lake, vintages[0])
+    ingest(hot, bars(day(), close="300", ingested_at=LATER), bars(day(1), ["IBM"], ingested_at=LATER))
+    ingest(hot, bars(day(2)), hot_days=[day(2)])
+    at = max(v.published_at for v in vintages)
+    assert read(hot, lake, at) == rows_of(bars(day()), bars(day(1)))
+    assert read(hot, lake, at + timedelta(days=3650)) == rows_of(bars(day()), bars(day(1)))
+    assert len(read(hot, lake, None)) == 6 + 9 + 6
+
+
+def test_a_day_that_was_withdrawn_is_still_there_before(hot, lake):
+    [vintage] = publish(hot, lake, bars(day()))
+    publish(hot, lake, withdrawn=[day()])
+    [ended] = hot.vintages(MARKET_DATA, ALL_DAYS)
+    assert read(hot, lake, vintage.published_at) == rows_of(bars(day()))
+    assert read(hot, lake, ended.superseded_at) == []
+
+
+def test_a_look_into_the_past_stays_the_same_while_it_is_open(hot, lake):
+    [vintage] = publish(hot, lake, bars(day()))
+    ahead = vintage.published_at + timedelta(days=3650)
+    with query(hot, lake, Query(MARKET_DATA, as_of_vintage=ahead)) as reader:
+        publish(hot, lake, bars(day(), close="200"))
+        assert as_sorted_lists(reader.read_all(), MARKET_DATA) == rows_of(bars(day()))
+
+
+def expire(hot, version):
+    """As retention does it; here by hand, since only what readers say of it matters."""
+    if isinstance(hot, MemoryHot):
+        with hot.transaction() as state:
+            [old] = [v for v in state.vintages[day()] if v.receipt.version == version]
+            state.alter(replace(old, state=VintageState.EXPIRED))
+        return
+    with psycopg.connect(hot.url) as connection:
+        connection.execute(
+            "UPDATE thermocline.vintage SET state = 'expired' WHERE day = %s AND version = %s", (day().day, version)
+        )
+
+
+def test_a_day_whose_vintage_has_expired_is_an_error_and_no_hole(hot, lake, request):
+    if "external" in request.node.name:
+        pytest.skip("its URL is shown without the password that this test would need")
+    [first] = publish(hot, lake, bars(day()))
+    [second] = publish(hot, lake, bars(day(), close="200"))
+    [other] = publish(hot, lake, bars(day(1)))
+    expire(hot, 1)
+    with pytest.raises(LakeError, match=r"market_data/1min/2024-01-15: version 1, .* has expired"):
+        read(hot, lake, first.published_at)
+    assert read(hot, lake, first.published_at, start=day(1).start) == []
+    expected = rows_of(bars(day(), close="200"), bars(day(1)))
+    assert read(hot, lake, other.published_at) == expected == read(hot, lake, None)
+    assert second.receipt.version == 2
