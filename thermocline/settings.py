@@ -246,11 +246,20 @@ class DuckDBSettings(Section):
     threads: Annotated[int, BeforeValidator(_no_flag), Field(ge=1, le=1024)] | None = None
 
 
+class LakeSettings(Section):
+    """How patient the lake is with a store that fails for a moment, and what one run may ask of it in all."""
+
+    attempts: Annotated[int, BeforeValidator(_no_flag), Field(ge=1, le=20)] = 5
+    max_retries_per_run: Annotated[int, BeforeValidator(_no_flag), Field(ge=0)] = 100
+    max_requests_per_run: Annotated[int, BeforeValidator(_no_flag), Field(ge=1)] = 1_000_000
+
+
 class StorageSettings(Section):
     """Both tiers and what moves between them."""
 
     lifecycle: LifecycleSettings = LifecycleSettings()
     hot: HotSettings = HotSettings()
+    lake: LakeSettings = LakeSettings()
     duckdb: DuckDBSettings = DuckDBSettings()
 
 

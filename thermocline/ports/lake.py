@@ -117,6 +117,13 @@ class Lake(Protocol):
         """The root, without credentials."""
         ...
 
+    def run(self, run_id: str) -> "AbstractContextManager[object]":
+        """Count what the block asks of the store against the budget of one run; a run inside a run spends its budget.
+
+        Inside it, any request may raise a `RequestBudgetError`, which says that the run is to end.
+        """
+        ...
+
     def write(self, partition: Partition, version: int, batches: "Iterable[pa.RecordBatch]", *, run_id: str) -> Receipt:
         """Write a partition's rows, already sorted, as one object; say what was written.
 

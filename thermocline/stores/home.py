@@ -33,9 +33,10 @@ def open_stores(settings: Settings) -> Stores:
     from thermocline.stores.duckdb import Engine  # noqa: PLC0415
     from thermocline.stores.open import open_lake  # noqa: PLC0415
     from thermocline.stores.postgres import PostgresHot  # noqa: PLC0415
+    from thermocline.stores.retrying import Patience  # noqa: PLC0415
 
     address = hot_address(settings)
-    limits = settings.storage.duckdb
+    limits, patience = settings.storage.duckdb, settings.storage.lake
     temporary = settings.home / "tmp"
     lake = open_lake(
         settings.lake_url.reveal(),
@@ -43,6 +44,7 @@ def open_stores(settings: Settings) -> Stores:
         memory_limit_mib=limits.memory_limit_mib,
         threads=limits.threads,
         temp_dir=temporary,
+        patience=Patience(patience.attempts, patience.max_retries_per_run, patience.max_requests_per_run),
     )
     engine = Engine(memory_limit_mib=limits.memory_limit_mib, threads=limits.threads, temp_dir=temporary)
     return Stores(

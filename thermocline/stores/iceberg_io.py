@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 from pyiceberg.io import FileIO, InputFile, InputStream, OutputFile, OutputStream
 from pyiceberg.typedef import EMPTY_DICT, Properties
 
+from thermocline.errors import LakeError
+
 if TYPE_CHECKING:
     from thermocline.ports import Objects
 
@@ -88,3 +90,17 @@ class _Stream(io.BytesIO):
             content = self.getvalue()
             super().close()
             self._objects.replace(self._path, content)
+            # A table whose newest metadata never arrived could not be read by anybody, so the commit must not name it.
+            if (stored := _size(self._objects, self._path)) != len(content):
+                msg = (
+                    f"{self._objects.location(self._path)} was written with {len(content)} bytes and has {stored} in "
+                    "the store; nothing was published. Look at the store, then run it again"
+                )
+                raise LakeError(msg)
+
+
+def _size(objects: "Objects", path: str) -> int:
+    try:
+        return objects.stat(path).size_bytes
+    except FileNotFoundError:
+        return 0

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from io import BytesIO
@@ -10,7 +10,7 @@ from typing import BinaryIO, Protocol, Self
 
 import pyarrow as pa
 
-from thermocline.errors import CatalogConflictError, LakeError, ObjectExistsError
+from thermocline.errors import CatalogConflictError, FingerprintMismatchError, LakeError, ObjectExistsError
 from thermocline.faults import Step, step
 from thermocline.model.dataset import Dataset
 from thermocline.model.datasets import dataset_named
@@ -24,6 +24,7 @@ from thermocline.ports import Catalog, Located, Objects
 from thermocline.stores import duckdb
 from thermocline.stores.duckdb import Engine
 from thermocline.stores.parquet import EncodedFile, copy_hashing, decode, encode, temporary_file
+from thermocline.stores.retrying import RetryingObjects
 
 
 class ClosableCatalog(Catalog, Protocol):
@@ -69,6 +70,10 @@ class ParquetLake:
     def engine(self) -> Engine:
         """How DuckDB opens this lake's locations."""
         return self._engine
+
+    def run(self, run_id: str) -> AbstractContextManager[object]:
+        """See `Lake.run`. Objects that don't repeat requests have no budget."""
+        return self._objects.run(run_id) if isinstance(self._objects, RetryingObjects) else nullcontext()
 
     def write(self, partition: Partition, version: int, batches: Iterable[pa.RecordBatch], *, run_id: str) -> Receipt:
         """See `Lake.write`."""
@@ -227,10 +232,27 @@ class ParquetLake:
         for number in itertools.count(sum(1 for _ in earlier)):
             path = journal_path(dataset.name, run_id, number)
             try:
-                return self._objects.put(path, BytesIO(lines)).path
+                self._objects.put(path, BytesIO(lines))
             except ObjectExistsError:
                 continue
+            self._confirm_journal(path, lines)
+            return path
         raise AssertionError  # pragma: no cover  # the count has no end
+
+    def _confirm_journal(self, path: str, lines: bytes) -> None:
+        """Read a file of the journal back: it is what a lost database is made anew from."""
+        try:
+            with self._objects.open(path) as stream:
+                found = stream.read()
+        except FileNotFoundError:
+            found = None
+        if found != lines:
+            what = "is not there" if found is None else "holds something else"
+            msg = (
+                f"{self._objects.location(path)} was written and {what} when it was read back; nothing was published. "
+                "Look at the store, then run it again"
+            )
+            raise FingerprintMismatchError(msg)
 
 
 _RESTORE = "restore it from a copy, or backfill that day from its source with --repair; other days are not touched"

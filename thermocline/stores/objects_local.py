@@ -10,9 +10,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from thermocline.errors import LakeError, ObjectExistsError
+from thermocline.errors import LakeError, ObjectExistsError, TransientLakeError
 from thermocline.faults import Step, reached, step
 from thermocline.model.receipt import StoredObject
+from thermocline.stores.retrying import TRANSIENT_ERRNOS
 
 _TEMPORARY = ".tmp"
 _COPY_BYTES = 1 << 20
@@ -195,7 +196,10 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def _explained(act: str, target: Path) -> Iterator[None]:
-    """Turn what the system says into a LakeError with a remedy; a missing object stays a FileNotFoundError."""
+    """Turn what the system says into a LakeError with a remedy; a missing object stays a FileNotFoundError.
+
+    Folders on a network or of a mounted bucket fail for a moment as remote stores do.
+    """
     try:
         yield
     except OSError as error:
@@ -204,4 +208,5 @@ def _explained(act: str, target: Path) -> Iterator[None]:
         reason = error.strerror or str(error)
         remedy = _REMEDIES.get(error.errno or 0, "look at the disk, then run it again")
         msg = f"can't {act} {target}: {reason}; {remedy}. Nothing that was stored before is lost"
-        raise LakeError(msg) from error
+        kind = TransientLakeError if error.errno in TRANSIENT_ERRNOS else LakeError
+        raise kind(msg) from error

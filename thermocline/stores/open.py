@@ -9,6 +9,7 @@ from thermocline.stores.duckdb import Engine
 from thermocline.stores.iceberg import IcebergCatalog
 from thermocline.stores.lake import ClosableCatalog, ParquetLake
 from thermocline.stores.objects_local import LocalObjects
+from thermocline.stores.retrying import Patience, RetryingObjects
 
 _LATER = {"s3", "gs"}
 
@@ -20,11 +21,13 @@ def open_lake(
     memory_limit_mib: int = 1024,
     threads: int | None = None,
     temp_dir: Path | None = None,
+    patience: Patience | None = None,
 ) -> ParquetLake:
     """The lake at a URL: `file:///folder` or a plain path, or `memory://` for one that is gone with the process.
 
     `catalog_url` is the SQLAlchemy URL of the database that keeps the Iceberg catalog, or what finds it on first use;
-    `memory://` needs none. Nothing is opened or made before the lake is used.
+    `memory://` needs none. Nothing is opened or made before the lake is used. Requests that fail for a moment are made
+    again with `patience`.
 
     Raises:
         UsageError: No store serves such a URL.
@@ -34,8 +37,8 @@ def open_lake(
     if parts.scheme == "memory":
         from thermocline.stores.memory import MemoryCatalog, MemoryObjects  # noqa: PLC0415  # spares fsspec
 
-        return ParquetLake(MemoryObjects(), MemoryCatalog(), engine)
-    objects = LocalObjects(_folder(lake_url))
+        return ParquetLake(RetryingObjects(MemoryObjects(), patience), MemoryCatalog(), engine)
+    objects = RetryingObjects(LocalObjects(_folder(lake_url)), patience)
     catalog: ClosableCatalog = IcebergCatalog(catalog_url, objects)
     return ParquetLake(objects, catalog, engine)
 

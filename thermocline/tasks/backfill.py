@@ -12,7 +12,7 @@ from datetime import date, datetime
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from thermocline.errors import LakeError, SourceError
+from thermocline.errors import LakeError, RequestBudgetError, SourceError, TransientLakeError
 from thermocline.faults import Step, step
 from thermocline.model.conform import conform
 from thermocline.model.dataset import Dataset
@@ -104,7 +104,7 @@ class Backfill:
             FingerprintMismatchError: The lake does not hold what was written; that batch was not published.
         """
         result = Backfilled(request.dataset.name, self.run_id)
-        with self.spool(request.dataset) as spool:
+        with self.lake.run(self.run_id), self.spool(request.dataset) as spool:
             self._gather(request, spool, result)
             partitions = spool.partitions()
             self.on_gathered(partitions.keys())
@@ -199,6 +199,8 @@ class _Batch:
         for vintage in unchanged if self.backfill.repair else ():
             try:
                 confirm(self.backfill.lake, vintage.receipt)
+            except (TransientLakeError, RequestBudgetError):
+                raise  # a store that does not answer says nothing of the object
             except LakeError:
                 broken.append(vintage.partition)
         return broken

@@ -31,7 +31,7 @@ def delete(hot: Hot, lake: Lake, deletion: Deletion, *, run_id: str, cold: bool 
 
     A run that dies in between is made good by deleting again. `cold` and `warm` choose the tiers.
     """
-    with hot.writer(deletion.dataset) as writer:
+    with lake.run(run_id), hot.writer(deletion.dataset) as writer:
         if cold:
             _delete_cold(lake, writer, deletion, run_id)
         if warm:

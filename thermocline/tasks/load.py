@@ -50,16 +50,17 @@ def load(
     A day that holds its live vintage already is left alone. Each day commits on its own, so that a run which dies is
     continued by the next.
     """
-    return _load(
-        hot,
-        lake,
-        datasets,
-        lambda partition: lifecycle.is_hot(partition, as_of),
-        days=ALL_DAYS,
-        run_id=run_id,
-        progress=progress,
-        on_loaded=on_loaded,
-    )
+    with lake.run(run_id):
+        return _load(
+            hot,
+            lake,
+            datasets,
+            lambda partition: lifecycle.is_hot(partition, as_of),
+            days=ALL_DAYS,
+            run_id=run_id,
+            progress=progress,
+            on_loaded=on_loaded,
+        )
 
 
 def rehydrate(
@@ -74,16 +75,17 @@ def rehydrate(
 ) -> Loaded:
     """Bring cold days back to hot, whatever their age; the next rotation takes them out again without writing."""
     wanted = frozenset(intervals)
-    return _load(
-        hot,
-        lake,
-        [dataset],
-        lambda partition: not wanted or partition.interval in wanted,
-        days=days,
-        run_id=run_id,
-        progress=progress,
-        on_loaded=lambda _: None,
-    )
+    with lake.run(run_id):
+        return _load(
+            hot,
+            lake,
+            [dataset],
+            lambda partition: not wanted or partition.interval in wanted,
+            days=days,
+            run_id=run_id,
+            progress=progress,
+            on_loaded=lambda _: None,
+        )
 
 
 def _load(

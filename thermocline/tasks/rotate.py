@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
-from thermocline.errors import LakeError, ThermoclineError
+from thermocline.errors import LakeError, RequestBudgetError, ThermoclineError, TransientLakeError
 from thermocline.model.dataset import Dataset
 from thermocline.model.fingerprint import contents_of
 from thermocline.model.lifecycle import Lifecycle
@@ -91,24 +91,28 @@ class Rotation:
         Cumulative and idempotent: nights that were missed are made up, and a second run finds nothing to do.
         """
         result = Rotated(self.run_id)
-        for dataset in datasets:
-            # What this run detaches is not released by it, whatever day it is told to take for today.
-            detached = self.hot.detached(dataset)
-            planned = plan_rotation(self.hot, [dataset], self.lifecycle, as_of=as_of)
-            self.progress.begin(f"rotating {dataset.name}", len(planned))
-            try:
-                for some in chunks([moved.partition for moved in planned], BATCH_DAYS):
-                    with self.hot.writer(dataset) as writer:
-                        _Batch(self, dataset, writer, result).rotate(some)
-                self._release(dataset, [old for old in detached if self._is_over(old, as_of)], result)
-            except ThermoclineError as error:
-                # What holds up one dataset need not hold up the next; the days that are left are due again.
-                told = {moved.partition for moved in result.moved} | {failed.partition for failed in result.failed}
-                left = [moved.partition for moved in planned if moved.partition not in told]
-                if not left:
-                    raise
-                result.failed += [Failed(partition, str(error)) for partition in left]
+        with self.lake.run(self.run_id):
+            for dataset in datasets:
+                self._rotate(dataset, as_of, result)
         return result
+
+    def _rotate(self, dataset: Dataset, as_of: date, result: Rotated) -> None:
+        # What this run detaches is not released by it, whatever day it is told to take for today.
+        detached = self.hot.detached(dataset)
+        planned = plan_rotation(self.hot, [dataset], self.lifecycle, as_of=as_of)
+        self.progress.begin(f"rotating {dataset.name}", len(planned))
+        try:
+            for some in chunks([moved.partition for moved in planned], BATCH_DAYS):
+                with self.hot.writer(dataset) as writer:
+                    _Batch(self, dataset, writer, result).rotate(some)
+            self._release(dataset, [old for old in detached if self._is_over(old, as_of)], result)
+        except ThermoclineError as error:
+            # What holds up one dataset need not hold up the next; the days that are left are due again.
+            told = {moved.partition for moved in result.moved} | {failed.partition for failed in result.failed}
+            left = [moved.partition for moved in planned if moved.partition not in told]
+            if not left and not (planned and isinstance(error, RequestBudgetError)):
+                raise
+            result.failed += [Failed(partition, str(error)) for partition in left]
 
     def _is_over(self, detached: Detached, as_of: date) -> bool:
         """Whether `undo` no longer promises to bring the day back."""
@@ -158,11 +162,18 @@ class _Batch:
             return
         live = self._live(partitions)
         verified: dict[Partition, _Verified] = {}
+        over: RequestBudgetError | None = None
         for partition in partitions:
             try:
-                verified[partition] = self._verified(partition, live.get(partition))
+                if over is None:
+                    verified[partition] = self._verified(partition, live.get(partition))
+                    continue
+            except RequestBudgetError as error:
+                over = error  # what is verified is still worth publishing; nothing more is begun
             except ThermoclineError as error:
                 self._fail(partition, error)
+                continue
+            self._fail(partition, over)
         added = [v.receipt for v in verified.values() if v.is_new and v.receipt]
         if added:
             removed = [live[r.partition].receipt.path for r in added if r.partition in live]
@@ -172,6 +183,8 @@ class _Batch:
         if added:
             # Noted only now: were it noted earlier, a death between two days would go unseen by the next run.
             self._note(head, verified)
+        if over:
+            raise over
 
     def _still_due(self, partitions: Sequence[Partition]) -> list[Partition]:
         """Asked again under the lock: another rotation may have moved some while this one waited for it."""
@@ -206,6 +219,8 @@ class _Batch:
         """The live vintage where its object is good, else a new one from the hot rows, which say the same."""
         try:
             confirm(self.rotation.lake, vintage.receipt)
+        except (TransientLakeError, RequestBudgetError):
+            raise  # a store that does not answer says nothing of the object
         except LakeError:
             return _Verified(export, self._archive(partition, export.batches()), is_new=True)
         return _Verified(export, vintage.receipt, is_new=False)
