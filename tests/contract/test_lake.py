@@ -16,9 +16,9 @@ from made_rows import DAY, NOON, as_sorted_lists, bars, rows, sorted_batch
 
 from thermocline.errors import CatalogConflictError, LakeError, UsageError
 from thermocline.model.dataset import Column, Kind
-from thermocline.model.datasets import DATASETS, MARKET_DATA, OPTIONS_DATA
+from thermocline.model.datasets import DATASETS, MARKET_DATA, NEWS, OPTIONS_DATA
 from thermocline.model.fingerprint import contents_of
-from thermocline.model.journal import Entry
+from thermocline.model.journal import Entry, Event, Journal
 from thermocline.model.partition import Partition
 from thermocline.model.paths import month_path, object_path
 from thermocline.model.query import Query, Segment, Tier
@@ -175,11 +175,8 @@ def test_receipts_lie_beside_the_table_before_it_is_committed(lake):
     lake.publish(MARKET_DATA, added=receipts[2:], removed=[receipts[0].path], expected_head=head, run_id="run/1")
     kept = list(lake.objects.list("metadata/receipts/"))
     assert kept == [f"metadata/receipts/market_data/run%2F1-0000{number}.jsonl" for number in (0, 1)]
-    found = []
-    for path in kept:
-        with lake.objects.open(path) as stream:
-            found += [Entry.from_json(line).receipt for line in stream.read().decode().splitlines()]
-    assert found == receipts
+    assert [entry.receipt for entry in lake.journal(MARKET_DATA).entries] == receipts
+    assert lake.journal(NEWS) == Journal([], [])
 
 
 def test_a_lost_commit_takes_its_receipts_along(lake):
@@ -188,6 +185,53 @@ def test_a_lost_commit_takes_its_receipts_along(lake):
         lake.publish(MARKET_DATA, added=[receipt], removed=(), expected_head="1", run_id="run-1")
     assert list(lake.objects.list("metadata/receipts/")) == []
     assert lake.head(MARKET_DATA) == ""
+
+
+def told(lake):
+    """What the journal says: what happened to which version of which day, and on which head that builds."""
+    return [(e.event.value, e.partition.day.day, e.version, e.head) for e in lake.journal(MARKET_DATA).entries]
+
+
+def test_the_journal_tells_what_each_commit_builds_on(lake):
+    receipts = [write(lake, bars(day(number)), day(number)) for number in range(2)]
+    paths = [receipt.path for receipt in receipts]
+    first = lake.publish(MARKET_DATA, added=receipts, removed=(), expected_head="", run_id="b")
+    (vintage,) = published(receipts[1])
+    lake.publish(MARKET_DATA, added=(), removed=paths[1:], expected_head=first, run_id="a", withdrawn=[vintage])
+    assert told(lake) == [("publish", 15, 1, ""), ("publish", 16, 1, ""), ("withdraw", 16, 1, first)]
+
+
+def test_settling_publishes_nothing_new(lake):
+    """What the table is made to forget was accepted by no ledger, and what it names again was live all the time."""
+    old, new = write(lake, bars(day(0))), write(lake, bars(day(0), close="1"), version=2)
+    other = write(lake, bars(day(1)), day(1))
+    head = lake.publish(MARKET_DATA, added=[new, other], removed=(), expected_head="", run_id="a")
+    lake.publish(
+        MARKET_DATA, added=[old], removed=[new.path, other.path], expected_head=head, run_id="b", settling=True
+    )
+    assert lake.paths(MARKET_DATA) == {old.path}
+    assert told(lake)[2:] == [("settle", 15, 1, head), ("settle", 16, 0, head)]
+
+
+def test_a_damaged_file_of_the_journal_is_named_and_what_it_still_says_is_read(lake):
+    receipts = [write(lake, bars(day(number)), day(number)) for number in range(2)]
+    lake.publish(MARKET_DATA, added=receipts, removed=(), expected_head="", run_id="a")
+    assert lake.journal(MARKET_DATA).unreadable == []
+    path = next(lake.objects.list("metadata/receipts/"))
+    with lake.objects.open(path) as stream:
+        body = stream.read()
+    lake.objects.replace(path, body[:-100])
+    journal = lake.journal(MARKET_DATA)
+    assert [entry.receipt for entry in journal.entries] == receipts[:1]
+    assert journal.unreadable == [path]
+
+
+def test_a_lake_knows_whether_it_holds_a_dataset(lake):
+    write(lake, bars(day(0)))
+    assert not lake.holds(MARKET_DATA)
+    lake.note(MARKET_DATA, [Entry(Event.EXPIRE, NOON, "run", day(0), 1)])
+    assert lake.holds(MARKET_DATA)
+    assert not lake.holds(NEWS)
 
 
 # -------------------------------------------------------------------------------------------------------------- scan

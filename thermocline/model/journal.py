@@ -1,7 +1,7 @@
 """The journal beside a table: what became of each vintage, in the lake itself, so that a ledger can be made anew."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -20,13 +20,15 @@ class Event(StrEnum):
     HOLD = "hold"  # it waits for a person
     REJECT = "reject"
     EXPIRE = "expire"
+    SETTLE = "settle"  # the table is made to say what the ledger says; without a receipt: nothing of that day
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One line of the journal. Written before the commit it speaks of, so the last ones may never have come true.
 
-    `receipt` is None where a day is withdrawn.
+    `receipt` is None where a day is withdrawn. `head` is the table's head that the commit builds on, None where no
+    commit goes with it: the next commit's head tells whether this one came true, since it is another one then.
     """
 
     event: Event
@@ -36,6 +38,7 @@ class Entry:
     version: int
     receipt: Receipt | None = None
     reason: str = ""
+    head: str | None = None
 
     def to_json(self) -> str:
         """One line of JSON."""
@@ -46,6 +49,8 @@ class Entry:
             "partition": str(self.partition),
             "version": self.version,
         }
+        if self.head is not None:
+            document["head"] = self.head
         if self.reason:
             document["reason"] = self.reason
         if self.receipt:
@@ -65,11 +70,26 @@ class Entry:
             version=document["version"],
             receipt=Receipt.from_json(json.dumps(receipt)) if receipt else None,
             reason=document.get("reason", ""),
+            head=document.get("head"),
         )
 
 
 def entries_of(
-    event: Event, receipts: Iterable[Receipt], *, at: datetime, run_id: str, reason: str = ""
+    event: Event,
+    receipts: Iterable[Receipt],
+    *,
+    at: datetime,
+    run_id: str,
+    reason: str = "",
+    head: str | None = None,
 ) -> list[Entry]:
     """An entry for each receipt."""
-    return [Entry(event, at, run_id, r.partition, r.version, r, reason) for r in receipts]
+    return [Entry(event, at, run_id, r.partition, r.version, r, reason, head) for r in receipts]
+
+
+@dataclass(frozen=True)
+class Journal:
+    """What the lake says of a dataset's vintages, oldest first. `unreadable` are files of it that are damaged."""
+
+    entries: Sequence[Entry]
+    unreadable: Sequence[str] = ()

@@ -6,7 +6,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from thermocline.model.dataset import Dataset
-from thermocline.model.journal import Entry
+from thermocline.model.journal import Entry, Journal
 from thermocline.model.partition import Partition
 from thermocline.model.query import Query, Segment
 from thermocline.model.receipt import Receipt, StoredObject, Vintage
@@ -178,10 +178,23 @@ class Lake(Protocol):
         run_id: str,
         relocated: Sequence[Receipt] = (),
         withdrawn: Sequence[Vintage] = (),
+        settling: bool = False,
     ) -> str:
         """Write what becomes of vintages to the journal, then commit one snapshot; see `Catalog.publish`.
 
         The objects of `added` and `relocated` are added, those that are `removed` go; `withdrawn` is for the journal.
+        With `settling` nothing new is published: the table is only made to say what the ledger says already.
+        """
+        ...
+
+    def holds(self, dataset: Dataset) -> bool:
+        """Whether a table or a journal of the dataset lies in the lake, whatever the catalog knows."""
+        ...
+
+    def journal(self, dataset: Dataset) -> Journal:
+        """All that was ever written to the journal of a dataset, oldest first.
+
+        What can't be read of a damaged file is left out, and the file is named.
         """
         ...
 

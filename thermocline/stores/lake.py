@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -10,14 +11,27 @@ from typing import BinaryIO, Protocol, Self
 
 import pyarrow as pa
 
-from thermocline.errors import CatalogConflictError, FingerprintMismatchError, LakeError, ObjectExistsError
+from thermocline.errors import (
+    CatalogConflictError,
+    FingerprintMismatchError,
+    LakeError,
+    ObjectExistsError,
+    UsageError,
+)
 from thermocline.faults import Step, step
 from thermocline.model.dataset import Dataset
 from thermocline.model.datasets import dataset_named
 from thermocline.model.fingerprint import contents_by_day, contents_of
-from thermocline.model.journal import Entry, Event, entries_of
+from thermocline.model.journal import Entry, Event, Journal, entries_of
 from thermocline.model.partition import Partition, is_of
-from thermocline.model.paths import holds_one_day, journal_path, object_path
+from thermocline.model.paths import (
+    holds_one_day,
+    journal_path,
+    journal_prefix,
+    object_path,
+    parse_object_path,
+    table_location,
+)
 from thermocline.model.query import Query, Segment
 from thermocline.model.receipt import Receipt, StoredObject, Vintage
 from thermocline.ports import Catalog, Located, Objects
@@ -25,6 +39,8 @@ from thermocline.stores import duckdb
 from thermocline.stores.duckdb import Engine
 from thermocline.stores.parquet import EncodedFile, copy_hashing, decode, encode, temporary_file
 from thermocline.stores.retrying import RetryingObjects
+
+_JOURNAL_THREADS = 8
 
 
 class ClosableCatalog(Catalog, Protocol):
@@ -145,14 +161,18 @@ class ParquetLake:
         run_id: str,
         relocated: Sequence[Receipt] = (),
         withdrawn: Sequence[Vintage] = (),
+        settling: bool = False,
     ) -> str:
         """See `Lake.publish`. What the journal says of a commit that lost to another one is taken away again."""
-        at = datetime.now(UTC)
+        at, head = datetime.now(UTC), expected_head
         entries = [
-            *entries_of(Event.PUBLISH, added, at=at, run_id=run_id),
-            *entries_of(Event.RELOCATE, relocated, at=at, run_id=run_id),
-            *(Entry(Event.WITHDRAW, at, run_id, v.partition, v.receipt.version) for v in withdrawn),
+            *entries_of(Event.SETTLE if settling else Event.PUBLISH, added, at=at, run_id=run_id, head=head),
+            *entries_of(Event.RELOCATE, relocated, at=at, run_id=run_id, head=head),
+            *(Entry(Event.WITHDRAW, at, run_id, v.partition, v.receipt.version, head=head) for v in withdrawn),
         ]
+        if settling:
+            left = _days_in(removed) - {receipt.partition for receipt in added}
+            entries += [Entry(Event.SETTLE, at, run_id, partition, 0, head=head) for partition in sorted(left)]
         with step(Step.JOURNAL):
             written = self._written(dataset, entries, run_id) if entries else None
         try:
@@ -165,6 +185,31 @@ class ParquetLake:
             if written:
                 self._objects.delete(written)
             raise
+
+    def holds(self, dataset: Dataset) -> bool:
+        """See `Lake.holds`."""
+        prefixes = (journal_prefix(dataset.name), f"{table_location(dataset.name)}/metadata/")
+        return any(True for prefix in prefixes for _ in self._objects.list(prefix))
+
+    def journal(self, dataset: Dataset) -> Journal:
+        """See `Lake.journal`."""
+        paths = list(self._objects.list(journal_prefix(dataset.name)))
+        with ThreadPoolExecutor(_JOURNAL_THREADS) as threads:
+            files = list(threads.map(self._entries, paths))
+        # The sort is stable: entries of one commit stay in their order.
+        entries = sorted((entry for found, _ in files for entry in found), key=lambda entry: entry.at)
+        return Journal(entries, [path for path, (_, whole) in zip(paths, files, strict=True) if not whole])
+
+    def _entries(self, path: str) -> tuple[list[Entry], bool]:
+        """The entries of one file of the journal up to the first that can't be read, and whether that was all."""
+        found: list[Entry] = []
+        with self._objects.open(path) as stream:
+            for line in stream.read().splitlines():
+                try:
+                    found.append(Entry.from_json(line.decode()))
+                except (ValueError, LookupError, TypeError, UsageError):
+                    return found, False
+        return found, bool(found)
 
     def note(self, dataset: Dataset, entries: Sequence[Entry]) -> None:
         """See `Lake.note`."""
@@ -253,6 +298,11 @@ class ParquetLake:
                 "Look at the store, then run it again"
             )
             raise FingerprintMismatchError(msg)
+
+
+def _days_in(paths: Iterable[str]) -> set[Partition]:
+    """The partitions of objects that hold one each."""
+    return {parse_object_path(path)[0] for path in paths if holds_one_day(path)}
 
 
 _RESTORE = "restore it from a copy, or backfill that day from its source with --repair; other days are not touched"

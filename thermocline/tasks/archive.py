@@ -1,5 +1,6 @@
 """Writing a partition to the lake so that it can be trusted, and keeping the table and the ledger in step."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from thermocline.errors import FingerprintMismatchError, LakeError
@@ -91,11 +92,11 @@ def settled_head(writer: Writer, lake: Lake, dataset: Dataset, *, run_id: str) -
     """
     head, known = lake.head(dataset), writer.head()
     if known is None:
-        if head:
+        if head or lake.holds(dataset):
             msg = (
-                f"the Iceberg table of {dataset.name} in {lake.url} holds objects that this database's ledger knows "
-                "nothing of; nothing was changed. Point THERMOCLINE_HOT_URL at the database that wrote them, or choose "
-                "another lake"
+                f"{lake.url} holds {dataset.name} of which this database's ledger knows nothing; nothing was changed. "
+                "Point THERMOCLINE_HOT_URL at the database that wrote them. If that one is lost, run `thermocline "
+                f"recover {dataset.name}`: it makes the ledger anew from the lake. Or choose another lake"
             )
             raise LakeError(msg)
         # Noted before anything is published, so that a first run that dies can be told from a foreign table.
@@ -103,14 +104,19 @@ def settled_head(writer: Writer, lake: Lake, dataset: Dataset, *, run_id: str) -
         return head
     if head == known:
         return head
-    live = {vintage.receipt.path: vintage.receipt for vintage in writer.live(ALL_DAYS)}
-    present = lake.paths(dataset)
-    added = [receipt for path, receipt in live.items() if path not in present]
-    removed = present - live.keys()
-    if added or removed:
-        head = lake.publish(dataset, added=added, removed=removed, expected_head=head, run_id=run_id)
+    head = settle(lake, dataset, [vintage.receipt for vintage in writer.live(ALL_DAYS)], head, run_id=run_id)
     note_head(writer, dataset, head, run_id=run_id)
     return head
+
+
+def settle(lake: Lake, dataset: Dataset, live: Sequence[Receipt], head: str, *, run_id: str) -> str:
+    """Make the table name the objects of these receipts and no others; return its head."""
+    present = lake.paths(dataset)
+    added = [receipt for receipt in live if receipt.path not in present]
+    removed = present - {receipt.path for receipt in live}
+    if not (added or removed):
+        return head
+    return lake.publish(dataset, added=added, removed=removed, expected_head=head, run_id=run_id, settling=True)
 
 
 @step(Step.NOTE_HEAD)

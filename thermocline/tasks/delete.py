@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from thermocline.model.dataset import Dataset
-from thermocline.model.partition import DayRange, Partition
-from thermocline.model.receipt import Receipt
+from thermocline.model.partition import DayRange
+from thermocline.model.receipt import Receipt, Vintage
 from thermocline.ports import Hot, Lake, Publication, Writer
 from thermocline.tasks.archive import archive, settled_head, trusted
 
@@ -42,7 +42,7 @@ def _delete_cold(lake: Lake, writer: Writer, deletion: Deletion, run_id: str) ->
     dataset = deletion.dataset
     head = settled_head(writer, lake, dataset, run_id=run_id)
     receipts: list[Receipt] = []
-    withdrawn: list[Partition] = []
+    withdrawn: list[Vintage] = []
     removed: list[str] = []
     for vintage in writer.live(deletion.days, deletion.intervals):
         kept = sum(batch.num_rows for batch in _remaining(lake, vintage.receipt, deletion))
@@ -54,10 +54,12 @@ def _delete_cold(lake: Lake, writer: Writer, deletion: Deletion, run_id: str) ->
             rows = _remaining(lake, vintage.receipt, deletion)
             receipts.append(archive(lake, vintage.partition, version, rows, run_id=run_id))
         else:
-            withdrawn.append(vintage.partition)
+            withdrawn.append(vintage)
     if removed:
-        head = lake.publish(dataset, added=receipts, removed=removed, expected_head=head, run_id=run_id)
-        writer.publish(Publication(dataset, head, run_id, receipts, withdrawn))
+        head = lake.publish(
+            dataset, added=receipts, removed=removed, expected_head=head, run_id=run_id, withdrawn=withdrawn
+        )
+        writer.publish(Publication(dataset, head, run_id, receipts, [vintage.partition for vintage in withdrawn]))
 
 
 def _remaining(lake: Lake, receipt: Receipt, deletion: Deletion) -> "Iterator[pa.RecordBatch]":
