@@ -44,9 +44,10 @@ def receipt_of(writer, lake, batch):
     return archive(lake, partition, writer.next_versions([partition])[partition], [batch], run_id="run")
 
 
-def load(hot, lake, vintage, batches=None):
+def load(hot, lake, vintage, batches=None, until=None):
     with hot.writer(MARKET_DATA) as writer:
-        return writer.load(vintage, lake.read(vintage.receipt) if batches is None else batches)
+        rows = lake.read(vintage.receipt) if batches is None else batches
+        return writer.load(vintage, rows, run_id="load", until=until)
 
 
 @contextmanager

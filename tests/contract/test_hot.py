@@ -153,7 +153,7 @@ def test_every_value_of_every_dataset_comes_back_from_hot_as_it_went_in(hot, lak
     with hot.writer(dataset) as writer:
         receipt = archive(lake, partition, 1, [batch.slice(0, 7), batch.slice(7)], run_id="run")
         writer.publish(Publication(dataset, None, "run", [receipt]))
-        assert writer.load(writer.live(ALL_DAYS)[0], lake.read(receipt)) == len(batch)
+        assert writer.load(writer.live(ALL_DAYS)[0], lake.read(receipt), run_id="run") == len(batch)
     with query(hot, lake, Query(dataset)) as reader:
         assert as_sorted_lists(reader.read_all(), dataset) == as_sorted_lists(table(batch), dataset)
     with hot.writer(dataset) as writer, writer.export(partition) as export:
@@ -182,6 +182,32 @@ def test_load_folds_late_rows_in(hot, lake):
     assert load(hot, lake, vintage) == 9
     assert hot.late(MARKET_DATA) == {}
     assert_answers(hot, lake, bars(day()), late)
+
+
+def test_a_day_that_is_loaded_until_a_day_says_so_and_the_later_day_counts(hot, lake):
+    [vintage] = publish(hot, lake, bars(day()))
+    first, later = DAY + timedelta(days=7), DAY + timedelta(days=9)
+    load(hot, lake, vintage, until=first)
+    assert hot.hot_days(MARKET_DATA) == [HotDay(day(), 1, first)]
+    for until, expected in ((later, later), (first, later)):
+        with hot.writer(MARKET_DATA) as writer:
+            writer.keep(day(), until, run_id="run")
+        assert [leaf.until for leaf in hot.leaves(MARKET_DATA)] == [expected]
+        load(hot, lake, vintage)
+        assert hot.hot_days(MARKET_DATA) == [HotDay(day(), 1, expected)]
+    ingest(hot, bars(day(), ["IBM"], ingested_at=LATER))
+    assert hot.hot_days(MARKET_DATA) == [HotDay(day(), 1, expected)]
+
+
+def test_only_hot_days_are_kept_and_one_that_left_has_no_time_any_more(hot, lake):
+    [vintage] = publish(hot, lake, bars(day()))
+    with hot.writer(MARKET_DATA) as writer:
+        writer.keep(day(), DAY, run_id="run")
+    assert hot.hot_days(MARKET_DATA) == []
+    load(hot, lake, vintage, until=DAY + timedelta(days=7))
+    rotate(hot, lake, day())
+    load(hot, lake, hot.live(MARKET_DATA, ALL_DAYS)[0])
+    assert [known.until for known in hot.hot_days(MARKET_DATA)] == [None]
 
 
 # --------------------------------------------------------------------------------------------------------------- ingest
@@ -378,6 +404,16 @@ def test_undo_brings_a_day_back_exactly(hot, lake):
     assert_answers(hot, lake, bars(day()), bars(day(), ["IBM"], ingested_at=LATER))
     rotate(hot, lake, day())
     assert_answers(hot, lake, bars(day()), bars(day(), ["IBM"], ingested_at=LATER))
+
+
+def test_undo_can_bring_a_day_back_for_a_time(hot, lake):
+    ingest(hot, bars(day()), hot_days=[day()])
+    rotate(hot, lake, day())
+    [detached] = hot.detached(MARKET_DATA)
+    until = DAY + timedelta(days=3)
+    with hot.writer(MARKET_DATA) as writer:
+        writer.undo(detached, run_id="run", until=until)
+    assert hot.hot_days(MARKET_DATA) == [HotDay(day(), 1, until)]
 
 
 def test_undo_refuses_after_a_restatement(hot, lake):

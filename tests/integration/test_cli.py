@@ -113,7 +113,7 @@ def test_every_act_can_be_repeated():
     assert [each["day"] for each in undone] == [each["day"] for each in moved]
     assert answer("rotate", "--as-of", "2013-02-10")["partitions"] == moved
     # A second copy of a day that is detached already.
-    answer("rehydrate", "market_data")
+    answer("rehydrate", "market_data", "--as-of", "2013-02-09", "--days", "1")
     assert answer("rotate", "--as-of", "2013-02-10")["partitions"] == moved
     rows = answer("query", "market_data")["rows"]
     assert Counter(map(of_answer, rows)) == Counter(map(of_source, source_rows("2013-01-01", "2013-02-01")))

@@ -423,7 +423,7 @@ def test_a_reader_between_any_two_steps_of_a_load_and_an_undo_gets_every_row_onc
     span = DayRange(world.partitions[0].day, world.partitions[-1].day + timedelta(days=1))
     acts = (
         lambda: undo(hot, MARKET_DATA, span, run_id="run"),
-        lambda: rehydrate(hot, world.lake, MARKET_DATA, span, run_id="run"),
+        lambda: rehydrate(hot, world.lake, MARKET_DATA, span, until=DAY, run_id="run"),
     )
     for act, moved in zip(acts, (3, 1), strict=True):
         with ThreadPoolExecutor(max_workers=64) as threads:

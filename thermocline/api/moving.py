@@ -1,17 +1,19 @@
 """Verbs that move rows."""
 
 from collections.abc import Callable, Collection, Mapping
+from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from thermocline.arguments import (
     Day,
     as_datasets,
+    as_day,
     as_days,
     as_rotated_datasets,
     as_table,
 )
-from thermocline.errors import ThermoclineError
+from thermocline.errors import ThermoclineError, UsageError
 from thermocline.model.datasets import dataset_named
 from thermocline.model.partition import ALL_DAYS, parse_interval
 from thermocline.model.report import Moved
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
 
 
 from thermocline.api.opened import Opened, new_run_id
+
+DAYS_BACK = 7
+"""For how many days a rehydrated day stays where nothing else is said."""
 
 
 class Moving(Opened):
@@ -162,10 +167,23 @@ class Moving(Opened):
         start: Day | None = None,
         end: Day | None = None,
         intervals: Collection[str] = (),
+        days: int | None = None,
+        until: Day | None = None,
+        as_of: Day | None = None,
         run_id: str | None = None,
     ) -> Undone:
-        """Bring rotated days back to hot as they were."""
-        return undo(self.hot, dataset_named(dataset), as_days(start, end), intervals, run_id=run_id or new_run_id())
+        """Bring rotated days back to hot as they were, to stay for `days` from `as_of` on or until a day.
+
+        With neither they are due again at once.
+        """
+        return undo(
+            self.hot,
+            dataset_named(dataset),
+            as_days(start, end),
+            intervals,
+            run_id=run_id or new_run_id(),
+            until=None if days is None and until is None else self._until(days, until, as_of),
+        )
 
     def rehydrate(
         self,
@@ -174,13 +192,51 @@ class Moving(Opened):
         start: Day | None = None,
         end: Day | None = None,
         intervals: Collection[str] = (),
+        days: int | None = None,
+        until: Day | None = None,
+        as_of: Day | None = None,
         progress: Progress = SILENT,
         run_id: str | None = None,
     ) -> Loaded:
-        """Bring cold days back to hot, whatever their age, until the next rotation."""
-        chosen, days = dataset_named(dataset), as_days(start, end)
-        run_id = run_id or new_run_id()
-        return rehydrate(self.hot, self.lake, chosen, days, intervals, run_id=run_id, progress=progress)
+        """Bring cold days back to hot for a set time, whatever their age.
+
+        Args:
+            dataset: The dataset's name.
+            start: The first day; everything that is cold when None.
+            end: The first day no more.
+            intervals: Only these, all when empty.
+            days: For how many days from `as_of` on rotation leaves them there; 7 when None.
+            until: The day of the rotation that may take them out again, instead of `days`.
+            as_of: Today.
+            progress: Told how far it is.
+            run_id: Named in the audit log; made up when None.
+        """
+        return rehydrate(
+            self.hot,
+            self.lake,
+            dataset_named(dataset),
+            as_days(start, end),
+            intervals,
+            until=self._until(days, until, as_of),
+            run_id=run_id or new_run_id(),
+            progress=progress,
+        )
+
+    def _until(self, days: int | None, until: Day | None, as_of: Day | None) -> date:
+        """The first day on which rotation may take days out again that are brought back.
+
+        Raises:
+            UsageError: Both were said, or the day is not after today.
+        """
+        today = self._as_of(as_of)
+        if days is not None and until is not None:
+            msg = "say either for how many days or until when, not both"
+            raise UsageError(msg)
+        ends = as_day(until) if until is not None else today + timedelta(days=DAYS_BACK if days is None else days)
+        if ends <= today:
+            msg = f"they would not stay: {ends} is not after {today}"
+            raise UsageError(msg)
+        return ends
 
     def ingest(
         self,

@@ -192,16 +192,23 @@ def _vacuumed(opened: "Thermocline", datasets: Sequence[str]) -> dict[str, Any]:
         return {"error": {"type": type(error).__name__, "message": str(error)}}
 
 
-@command(examples=("thermocline undo market_data --start 2013-01-20",))
+@command(
+    examples=(
+        "thermocline undo market_data --start 2013-01-20",
+        "thermocline undo market_data --start 2013-01-20 --days 3",
+    )
+)
 @dataset_argument
 @days_options
 @intervals_option
+@click.option("--days", type=click.IntRange(1), metavar="N", help="Keep them for N days; else they are due at once.")
+@as_of_option
 def undo(invocation: Invocation, dataset: str, **asked: Any) -> None:
     """Bring rotated days back to PostgreSQL as they were.
 
     Possible until a rotation that runs `undo_days` later. A day that has got new rows in the lake since is refused;
-    `thermocline rehydrate` brings it back with them. The days are due again at once: give them a longer hot window, or
-    the next rotation takes them out.
+    `thermocline rehydrate` brings it back with them. Without `--days` the days are due again at once: give them a
+    longer hot window, or the next rotation takes them out.
     """
     with invocation.opened() as opened:
         done = opened.undo(dataset, **asked)
@@ -215,14 +222,24 @@ def undo(invocation: Invocation, dataset: str, **asked: Any) -> None:
         exit_with(FAILED)
 
 
-@command(examples=("thermocline rehydrate market_data --start 2012-12-01 --end 2013-01-01 --interval 1day",))
+@command(
+    examples=(
+        "thermocline rehydrate market_data --start 2012-12-01 --end 2013-01-01 --interval 1day",
+        "thermocline rehydrate market_data --start 2012-06-01 --end 2012-07-01 --days 30",
+    )
+)
 @dataset_argument
 @days_options
 @intervals_option
+@click.option(
+    "--days", type=click.IntRange(1), default=7, show_default=True, metavar="N", help="For how many days they stay."
+)
+@as_of_option
 def rehydrate(invocation: Invocation, dataset: str, **asked: Any) -> None:
-    """Bring cold days back to PostgreSQL, whatever their age.
+    """Bring cold days back to PostgreSQL for a set time.
 
-    They stay until the next rotation, which takes them out again without writing anything.
+    Whatever their age. Rotation leaves them alone for `--days` days; then it takes them out again, and writes nothing
+    where nothing changed. Days that are there already stay at least as long.
     """
     with invocation.opened() as opened, invocation.progress() as progress:
         done = opened.rehydrate(dataset, **asked, progress=progress)

@@ -43,6 +43,8 @@ class Lifecycle:
         eligible = not partition.interval or partition.interval in self.hot_intervals
         return eligible and not self.is_due(partition, as_of)
 
-    def is_due(self, partition: Partition, as_of: date) -> bool:
-        """Whether rotation takes the partition out of hot."""
+    def is_due(self, partition: Partition, as_of: date, until: date | None = None) -> bool:
+        """Whether rotation takes the partition out of hot; not before the day `until`, where one was said."""
+        if until is not None and as_of < until:
+            return False
         return partition.day < self.first_hot_day(partition.dataset, partition.interval, as_of)

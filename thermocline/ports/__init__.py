@@ -7,7 +7,19 @@ PostgreSQL, Parquet or Iceberg by name beyond what its docstring promises.
 from thermocline.ports.analytics import Analytics, Relation
 from thermocline.ports.hot import Hot, Snapshot
 from thermocline.ports.lake import Catalog, Lake, Located, Objects
-from thermocline.ports.ledger import Act, Detached, HotDay, HotLeaf, Ingested, Publication, Trouble, Vacuumed
+from thermocline.ports.ledger import (
+    Act,
+    AuditGuard,
+    AuditQuery,
+    Detached,
+    HotDay,
+    HotLeaf,
+    Ingested,
+    Publication,
+    Trouble,
+    Vacuumed,
+    came_to_hot,
+)
 from thermocline.ports.plain import Mapped, MonthOfRows, PlainSurvey, PlainTable
 from thermocline.ports.progress import SILENT, Progress
 from thermocline.ports.sources import Fetched, FetchRequest, Source, SourceFactory
@@ -18,6 +30,8 @@ __all__ = [
     "SILENT",
     "Act",
     "Analytics",
+    "AuditGuard",
+    "AuditQuery",
     "Catalog",
     "Detached",
     "Export",
@@ -45,4 +59,5 @@ __all__ = [
     "Trouble",
     "Vacuumed",
     "Writer",
+    "came_to_hot",
 ]

@@ -10,7 +10,7 @@ from thermocline.model.partition import DayRange, Partition
 from thermocline.model.query import Query, Segment
 from thermocline.model.receipt import Vintage, VintageState
 from thermocline.model.rejected import Rejected
-from thermocline.ports.ledger import Act, Detached, HotDay, HotLeaf, Ingested, Vacuumed
+from thermocline.ports.ledger import Act, AuditGuard, AuditQuery, Detached, HotDay, HotLeaf, Ingested, Vacuumed
 from thermocline.ports.plain import Mapped, PlainTable
 from thermocline.ports.writer import Writer
 
@@ -125,7 +125,25 @@ class Hot(Protocol):
         ...
 
     def record(self, act: Act) -> None:
-        """Append to the audit log."""
+        """Append to the audit log. Nothing can be changed or taken out of it afterwards."""
+        ...
+
+    def audit(self, asked: AuditQuery) -> list[Act]:
+        """The lines of the audit log that are asked for, newest first."""
+        ...
+
+    def audit_guard(self) -> AuditGuard:
+        """Who owns the audit log, and how the application could still change it."""
+        ...
+
+    def protect_audit(self, owner: str, *, run_id: str) -> AuditGuard:
+        """Give the audit log to another owner, so that the application can do nothing but append to it and read it.
+
+        Whoever calls this must be allowed to, as a superuser is.
+
+        Raises:
+            HotStoreError: It would not keep the application from changing the log, or this store has no owners.
+        """
         ...
 
     def last(self, name: str, dataset: Dataset) -> Act | None:

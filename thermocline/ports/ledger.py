@@ -1,14 +1,17 @@
 """What the hot tier and its ledger say of days, tables and acts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from thermocline.model.dataset import Dataset
-from thermocline.model.partition import Partition
+from thermocline.model.partition import Partition, partitions_of
 from thermocline.model.receipt import Receipt
 from thermocline.model.rejected import Rejected
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +28,17 @@ class HotDay:
 
 @dataclass(frozen=True, slots=True)
 class HotLeaf:
-    """One day's table as the database's catalog describes it. `registered` says whether the hot set has the day."""
+    """One day's table as the database's catalog describes it. `registered` says whether the hot set has the day.
+
+    `until` is as in `HotDay`.
+    """
 
     partition: Partition
     table: str
     rows: int
     size_bytes: int
     registered: bool
+    until: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +72,18 @@ class Ingested:
     hot_rows: int = 0
     late_rows: int = 0
 
+    def act(self, dataset: Dataset, rows: "pa.Table", run_id: str) -> "Act":
+        """The line that the audit log gets for these rows."""
+        days = [partition.day for partition in partitions_of(dataset, rows)]
+        detail = {
+            "dataset": dataset.name,
+            "first": min(days).isoformat() if days else None,
+            "last": max(days).isoformat() if days else None,
+            "hot_rows": self.hot_rows,
+            "late_rows": self.late_rows,
+        }
+        return Act("ingest", None, run_id, detail)
+
 
 @dataclass(frozen=True)
 class Vacuumed:
@@ -79,13 +98,70 @@ class Vacuumed:
 
 @dataclass(frozen=True)
 class Act:
-    """A line of the append-only audit log. `detail` holds counts and paths, never a secret."""
+    """A line of the append-only audit log. `detail` holds counts and paths, never a secret.
+
+    When it was, who did it (`actor`, the store's own name for the session's user) and with what (`client`) is for the
+    store to say; what a caller puts there is not kept.
+    """
 
     name: str
     partition: Partition | None
     run_id: str
     detail: Mapping[str, Any] = field(default_factory=dict)
     at: datetime | None = None
+    actor: str = ""
+    client: str = ""
+
+    @property
+    def dataset(self) -> str | None:
+        """The dataset it is about, where it is about one."""
+        return self.partition.dataset if self.partition else self.detail.get("dataset")
+
+    def document(self) -> dict[str, Any]:
+        """The line as JSON."""
+        return {
+            "at": self.at and self.at.isoformat(),
+            "act": self.name,
+            "dataset": self.dataset,
+            "interval": self.partition.interval or None if self.partition else None,
+            "day": self.partition.day.isoformat() if self.partition else None,
+            "run_id": self.run_id,
+            "actor": self.actor,
+            "client": self.client,
+            "detail": dict(self.detail),
+        }
+
+
+def came_to_hot(partition: Partition, run_id: str, detail: Mapping[str, Any], until: date | None) -> Act:
+    """What the audit log says of a day that came to hot: it was loaded, or rehydrated where it is there for a time."""
+    if until is None:
+        return Act("load", partition, run_id, detail)
+    return Act("rehydrate", partition, run_id, {**detail, "until": until.isoformat()})
+
+
+@dataclass(frozen=True)
+class AuditQuery:
+    """Which lines of the audit log: of these datasets and acts (none: all), of one run, of a span of time, how many."""
+
+    datasets: Collection[Dataset] = ()
+    names: Collection[str] = ()
+    run_id: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class AuditGuard:
+    """Who owns the audit log, and the ways in which the application could still change it; none where it can't."""
+
+    owner: str
+    gaps: Sequence[str] = ()
+
+    @property
+    def holds(self) -> bool:
+        """Whether the application can only append."""
+        return not self.gaps
 
 
 @dataclass(frozen=True)
@@ -93,7 +169,7 @@ class Publication:
     """What one commit says: new vintages, days withdrawn from cold, the table's head, and rows that may not go in.
 
     `relocated` are vintages that are there already and whose rows now lie in another object; nothing else of them
-    changes. Where `head` is None the one that was noted stays.
+    changes. Where `head` is None the one that was noted stays. `name` is what the audit log calls it.
     """
 
     dataset: Dataset
@@ -103,13 +179,24 @@ class Publication:
     withdrawn: Sequence[Partition] = ()
     relocated: Sequence[Receipt] = ()
     rejected: Sequence[Rejected] = ()
+    name: str = "publish"
 
-    def act(self) -> Act:
-        """The line that the audit log gets for it."""
+    def act(self, merged: Collection[Partition] = ()) -> Act | None:
+        """The line that the audit log gets for it, and for the hot days that were `merged` into; None for no change."""
+        touched = [*(r.partition for r in (*self.receipts, *self.relocated)), *self.withdrawn, *merged]
+        if not touched:
+            return None
         detail = {
             "dataset": self.dataset.name,
+            "first": min(partition.day for partition in touched).isoformat(),
+            "last": max(partition.day for partition in touched).isoformat(),
+            "intervals": sorted({partition.interval for partition in touched if partition.interval}),
             "vintages": len(self.receipts),
             "rows": sum(receipt.contents.rows for receipt in self.receipts),
+            "bytes": sum(receipt.size_bytes for receipt in self.receipts),
+            "paths": list(dict.fromkeys(receipt.path for receipt in (*self.receipts, *self.relocated))),
+            "relocated": len(self.relocated),
             "withdrawn": [str(partition) for partition in self.withdrawn],
+            "merged_hot": [str(partition) for partition in sorted(merged)],
         }
-        return Act("publish", None, self.run_id, detail)
+        return Act(self.name, None, self.run_id, detail)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from datetime import date
 from typing import TYPE_CHECKING, Protocol
 
 from thermocline.model.partition import DayRange, Partition
@@ -63,15 +64,22 @@ class Writer(Protocol):
         """
         ...
 
-    def load(self, vintage: Vintage, batches: "Iterable[pa.RecordBatch]") -> int:
+    def load(
+        self, vintage: Vintage, batches: "Iterable[pa.RecordBatch]", *, run_id: str, until: date | None = None
+    ) -> int:
         """Bring a cold day to hot: its vintage and its late rows, in a fresh table that is then attached.
 
         A day that is hot already is merged into. The rows are fingerprinted on their way; when they are not what the
-        receipt says, nothing is loaded. Returns the rows that are now in the day.
+        receipt says, nothing is loaded. Rotation leaves the day alone before the day `until`, or before the one that
+        was said earlier where that is later. Returns the rows that are now in the day.
 
         Raises:
             FingerprintMismatchError: The batches are not what the vintage's receipt says.
         """
+        ...
+
+    def keep(self, partition: Partition, until: date, *, run_id: str) -> None:
+        """Have rotation leave a hot day alone before the day `until`; a later one that was said earlier stays."""
         ...
 
     def export(self, partition: Partition) -> AbstractContextManager[Export]:
@@ -89,8 +97,8 @@ class Writer(Protocol):
         """
         ...
 
-    def undo(self, detached: Detached, *, run_id: str) -> int:
-        """Bring a detached day back to hot as it was; return its rows.
+    def undo(self, detached: Detached, *, run_id: str, until: date | None = None) -> int:
+        """Bring a detached day back to hot as it was, for rotation to leave alone before `until`; return its rows.
 
         Raises:
             StaleStateError: The day has later vintages or late rows; `rehydrate` brings those to hot.

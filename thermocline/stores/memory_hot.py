@@ -9,20 +9,22 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from thermocline.errors import FingerprintMismatchError, LockTimeoutError, StaleStateError
+from thermocline.errors import FingerprintMismatchError, HotStoreError, LockTimeoutError, StaleStateError
 from thermocline.model.dataset import Dataset
 from thermocline.model.fingerprint import contents_of
 from thermocline.model.partition import DayRange, Partition, partitions_of, rows_of
-from thermocline.model.query import Query, Segment
+from thermocline.model.query import Query
 from thermocline.model.receipt import Vintage, VintageState
 from thermocline.model.rejected import Rejected
 from thermocline.ports import (
     Act,
+    AuditGuard,
+    AuditQuery,
     Detached,
     Export,
     HotDay,
@@ -32,10 +34,11 @@ from thermocline.ports import (
     Snapshot,
     Vacuumed,
     Writer,
+    came_to_hot,
 )
+from thermocline.stores.client import client_name
+from thermocline.stores.memory_snapshot import BATCH_ROWS, MemorySnapshot, matches
 from thermocline.stores.memory_state import Day, Kept, State, newest, table_of
-
-_BATCH_ROWS = 65_536
 
 _numbers = itertools.count(1)
 
@@ -94,7 +97,7 @@ class MemoryHot:
         self, datasets: Sequence[Dataset], days: DayRange, intervals: Collection[str] = ()
     ) -> Iterator[Snapshot]:
         """See `Hot.snapshot`."""
-        yield _Snapshot(self._state, datasets, days, intervals)
+        yield MemorySnapshot(self._state, datasets, days, intervals)
 
     def ingest(self, dataset: Dataset, rows: pa.Table, *, hot_days: Collection[Partition], run_id: str) -> Ingested:
         """See `Hot.ingest`."""
@@ -107,15 +110,15 @@ class MemoryHot:
                     hot_rows += len(part)
                 else:
                     state.late[partition] = (*state.late.get(partition, ()), part)
-            detail = {"dataset": dataset.name, "hot_rows": hot_rows, "late_rows": len(rows) - hot_rows}
-            state.audit.append(Act("ingest", None, run_id, detail, self._clock()))
-        return Ingested(hot_rows, len(rows) - hot_rows)
+            ingested = Ingested(hot_rows, len(rows) - hot_rows)
+            state.record(ingested.act(dataset, rows, run_id), self._clock())
+        return ingested
 
     def leaves(self, dataset: Dataset) -> list[HotLeaf]:
         """See `Hot.leaves`."""
         hot = self._state.hot
         return [
-            HotLeaf(p, f"{self._url}/{p}", len(hot[p].rows), hot[p].rows.nbytes, registered=True)
+            HotLeaf(p, f"{self._url}/{p}", len(hot[p].rows), hot[p].rows.nbytes, registered=True, until=hot[p].until)
             for p in sorted(hot)
             if p.dataset == dataset.name
         ]
@@ -161,13 +164,37 @@ class MemoryHot:
     def record(self, act: Act) -> None:
         """See `Hot.record`."""
         with self.transaction() as state:
-            state.audit.append(replace(act, at=self._clock()))
+            state.record(act, self._clock())
+
+    def audit(self, asked: AuditQuery) -> list[Act]:
+        """See `Hot.audit`."""
+        datasets = {dataset.name for dataset in asked.datasets}
+        found = [
+            act
+            for act in reversed(self._state.audit)
+            if (not datasets or act.dataset in datasets)
+            and (not asked.names or act.name in asked.names)
+            and asked.run_id in {None, act.run_id}
+            and act.at is not None
+            and (asked.start is None or act.at >= asked.start)
+            and (asked.end is None or act.at < asked.end)
+        ]
+        return found[: asked.limit]
+
+    def audit_guard(self) -> AuditGuard:
+        """See `Hot.audit_guard`."""
+        return AuditGuard(client_name(), ["it is in the memory of this process"])
+
+    def protect_audit(self, owner: str, *, run_id: str) -> AuditGuard:
+        """See `Hot.protect_audit`."""
+        del run_id
+        msg = f"the audit log is in the memory of this process and can't be given to {owner}"
+        raise HotStoreError(msg)
 
     def last(self, name: str, dataset: Dataset) -> Act | None:
         """See `Hot.last`."""
         for act in reversed(self._state.audit):
-            about = act.partition.dataset if act.partition else act.detail.get("dataset")
-            if act.name == name and about == dataset.name:
+            if act.name == name and act.dataset == dataset.name:
                 return act
         return None
 
@@ -190,7 +217,7 @@ class _Export:
         return self.day is not None
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        yield from self.table.to_batches(max_chunksize=_BATCH_ROWS)
+        yield from self.table.to_batches(max_chunksize=BATCH_ROWS)
 
 
 class _Writer:
@@ -220,14 +247,16 @@ class _Writer:
         versions = {receipt.partition: receipt.version for receipt in publication.receipts}
         with self._hot.transaction() as state:
             state.publish(publication, self._clock())
-            if publication.receipts or publication.withdrawn:
-                state.audit.append(replace(publication.act(), at=self._clock()))
             where_hot = {p: rows for p, rows in (rows_if_hot or {}).items() if p in state.hot}
             for partition, batches in {**(hot_rows or {}), **where_hot}.items():
                 rows = table_of(self._dataset, batches)
                 state.put(self._dataset, partition, rows, versions.get(partition, 0))
+            if act := publication.act({**(hot_rows or {}), **where_hot}.keys()):
+                state.record(act, self._clock())
 
-    def load(self, vintage: Vintage, batches: Iterable[pa.RecordBatch]) -> int:
+    def load(
+        self, vintage: Vintage, batches: Iterable[pa.RecordBatch], *, run_id: str, until: date | None = None
+    ) -> int:
         partition, receipt = vintage.partition, vintage.receipt
         rows = table_of(self._dataset, batches)
         if differences := receipt.contents.differences(contents_of(self._dataset, rows.to_batches())):
@@ -238,9 +267,15 @@ class _Writer:
             raise FingerprintMismatchError(msg)
         with self._hot.transaction() as state:
             total = len(state.put(self._dataset, partition, rows, receipt.version).rows)
-            detail = {"rows": total, "version": receipt.version}
-            state.audit.append(Act("load", partition, receipt.run_id, detail, self._clock()))
+            state.keep(partition, until)
+            detail = {"rows": total, "version": receipt.version, "path": receipt.path}
+            state.record(came_to_hot(partition, run_id, detail, until), self._clock())
         return total
+
+    def keep(self, partition: Partition, until: date, *, run_id: str) -> None:
+        with self._hot.transaction() as state:
+            state.keep(partition, until)
+            state.record(came_to_hot(partition, run_id, {}, until), self._clock())
 
     @contextmanager
     def export(self, partition: Partition) -> Iterator[Export]:
@@ -267,12 +302,12 @@ class _Writer:
             if late[read:]:
                 state.late[partition] = late[read:]
             if day:
-                self._detach(state, export, day, publication.run_id)
+                self._detach(state, export, day, publication)
             else:
                 detail = {"rows": export.rows, "path": publication.receipts[0].path if publication.receipts else None}
-                state.audit.append(Act("fold", partition, publication.run_id, detail, self._clock()))
+                state.record(Act("fold", partition, publication.run_id, detail), self._clock())
 
-    def _detach(self, state: State, export: _Export, day: Day, run_id: str) -> None:
+    def _detach(self, state: State, export: _Export, day: Day, publication: Publication) -> None:
         partition, vintage = export.partition, state.live_of(export.partition)
         if vintage is None and export.rows:
             msg = f"{partition} has no live vintage; its hot rows were kept"
@@ -283,10 +318,16 @@ class _Writer:
         version = vintage.receipt.version if vintage and same else 0
         del state.hot[partition]
         state.detached[name] = Kept(Detached(partition, name, version, self._clock(), len(day.rows)), day.rows)
-        detail = {"rows": export.rows, "path": vintage.receipt.path if vintage else None}
-        state.audit.append(Act("rotate", partition, run_id, detail, self._clock()))
+        detail = {
+            "rows": export.rows,
+            "version": vintage.receipt.version if vintage else None,
+            "path": vintage.receipt.path if vintage else None,
+            "written": bool(publication.receipts),
+            "kept_as": name,
+        }
+        state.record(Act("rotate", partition, publication.run_id, detail), self._clock())
 
-    def undo(self, detached: Detached, *, run_id: str) -> int:
+    def undo(self, detached: Detached, *, run_id: str, until: date | None = None) -> int:
         partition = detached.partition
         with self._hot.transaction() as state:
             vintage = state.live_of(partition)
@@ -299,15 +340,16 @@ class _Writer:
                     f"`thermocline rehydrate {partition.dataset}`"
                 )
                 raise StaleStateError(msg)
-            state.hot[partition] = Day(detached.version, kept.rows)
-            state.audit.append(Act("undo", partition, run_id, {"rows": detached.rows}, self._clock()))
+            state.hot[partition] = Day(detached.version, kept.rows, until)
+            detail = {"rows": detached.rows, "version": detached.version, "until": until and until.isoformat()}
+            state.record(Act("undo", partition, run_id, detail), self._clock())
         return detached.rows
 
     def release(self, detached: Detached, *, run_id: str) -> None:
         with self._hot.transaction() as state:
             if state.detached.pop(detached.table, None):
-                detail = {"rows": detached.rows, "table": detached.table}
-                state.audit.append(Act("release", detached.partition, run_id, detail, self._clock()))
+                detail = {"rows": detached.rows, "version": detached.version, "table": detached.table}
+                state.record(Act("release", detached.partition, run_id, detail), self._clock())
 
     def delete(self, days: DayRange, intervals: Collection[str], symbols: Collection[str], *, run_id: str) -> int:
         deleted = 0
@@ -315,7 +357,7 @@ class _Writer:
 
         def kept(rows: pa.Table) -> pa.Table:
             nonlocal deleted
-            left = rows.filter(pc.invert(_matches(rows, asked)))
+            left = rows.filter(pc.invert(matches(rows, asked)))
             deleted += len(rows) - len(left)
             return left if len(left) < len(rows) else rows
 
@@ -328,52 +370,13 @@ class _Writer:
                     state.late[partition] = tuple(rows for rows in map(kept, late) if len(rows))
                     if not state.late[partition]:
                         del state.late[partition]
-            detail = {"dataset": self._dataset.name, "rows": deleted, "start": str(days.start), "end": str(days.end)}
-            state.audit.append(Act("delete", None, run_id, detail, self._clock()))
+            detail = {
+                "dataset": self._dataset.name,
+                "rows": deleted,
+                "start": str(days.start),
+                "end": str(days.end),
+                "intervals": sorted(intervals),
+                "symbols": sorted(symbols),
+            }
+            state.record(Act("delete", None, run_id, detail), self._clock())
         return deleted
-
-
-class _Snapshot:
-    """See `Snapshot`."""
-
-    def __init__(self, state: State, datasets: Sequence[Dataset], days: DayRange, intervals: Collection[str]) -> None:
-        names = {dataset.name for dataset in datasets}
-        self._state = state
-        self._asked = (datasets, days, intervals)
-        self.hot = frozenset(p for p in state.hot if p.dataset in names)
-        self.live: Sequence[Vintage] = [v for dataset in datasets for v in state.live(dataset, days, intervals)]
-        self.late = frozenset(p for p in state.late if p.dataset in names)
-
-    def as_of(self, instant: datetime) -> Sequence[Vintage]:
-        datasets, days, intervals = self._asked
-        return [v for dataset in datasets for v in self._state.as_of(dataset, days, intervals, instant)]
-
-    @contextmanager
-    def scan(self, query: Query, segment: Segment) -> Iterator[pa.RecordBatchReader]:
-        dataset = query.dataset
-        days = [self._state.hot[Partition(dataset.name, segment.interval, day)].rows for day in segment.days]
-        rows = pa.concat_tables([dataset.arrow_schema.empty_table(), *days])
-        rows = rows.filter(_matches(rows, query)).sort_by([(name, "ascending") for name in query.order])
-        answer = rows.slice(0, query.limit).select(list(query.names))
-        yield pa.RecordBatchReader.from_batches(answer.schema, answer.to_batches(max_chunksize=_BATCH_ROWS))
-
-    def late_rows(self, query: Query) -> pa.Table:
-        dataset = query.dataset
-        found = [rows for p in sorted(self.late) if query.wants(p) for rows in self._state.late[p]]
-        rows = newest(pa.concat_tables([dataset.arrow_schema.empty_table(), *found]), dataset)
-        # A row that moved to another symbol still stands in for the one that had this symbol.
-        by_symbol = dataset.symbol_column in dataset.key
-        return rows.filter(_matches(rows, query if by_symbol else replace(query, symbols=())))
-
-
-def _matches(rows: pa.Table, query: Query) -> pa.ChunkedArray:
-    """Which rows a query asks for."""
-    matches = pc.is_valid(rows["ts"])
-    if query.start:
-        matches = pc.and_(matches, pc.greater_equal(rows["ts"], pa.scalar(query.start, rows["ts"].type)))
-    if query.end:
-        matches = pc.and_(matches, pc.less(rows["ts"], pa.scalar(query.end, rows["ts"].type)))
-    for column, wanted in ((query.dataset.symbol_column, query.symbols), ("interval", query.intervals)):
-        if wanted:
-            matches = pc.and_(matches, pc.is_in(rows[column], value_set=pa.array(wanted)))
-    return matches

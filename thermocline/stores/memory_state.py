@@ -13,6 +13,7 @@ from thermocline.model.partition import DayRange, Partition
 from thermocline.model.receipt import Receipt, Vintage, VintageState
 from thermocline.model.rejected import Rejected
 from thermocline.ports import Act, Detached, Publication, Trouble
+from thermocline.stores.client import client_name
 from thermocline.stores.sorted_rows import last_of_each_run, starts_of_runs
 
 
@@ -147,6 +148,16 @@ class State:
         for path in paths:
             if path not in named:
                 self.unnamed.setdefault(path, (dataset, now))
+
+    def record(self, act: Act, now: datetime) -> None:
+        """Append to the audit log."""
+        self.audit.append(replace(act, at=now, actor=client_name(), client=client_name()))
+
+    def keep(self, partition: Partition, until: date | None) -> None:
+        """Have rotation leave a hot day alone for longer; a later day that was said earlier stays."""
+        day = self.hot.get(partition)
+        if day and until and (day.until is None or day.until < until):
+            self.hot[partition] = replace(day, until=until)
 
     def reject(self, rejected: Sequence[Rejected], run_id: str) -> None:
         """Keep rows that may not go in; the same row with the same reason once."""

@@ -59,7 +59,8 @@ def _delete_cold(lake: Lake, writer: Writer, deletion: Deletion, run_id: str) ->
         head = lake.publish(
             dataset, added=receipts, removed=removed, expected_head=head, run_id=run_id, withdrawn=withdrawn
         )
-        writer.publish(Publication(dataset, head, run_id, receipts, [vintage.partition for vintage in withdrawn]))
+        gone = [vintage.partition for vintage in withdrawn]
+        writer.publish(Publication(dataset, head, run_id, receipts, gone, name="delete"))
 
 
 def _remaining(lake: Lake, receipt: Receipt, deletion: Deletion) -> "Iterator[pa.RecordBatch]":

@@ -70,10 +70,15 @@ def rehydrate(
     days: DayRange,
     intervals: Collection[str] = (),
     *,
+    until: date,
     run_id: str,
     progress: Progress = SILENT,
 ) -> Loaded:
-    """Bring cold days back to hot, whatever their age; the next rotation takes them out again without writing."""
+    """Bring cold days back to hot, whatever their age; rotations as of days before `until` leave them there.
+
+    Then one takes them out again, and writes nothing where nothing changed. Days that are hot already stay at least as
+    long.
+    """
     wanted = frozenset(intervals)
     with lake.run(run_id):
         return _load(
@@ -85,6 +90,7 @@ def rehydrate(
             run_id=run_id,
             progress=progress,
             on_loaded=lambda _: None,
+            until=until,
         )
 
 
@@ -98,24 +104,32 @@ def _load(
     run_id: str,
     progress: Progress,
     on_loaded: Callable[[Moved], None],
+    until: date | None = None,
 ) -> Loaded:
     result = Loaded(run_id)
     for dataset in datasets:
-        due = [vintage.partition for vintage in hot.live(dataset, days) if wanted(vintage.partition)]
+        found = {vintage.partition for vintage in hot.live(dataset, days)}
+        if until:
+            # Days that are hot and were never cold are to stay, too.
+            found |= {day.partition for day in hot.hot_days(dataset) if day.partition.day in days}
+        due = sorted(filter(wanted, found))
         progress.begin(f"loading {dataset.name}", len(due))
         for some in chunks(due, _DAYS_PER_LOCK):
             with hot.writer(dataset) as writer:
                 # Asked again under the lock: what was due may have been restated or loaded since.
-                hot_now = {day.partition: day.version for day in hot.hot_days(dataset)}
+                hot_now = {day.partition: day for day in hot.hot_days(dataset)}
                 span = DayRange(min(p.day for p in some), max(p.end.date() for p in some))
                 live = {vintage.partition: vintage for vintage in writer.live(span)}
                 for partition in some:
                     vintage = live.get(partition)
                     progress.advance()
-                    if vintage is None or hot_now.get(partition, -1) >= vintage.receipt.version:
+                    day = hot_now.get(partition)
+                    if vintage is None or (day and day.version >= vintage.receipt.version):
+                        if day and until and (day.until is None or day.until < until):
+                            writer.keep(partition, until, run_id=run_id)
                         result.unchanged += 1
                         continue
-                    rows = writer.load(vintage, lake.read(vintage.receipt))
+                    rows = writer.load(vintage, lake.read(vintage.receipt), run_id=run_id, until=until)
                     moved = Moved(partition, "loaded", rows, vintage.receipt.size_bytes, vintage.receipt.path)
                     result.moved.append(moved)
                     on_loaded(moved)

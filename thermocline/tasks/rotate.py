@@ -62,7 +62,7 @@ def plan_rotation(hot: Hot, datasets: Sequence[Dataset], lifecycle: Lifecycle, *
         live = {vintage.partition: vintage.receipt for vintage in hot.live(dataset, ALL_DAYS)}
         leaves = {leaf.partition: leaf for leaf in hot.leaves(dataset) if leaf.registered}
         for partition, leaf in leaves.items():
-            if lifecycle.is_due(partition, as_of):
+            if lifecycle.is_due(partition, as_of, leaf.until):
                 known = live.get(partition)
                 size, path = (known.size_bytes, known.path) if known else (leaf.size_bytes, object_path(partition, 1))
                 planned.append(Moved(partition, "rotate", leaf.rows, size, path))
@@ -104,7 +104,7 @@ class Rotation:
         try:
             for some in chunks([moved.partition for moved in planned], BATCH_DAYS):
                 with self.hot.writer(dataset) as writer:
-                    _Batch(self, dataset, writer, result).rotate(some)
+                    _Batch(self, dataset, writer, result, as_of).rotate(some)
             self._release(dataset, [old for old in detached if self._is_over(old, as_of)], result)
         except ThermoclineError as error:
             # What holds up one dataset need not hold up the next; the days that are left are due again.
@@ -152,6 +152,7 @@ class _Batch:
     dataset: Dataset
     writer: Writer
     result: Rotated
+    as_of: date
 
     def rotate(self, partitions: Sequence[Partition]) -> None:
         """Move the days; what can't move is noted as failed and stays as it is."""
@@ -187,10 +188,12 @@ class _Batch:
             raise over
 
     def _still_due(self, partitions: Sequence[Partition]) -> list[Partition]:
-        """Asked again under the lock: another rotation may have moved some while this one waited for it."""
-        hot = self.rotation.hot
-        present = {day.partition for day in hot.hot_days(self.dataset)} | hot.late(self.dataset).keys()
-        return [partition for partition in partitions if partition in present]
+        """Asked again under the lock: while this one waited for it, others may have moved some, or kept some longer."""
+        hot, lifecycle = self.rotation.hot, self.rotation.lifecycle
+        days = {day.partition: day for day in hot.hot_days(self.dataset)}
+        due = {p for p, day in days.items() if lifecycle.is_due(p, self.as_of, day.until)}
+        folds = hot.late(self.dataset).keys() - days.keys()
+        return [partition for partition in partitions if partition in due | folds]
 
     def _live(self, partitions: Sequence[Partition]) -> dict[Partition, Vintage]:
         span = DayRange(min(p.day for p in partitions), max(p.end.date() for p in partitions))

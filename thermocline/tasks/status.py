@@ -15,7 +15,8 @@ from thermocline.ports import Hot
 class SeriesStatus:
     """One dataset and interval. `first` and `last` span both tiers; `watermark` is the first day of the newest hot run.
 
-    `cold_rows` and `cold_bytes` count live vintages, those of days that are hot as well too.
+    `cold_rows` and `cold_bytes` count live vintages, those of days that are hot as well too. `kept_partitions` are old
+    enough to leave but were brought back for a time that is not over.
     """
 
     dataset: str
@@ -31,6 +32,7 @@ class SeriesStatus:
     last: date | None
     watermark: date | None
     due_partitions: int
+    kept_partitions: int
     undoable_partitions: int
     last_rotation: datetime | None
 
@@ -50,6 +52,7 @@ class SeriesStatus:
             "last": self.last and self.last.isoformat(),
             "watermark": self.watermark and self.watermark.isoformat(),
             "due_partitions": self.due_partitions,
+            "kept_partitions": self.kept_partitions,
             "undoable_partitions": self.undoable_partitions,
             "last_rotation": self.last_rotation and self.last_rotation.isoformat(),
         }
@@ -74,7 +77,8 @@ def _dataset_status(hot: Hot, dataset: Dataset, lifecycle: Lifecycle, as_of: dat
             {*(x.partition.day for x in hot_here), *(x.partition.day for x in cold_here), *(p.day for p in late_here)}
         )
         hot_days = {leaf.partition.day for leaf in hot_here if leaf.registered}
-        due = {leaf.partition for leaf in hot_here if leaf.registered and lifecycle.is_due(leaf.partition, as_of)}
+        old = {leaf for leaf in hot_here if leaf.registered and lifecycle.is_due(leaf.partition, as_of)}
+        due = {leaf.partition for leaf in old if lifecycle.is_due(leaf.partition, as_of, leaf.until)}
         folds = {partition for partition in late_here if partition.day not in hot_days}
         lines.append(
             SeriesStatus(
@@ -91,6 +95,7 @@ def _dataset_status(hot: Hot, dataset: Dataset, lifecycle: Lifecycle, as_of: dat
                 last=days[-1] if days else None,
                 watermark=watermark(hot_days, {receipt.partition.day for receipt in cold_here}),
                 due_partitions=len(due | folds),
+                kept_partitions=len(old) - len(due),
                 undoable_partitions=len({d.partition for d in detached if d.partition.interval == interval}),
                 last_rotation=rotated.at if rotated else None,
             )

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 
 from thermocline.errors import StaleStateError
@@ -28,10 +29,19 @@ class Undone:
         }
 
 
-def undo(hot: Hot, dataset: Dataset, days: DayRange, intervals: Collection[str] = (), *, run_id: str) -> Undone:
+def undo(
+    hot: Hot,
+    dataset: Dataset,
+    days: DayRange,
+    intervals: Collection[str] = (),
+    *,
+    run_id: str,
+    until: date | None = None,
+) -> Undone:
     """Attach detached days again; a day that has a later vintage or late rows is refused and stays cold.
 
-    The days are due again at once: rotation takes them out again the next night unless `hot_days` grew meanwhile.
+    Without `until` the days are due again at once: rotation takes them out again the next night unless `hot_days` grew
+    meanwhile.
     """
     result = Undone(run_id)
     with hot.writer(dataset) as writer:
@@ -41,7 +51,7 @@ def undo(hot: Hot, dataset: Dataset, days: DayRange, intervals: Collection[str] 
             if partition.day not in days or (intervals and partition.interval not in intervals):
                 continue
             try:
-                rows = writer.undo(detached, run_id=run_id)
+                rows = writer.undo(detached, run_id=run_id, until=until)
             except StaleStateError as error:
                 result.failed.append(Failed(partition, str(error)))
             else:

@@ -10,6 +10,7 @@ from psycopg.rows import TupleRow
 
 from thermocline.errors import HotStoreError, LockTimeoutError, ThermoclineError
 from thermocline.model.url import redacted, without_secrets
+from thermocline.stores.client import client_name
 from thermocline.stores.embedded import NAME
 
 Connection = psycopg.Connection[TupleRow]
@@ -42,7 +43,7 @@ def connect(url: str) -> Connection:
 
 def _connected(url: str) -> Connection:
     try:
-        return psycopg.connect(url, autocommit=True, connect_timeout=_CONNECT_SECONDS, application_name="thermocline")
+        return psycopg.connect(url, autocommit=True, connect_timeout=_CONNECT_SECONDS, application_name=client_name())
     except psycopg.ProgrammingError:
         # Neither its text nor itself goes on: it quotes the part that libpq can't read, which may be the password.
         msg = (

@@ -3,14 +3,14 @@
 Everything here runs inside the caller's transaction, which holds the gate (see `ingest`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import pyarrow as pa
 from psycopg import sql
 
 from thermocline.faults import Step, reached, step
 from thermocline.model.dataset import Dataset
-from thermocline.model.partition import Partition
+from thermocline.model.partition import DayRange, Partition
 from thermocline.stores.postgres import rows, tables
 from thermocline.stores.postgres.connection import Connection
 from thermocline.stores.postgres.tables import Leaf, Table
@@ -45,6 +45,19 @@ def of_day(partition: Partition, dataset: Dataset) -> sql.Composed:
     condition = sql.SQL("ts >= {} AND ts < {}").format(sql.Literal(partition.start), sql.Literal(partition.end))
     if dataset.has_intervals:
         condition += sql.SQL(" AND interval = {}").format(sql.Literal(partition.interval))
+    return condition
+
+
+def of_days(dataset: Dataset, days: DayRange, intervals: Collection[str], symbols: Collection[str]) -> sql.Composed:
+    """The condition that a row belongs to those days, intervals (none: all) and symbols (none: all)."""
+    condition = sql.SQL("ts >= {} AND ts < {}").format(
+        sql.Literal(f"{days.start} 00:00:00+00"), sql.Literal(f"{days.end} 00:00:00+00")
+    )
+    if intervals:
+        condition += sql.SQL(" AND interval = ANY({})").format(sql.Literal(list(intervals)))
+    if symbols:
+        symbol = sql.Identifier(dataset.symbol_column)
+        condition += sql.SQL(" AND {} = ANY({})").format(symbol, sql.Literal(list(symbols)))
     return condition
 
 

@@ -14,7 +14,7 @@ from thermocline.model.dataset import Dataset
 from thermocline.model.partition import DayRange, Partition
 from thermocline.model.receipt import Contents, Receipt, Vintage, VintageState
 from thermocline.model.rejected import Rejected
-from thermocline.ports import Act, Detached, HotDay
+from thermocline.ports import Act, AuditQuery, Detached, HotDay
 from thermocline.stores.postgres.connection import Connection, scalar
 
 _VINTAGE = """
@@ -23,6 +23,8 @@ _VINTAGE = """
            published_at, superseded_at, state, reason
     FROM thermocline.vintage
 """
+
+_ACT = "SELECT name, dataset, interval, day, run_id, detail, at, actor, client FROM thermocline_audit.log "
 
 
 def _vintage(row: Sequence[Any]) -> Vintage:
@@ -224,6 +226,15 @@ def add_hot_day(connection: Connection, partition: Partition, version: int, unti
     )
 
 
+def keep_hot_day(connection: Connection, partition: Partition, until: date) -> None:
+    """Have rotation leave a hot day alone for longer."""
+    connection.execute(
+        """UPDATE thermocline.hot_day SET until = greatest(until, %s)
+           WHERE (dataset, interval, day) = (%s, %s, %s)""",
+        (until, *_key(partition)),
+    )
+
+
 def remove_hot_day(connection: Connection, partition: Partition) -> None:
     """Take a day out of the hot set."""
     connection.execute("DELETE FROM thermocline.hot_day WHERE (dataset, interval, day) = (%s, %s, %s)", _key(partition))
@@ -273,7 +284,7 @@ def record(connection: Connection, act: Act) -> None:
     """Append to the audit log."""
     dataset, interval, day = _key(act.partition) if act.partition else (act.detail.get("dataset"), None, None)
     connection.execute(
-        """INSERT INTO thermocline.audit (name, dataset, interval, day, run_id, detail)
+        """INSERT INTO thermocline_audit.log (name, dataset, interval, day, run_id, detail)
            VALUES (%s, %s, %s, %s, %s, %s)""",
         (act.name, dataset, interval, day, act.run_id, Jsonb(dict(act.detail))),
     )
@@ -282,15 +293,36 @@ def record(connection: Connection, act: Act) -> None:
 def last_act(connection: Connection, name: str, dataset: Dataset) -> Act | None:
     """The newest act of that name on the dataset."""
     row = connection.execute(
-        """SELECT interval, day, run_id, detail, at FROM thermocline.audit
-           WHERE name = %s AND dataset = %s ORDER BY audit_id DESC LIMIT 1""",
-        (name, dataset.name),
+        _ACT + "WHERE name = %s AND dataset = %s ORDER BY audit_id DESC LIMIT 1", (name, dataset.name)
     ).fetchone()
-    if row is None:
-        return None
-    interval, day, run_id, detail, at = row
-    partition = None if day is None else Partition(dataset.name, interval, day)
-    return Act(name, partition, run_id, detail, at)
+    return _act(row) if row else None
+
+
+def acts(connection: Connection, asked: AuditQuery) -> list[Act]:
+    """The lines of the audit log that are asked for, newest first."""
+    rows = connection.execute(
+        _ACT
+        + """WHERE (%(datasets)s::text[] IS NULL OR dataset = ANY(%(datasets)s))
+               AND (%(names)s::text[] IS NULL OR name = ANY(%(names)s))
+               AND (%(run_id)s::text IS NULL OR run_id = %(run_id)s)
+               AND (%(start)s::timestamptz IS NULL OR at >= %(start)s)
+               AND (%(end)s::timestamptz IS NULL OR at < %(end)s)
+             ORDER BY audit_id DESC LIMIT %(limit)s""",
+        {
+            "datasets": [dataset.name for dataset in asked.datasets] or None,
+            "names": list(asked.names) or None,
+            "run_id": asked.run_id,
+            "start": asked.start,
+            "end": asked.end,
+            "limit": asked.limit,
+        },
+    )
+    return [_act(row) for row in rows]
+
+
+def _act(row: Sequence[Any]) -> Act:
+    name, dataset, interval, day, *rest = row
+    return Act(name, None if day is None else Partition(dataset, interval, day), *rest)
 
 
 def _key(partition: Partition) -> tuple[Any, Any, Any]:

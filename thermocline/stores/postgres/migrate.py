@@ -4,6 +4,7 @@ from importlib.resources import as_file, files
 
 from thermocline.errors import HotStoreError
 from thermocline.model.url import redacted
+from thermocline.stores.client import client_name
 from thermocline.stores.postgres.connection import Connection, scalar
 
 REVISION = "0002"
@@ -25,6 +26,20 @@ def migrate(connection: Connection, url: str) -> None:
             _upgrade(connection, url)
     finally:
         connection.execute("SELECT pg_advisory_unlock(hashtextextended('thermocline migrate', 0))")
+
+
+def refuse_outdated(connection: Connection, url: str) -> None:
+    """Refuse a database whose tables are not those of this release, and leave it as it is.
+
+    Raises:
+        HotStoreError: They are missing, older or newer.
+    """
+    if _revision(connection) != REVISION:
+        msg = (
+            f"PostgreSQL at {redacted(url)} does not have the tables of this release; nothing was changed. Run "
+            "`thermocline migrate` first, as the role that Thermocline works as"
+        )
+        raise HotStoreError(msg)
 
 
 def _revision(connection: Connection) -> str | None:
@@ -59,4 +74,4 @@ def _upgrade(connection: Connection, url: str) -> None:
 
 def _another(connection: Connection, url: str) -> Connection:
     """A second connection in SQLAlchemy's own transaction mode; the first one holds the lock meanwhile."""
-    return type(connection).connect(url, application_name="thermocline migrate")
+    return type(connection).connect(url, application_name=client_name())

@@ -15,12 +15,25 @@ from thermocline.model.partition import DayRange, Partition
 from thermocline.model.receipt import Vintage, VintageState
 from thermocline.model.rejected import Rejected
 from thermocline.model.url import redacted
-from thermocline.ports import Act, Detached, HotDay, HotLeaf, Ingested, Mapped, PlainTable, Snapshot, Vacuumed, Writer
-from thermocline.stores.postgres import ledger, tables
+from thermocline.ports import (
+    Act,
+    AuditGuard,
+    AuditQuery,
+    Detached,
+    HotDay,
+    HotLeaf,
+    Ingested,
+    Mapped,
+    PlainTable,
+    Snapshot,
+    Vacuumed,
+    Writer,
+)
+from thermocline.stores.postgres import guard, ledger, tables
 from thermocline.stores.postgres.adoption import PostgresPlainTable
 from thermocline.stores.postgres.connection import Connection, connect, scalar, translated
 from thermocline.stores.postgres.ingest import ingest
-from thermocline.stores.postgres.migrate import migrate
+from thermocline.stores.postgres.migrate import migrate, refuse_outdated
 from thermocline.stores.postgres.reader import PostgresSnapshot, late_counts, locked
 from thermocline.stores.postgres.writer import PostgresWriter
 
@@ -92,15 +105,14 @@ class PostgresHot:
         """See `Hot.ingest`."""
         with self._session(dataset) as connection, connection.transaction():
             ingested = ingest(connection, self._schema, dataset, rows, hot_days)
-            detail = {"dataset": dataset.name, "hot_rows": ingested.hot_rows, "late_rows": ingested.late_rows}
-            ledger.record(connection, Act("ingest", None, run_id, detail))
+            ledger.record(connection, ingested.act(dataset, rows, run_id))
             reached("ingest:committing")
             return ingested
 
     def leaves(self, dataset: Dataset) -> list[HotLeaf]:
         """See `Hot.leaves`."""
         with self._session(dataset) as connection, locked(connection, self._schema, [dataset]):
-            registered = {day.partition for day in ledger.hot_days(connection, [dataset])}
+            registered = {day.partition: day.until for day in ledger.hot_days(connection, [dataset])}
             found, unknown = [], []
             for leaf in tables.leaves(connection, self._schema, dataset):
                 count, size = connection.execute(
@@ -108,7 +120,9 @@ class PostgresHot:
                         sql.Literal(leaf.table.sql.as_string(connection)), leaf.table.sql
                     )
                 ).fetchone() or (0, 0)
-                found.append(HotLeaf(leaf.partition, str(leaf.table), count, size, leaf.partition in registered))
+                known = leaf.partition in registered
+                until = registered.get(leaf.partition)
+                found.append(HotLeaf(leaf.partition, str(leaf.table), count, size, known, until))
                 if count and leaf.partition not in registered:
                     unknown.append((leaf.parent, leaf.table))
             tables.refuse_odd(dataset, unknown, "not in the hot set")
@@ -170,6 +184,26 @@ class PostgresHot:
         """See `Hot.record`."""
         with self._session() as connection:
             ledger.record(connection, act)
+
+    def audit(self, asked: AuditQuery) -> list[Act]:
+        """See `Hot.audit`."""
+        with self._session() as connection:
+            return ledger.acts(connection, asked)
+
+    def audit_guard(self) -> AuditGuard:
+        """See `Hot.audit_guard`."""
+        with self._session() as connection:
+            return guard.look(connection)
+
+    def protect_audit(self, owner: str, *, run_id: str) -> AuditGuard:
+        """See `Hot.protect_audit`. Tables that are missing are not made: they would be the caller's."""
+        with translated(self._url):
+            connection = connect(self._url)
+            try:
+                refuse_outdated(connection, self._url)
+                return guard.hand_over(connection, owner, run_id=run_id)
+            finally:
+                connection.close()
 
     def last(self, name: str, dataset: Dataset) -> Act | None:
         """See `Hot.last`."""

@@ -5,21 +5,22 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import date
 
 import pyarrow as pa
 from psycopg import errors as pg
 from psycopg import sql
 
-from thermocline.errors import FingerprintMismatchError, LockTimeoutError, StaleStateError
+from thermocline.errors import LockTimeoutError, StaleStateError
 from thermocline.faults import Step, reached, step
 from thermocline.model.dataset import Dataset
-from thermocline.model.fingerprint import Fingerprinter
 from thermocline.model.partition import DayRange, Partition
-from thermocline.model.receipt import Receipt, Vintage
-from thermocline.ports import Act, Detached, Export, Publication
+from thermocline.model.receipt import Vintage
+from thermocline.ports import Act, Detached, Export, Publication, came_to_hot
 from thermocline.stores.postgres import days as days_
 from thermocline.stores.postgres import ledger, rows, tables
 from thermocline.stores.postgres.connection import Connection, scalar
+from thermocline.stores.postgres.counted import Counted
 from thermocline.stores.postgres.rows import Streams
 from thermocline.stores.postgres.tables import Leaf, Table
 
@@ -118,30 +119,41 @@ class PostgresWriter:
         with self._connection.transaction():
             self._close_gate()
             self._publish(publication)
-            if publication.receipts or publication.withdrawn:
-                ledger.record(self._connection, publication.act())
             hot = {day.partition for day in ledger.hot_days(self._connection, [self._dataset])}
             where_hot = {p: batches for p, batches in (rows_if_hot or {}).items() if p in hot}
             for partition, batches in {**(hot_rows or {}), **where_hot}.items():
                 days_.put(self._connection, self._schema, self._dataset, partition, batches)
                 ledger.add_hot_day(self._connection, partition, versions.get(partition, 0))
+            if act := publication.act({**(hot_rows or {}), **where_hot}.keys()):
+                ledger.record(self._connection, act)
             reached("publish:committing")
 
     @step(Step.LOAD)
-    def load(self, vintage: Vintage, batches: Iterable[pa.RecordBatch]) -> int:
+    def load(
+        self, vintage: Vintage, batches: Iterable[pa.RecordBatch], *, run_id: str, until: date | None = None
+    ) -> int:
         """See `Writer.load`."""
         partition, receipt = vintage.partition, vintage.receipt
-        counted = _Counted(self._dataset, batches)
+        counted = Counted(self._dataset, batches)
         with self._connection.transaction():
             self._close_gate()
             table = days_.put(self._connection, self._schema, self._dataset, partition, counted)
             counted.check(receipt)
-            ledger.add_hot_day(self._connection, partition, receipt.version)
+            ledger.add_hot_day(self._connection, partition, receipt.version, until)
             total: int = scalar(self._connection, sql.SQL("SELECT count(*) FROM {}").format(table.sql))
-            detail = {"rows": total, "version": receipt.version}
-            ledger.record(self._connection, Act("load", partition, receipt.run_id, detail))
+            detail = {"rows": total, "version": receipt.version, "path": receipt.path}
+            ledger.record(self._connection, came_to_hot(partition, run_id, detail, until))
             reached("load:committing")
         return total
+
+    @step(Step.LOAD)
+    def keep(self, partition: Partition, until: date, *, run_id: str) -> None:
+        """See `Writer.keep`."""
+        with self._connection.transaction():
+            self._close_gate()
+            ledger.keep_hot_day(self._connection, partition, until)
+            ledger.record(self._connection, came_to_hot(partition, run_id, {}, until))
+            reached("load:committing")
 
     @contextmanager
     def export(self, partition: Partition) -> Iterator[Export]:
@@ -214,11 +226,17 @@ class PostgresWriter:
             rows=sum(export.mark.rows_by_xmin.values()),
             run_id=publication.run_id,
         )
-        detail = {"rows": export.rows, "path": vintage.receipt.path if vintage else None}
+        detail = {
+            "rows": export.rows,
+            "version": vintage.receipt.version if vintage else None,
+            "path": vintage.receipt.path if vintage else None,
+            "written": bool(publication.receipts),
+            "kept_as": str(kept),
+        }
         ledger.record(self._connection, Act("rotate", partition, publication.run_id, detail))
 
     @step(Step.UNDO)
-    def undo(self, detached: Detached, *, run_id: str) -> int:
+    def undo(self, detached: Detached, *, run_id: str, until: date | None = None) -> int:
         """See `Writer.undo`."""
         partition, connection = detached.partition, self._connection
         table = Table(tables.DETACHED, detached.table)
@@ -245,9 +263,10 @@ class PostgresWriter:
             )
             tables.attach(connection, parent, leaf, partition)
             reached("undo:attached")
-            ledger.add_hot_day(connection, partition, detached.version)
+            ledger.add_hot_day(connection, partition, detached.version, until)
             ledger.end_detached(connection, detached.table)
-            ledger.record(connection, Act("undo", partition, run_id, {"rows": detached.rows}))
+            detail = {"rows": detached.rows, "version": detached.version, "until": until and until.isoformat()}
+            ledger.record(connection, Act("undo", partition, run_id, detail))
             reached("undo:committing")
         return detached.rows
 
@@ -258,21 +277,28 @@ class PostgresWriter:
         with self._connection.transaction():
             self._connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(table.sql))
             ledger.end_detached(self._connection, detached.table)
-            act = Act("release", detached.partition, run_id, {"rows": detached.rows, "table": str(table)})
-            ledger.record(self._connection, act)
+            detail = {"rows": detached.rows, "version": detached.version, "table": str(table)}
+            ledger.record(self._connection, Act("release", detached.partition, run_id, detail))
             reached("release:committing")
 
     @step(Step.DELETE)
     def delete(self, days: DayRange, intervals: Collection[str], symbols: Collection[str], *, run_id: str) -> int:
         """See `Writer.delete`."""
         deleted = 0
-        condition = _wanted(self._dataset, days, intervals, symbols)
+        condition = days_.of_days(self._dataset, days, intervals, symbols)
         with self._connection.transaction():
             self._close_gate()
             for table in (tables.parent_table(self._schema, self._dataset), self._late):
                 statement = sql.SQL("DELETE FROM {} WHERE {}").format(table.sql, condition)
                 deleted += self._connection.execute(statement).rowcount
-            detail = {"dataset": self._dataset.name, "rows": deleted, "start": str(days.start), "end": str(days.end)}
+            detail = {
+                "dataset": self._dataset.name,
+                "rows": deleted,
+                "start": str(days.start),
+                "end": str(days.end),
+                "intervals": sorted(intervals),
+                "symbols": sorted(symbols),
+            }
             ledger.record(self._connection, Act("delete", None, run_id, detail))
             reached("delete:committing")
         return deleted
@@ -351,36 +377,3 @@ class PostgresWriter:
         hot = sql.SQL("SELECT {} FROM {} UNION").format(key, leaf.table.sql) if leaf else sql.SQL("")
         query = sql.SQL("SELECT count(*) FROM ({} SELECT {} FROM ({}) AS l) AS both_").format(hot, key, late)
         return int(scalar(self._connection, query))
-
-
-class _Counted:
-    """Batches that are fingerprinted as they pass by."""
-
-    def __init__(self, dataset: Dataset, batches: Iterable[pa.RecordBatch]) -> None:
-        self._fingerprinter = Fingerprinter(dataset)
-        self._batches = batches
-
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
-        for batch in self._batches:
-            self._fingerprinter.update(batch)
-            yield batch
-
-    def check(self, receipt: Receipt) -> None:
-        if differences := receipt.contents.differences(self._fingerprinter.contents()):
-            msg = (
-                f"{receipt.path} is not what its receipt says ({'; '.join(differences)}); nothing was loaded. "
-                f"`thermocline verify {receipt.partition.dataset}` names every such object"
-            )
-            raise FingerprintMismatchError(msg)
-
-
-def _wanted(dataset: Dataset, days: DayRange, intervals: Collection[str], symbols: Collection[str]) -> sql.Composed:
-    condition = sql.SQL("ts >= {} AND ts < {}").format(
-        sql.Literal(f"{days.start} 00:00:00+00"), sql.Literal(f"{days.end} 00:00:00+00")
-    )
-    if intervals:
-        condition += sql.SQL(" AND interval = ANY({})").format(sql.Literal(list(intervals)))
-    if symbols:
-        symbol = sql.Identifier(dataset.symbol_column)
-        condition += sql.SQL(" AND {} = ANY({})").format(symbol, sql.Literal(list(symbols)))
-    return condition

@@ -40,15 +40,22 @@ CREATE TABLE thermocline.trouble (
     PRIMARY KEY (dataset, interval, day, act)
 );
 
-ALTER TABLE thermocline.audit ADD COLUMN client text NOT NULL DEFAULT current_setting('application_name');
+-- In a schema of its own: who owns a schema may drop whatever is in it, so a log that its writer can't drop needs one
+-- that can be given to somebody else. Its function lies beside it, since dropping that would drop the trigger.
+CREATE SCHEMA IF NOT EXISTS thermocline_audit;
+ALTER TABLE thermocline.audit SET SCHEMA thermocline_audit;
+ALTER TABLE thermocline_audit.audit RENAME TO log;
+ALTER TABLE thermocline_audit.log ADD COLUMN client text NOT NULL DEFAULT '';
+ALTER TABLE thermocline_audit.log ALTER COLUMN client SET DEFAULT current_setting('application_name');
+CREATE INDEX log_of_run ON thermocline_audit.log (run_id);
 
-CREATE FUNCTION thermocline.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION thermocline_audit.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'the audit log is append-only: % is refused', TG_OP USING ERRCODE = 'insufficient_privilege';
 END $$;
-CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON thermocline.audit
-    FOR EACH STATEMENT EXECUTE FUNCTION thermocline.refuse_change();
-REVOKE UPDATE, DELETE, TRUNCATE ON thermocline.audit FROM PUBLIC, CURRENT_USER;
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON thermocline_audit.log
+    FOR EACH STATEMENT EXECUTE FUNCTION thermocline_audit.refuse_change();
+REVOKE UPDATE, DELETE, TRUNCATE ON thermocline_audit.log FROM PUBLIC, CURRENT_USER;
 """
 
 
