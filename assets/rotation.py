@@ -38,7 +38,11 @@ class RotationConfig(dg.Config):
 
     dry_run: bool = Field(default=False, description="Show what would move as the partition's metadata; move nothing.")
     force: bool = Field(default=False, description="Run although storage.lifecycle.auto_rotation.enabled is false.")
-    full: bool = Field(default=False, description="Every dataset; market_data alone otherwise.")
+    full: bool = Field(
+        default=False,
+        description="Days of every dataset; of market_data alone otherwise. Late rows of "
+        "cold days are folded in of every dataset in any case.",
+    )
     hot_days: int | None = Field(
         default=None, ge=1, description="How many days before the partition's day stay hot; empty: as the settings say."
     )
@@ -88,20 +92,22 @@ def rotation_asset(
     ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         day, lifecycle = as_of(context, days), settings.lifecycle.with_hot_days(config.hot_days)
         chosen = list(DATASETS.values()) if config.full else [MARKET_DATA]
+        folding = [dataset for dataset in DATASETS.values() if dataset not in chosen]
         _permit(config, settings)
         copies = verify_at_stake(hot, lake, chosen, lifecycle, as_of=day)
         yield verified(copies, COPIES_ARE_GOOD)
         if copies.failed:
             raise dg.Failure(_reasons(_DAMAGED, copies.failed))
         began = monotonic()
-        planned = plan_rotation(hot, chosen, lifecycle, as_of=day)
+        planned = plan_rotation(hot, chosen, lifecycle, as_of=day, folding=folding)
         done = Rotated(context.run.run_id)
         if not config.dry_run:
             rotation = Rotation(hot, lake, spools, lifecycle, context.run.run_id, LoggedProgress(context.log))
-            done = rotation.run(chosen, as_of=day)
+            done = rotation.run(chosen, as_of=day, folding=folding)
         seconds = monotonic() - began
         yield _lost_or_doubled(recount(hot, lake, planned, done.moved))
-        yield _left(plan_rotation(hot, chosen, lifecycle, as_of=day), dry_run=config.dry_run)
+        left = plan_rotation(hot, chosen, lifecycle, as_of=day, folding=folding)
+        yield _left(left, dry_run=config.dry_run)
         if done.failed:
             raise dg.Failure(_reasons(f"{len(done.moved)} days moved, these stay hot as they were", done.failed))
         metadata = _metadata(planned if config.dry_run else done.moved, done, seconds)

@@ -60,6 +60,12 @@ def as_rotated_datasets(names: Collection[str], *, full: bool) -> list[Dataset]:
     return [dataset_named(name) for name in names] or [MARKET_DATA]
 
 
+def as_folded_datasets(names: Collection[str], *, full: bool) -> list[Dataset]:
+    """The datasets of which a rotation folds late rows alone: where none is named, all that it does not take."""
+    rotated = as_rotated_datasets(names, full=full)
+    return [] if names else [dataset for dataset in DATASETS.values() if dataset not in rotated]
+
+
 def as_day(day: Day) -> date:
     """A day from a date, its ISO text, or an instant of it in UTC."""
     if isinstance(day, str):

@@ -89,7 +89,7 @@ def test_adoption_keeps_every_row_once_and_what_can_not_go_in_aside(opened, conn
     }
     assert done.adopted.rejected == 2
     assert connection.execute("SELECT count(*) FROM thermocline.quarantine").fetchone() == (2,)
-    kept = connection.execute(f"SELECT count(*), count(exchange) FROM {done.kept_as}").fetchone()  # noqa: S608
+    kept = connection.execute(f"SELECT count(*), count(exchange) FROM {done.kept_as}").fetchone()
     assert kept == (GOOD_ROWS + ODD_ROWS, GOOD_ROWS + 2)
     line = opened.status(["market_data"], as_of=AS_OF)[0]
     assert (line.hot_rows, line.watermark, line.due_partitions) == (62, date(2023, 1, 30), 0)
@@ -177,7 +177,7 @@ def test_a_table_of_other_partitions_is_adopted_without_losing_a_row(opened, con
     assert done.adopted.rows == GOOD_ROWS
     table = opened.query("market_data").to_arrow()
     assert len({(row["interval"], row["ts"]) for row in table.to_pylist()}) == table.num_rows == GOOD_ROWS
-    assert connection.execute(f"SELECT count(*) FROM {done.kept_as}").fetchone() == (GOOD_ROWS,)  # noqa: S608
+    assert connection.execute(f"SELECT count(*) FROM {done.kept_as}").fetchone() == (GOOD_ROWS,)
     assert opened.status(["market_data"], as_of=AS_OF)[0].hot_rows > 0
     assert opened.cleanup(opened.plan_cleanup("market_data", as_of=AS_OF)).kept_as is None
 
@@ -215,11 +215,11 @@ def test_an_odd_partition_of_our_own_table_is_named_and_left_alone(opened, conne
             INSERT INTO odd SELECT * FROM market_data LIMIT 1;
             UPDATE odd SET ts = '2022-01-03 00:00+00', interval = CASE '{over}' WHEN 'public.market_data'
                 THEN '1week' ELSE interval END;
-            ALTER TABLE {over} ATTACH PARTITION odd FOR VALUES {bounds}"""  # noqa: S608
+            ALTER TABLE {over} ATTACH PARTITION odd FOR VALUES {bounds}"""
     )
     acts = (
         opened.status,
-        opened.rotate,
+        opened.plan_rotation,
         lambda: opened.query("market_data").to_arrow(),
         lambda: opened.plan_cleanup("market_data", as_of=AS_OF),
     )

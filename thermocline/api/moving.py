@@ -10,6 +10,7 @@ from thermocline.arguments import (
     as_datasets,
     as_day,
     as_days,
+    as_folded_datasets,
     as_rotated_datasets,
     as_table,
 )
@@ -123,8 +124,13 @@ class Moving(Opened):
         hot_days: int | None = None,
     ) -> list[Moved]:
         """What `rotate` would move; changes nothing."""
-        chosen = as_rotated_datasets(datasets, full=full)
-        return plan_rotation(self.hot, chosen, self._lifecycle(hot_days), as_of=self._as_of(as_of))
+        return plan_rotation(
+            self.hot,
+            as_rotated_datasets(datasets, full=full),
+            self._lifecycle(hot_days),
+            as_of=self._as_of(as_of),
+            folding=as_folded_datasets(datasets, full=full),
+        )
 
     def rotate(
         self,
@@ -139,6 +145,8 @@ class Moving(Opened):
         run_id: str | None = None,
     ) -> Rotated:
         """Move every day that is due from hot to cold, verified; market_data alone unless others are named or `full`.
+
+        Late rows of cold days are folded in of every dataset, or of those that are named.
 
         Raises:
             ThermoclineError: Automatic rotation is switched off and `force` was not given.
@@ -158,7 +166,11 @@ class Moving(Opened):
             progress,
             on_moved,
         )
-        return rotation.run(as_rotated_datasets(datasets, full=full), as_of=self._as_of(as_of))
+        return rotation.run(
+            as_rotated_datasets(datasets, full=full),
+            as_of=self._as_of(as_of),
+            folding=as_folded_datasets(datasets, full=full),
+        )
 
     def undo(
         self,

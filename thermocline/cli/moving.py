@@ -153,7 +153,8 @@ def rotate(
 ) -> None:
     """Move every day older than the hot window to the lake.
 
-    Of market_data, unless other datasets are named or `--full` is given. Each day is written, read back from the lake
+    Of market_data, unless other datasets are named or `--full` is given; late rows of cold days are folded in of every
+    dataset, unless some are named. Each day is written, read back from the lake
     and compared before it leaves PostgreSQL; readers never see it in neither place. Nights that were missed are made
     up; a second run finds nothing to do. `thermocline undo` brings days back. Ends with exit code 1 when a day could
     not be moved; that day stays hot as it was.

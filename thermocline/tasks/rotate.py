@@ -12,12 +12,18 @@ Until 5 commits, readers get the day from hot; from then on they get it from the
 stays hot as it was. A run that dies is made good by the next one, because every day that is due is due again.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
-from thermocline.errors import LakeError, RequestBudgetError, ThermoclineError, TransientLakeError
+from thermocline.errors import (
+    CatalogConflictError,
+    LakeError,
+    RequestBudgetError,
+    ThermoclineError,
+    TransientLakeError,
+)
 from thermocline.model.dataset import Dataset
 from thermocline.model.fingerprint import contents_of
 from thermocline.model.lifecycle import Lifecycle
@@ -51,26 +57,45 @@ class Rotated:
         }
 
 
-def plan_rotation(hot: Hot, datasets: Sequence[Dataset], lifecycle: Lifecycle, *, as_of: date) -> list[Moved]:
+def plan_rotation(
+    hot: Hot, datasets: Sequence[Dataset], lifecycle: Lifecycle, *, as_of: date, folding: Sequence[Dataset] = ()
+) -> list[Moved]:
     """Every partition that a rotation as of that day would move: hot days that are due, cold days with late rows.
 
-    `rows` are those that are hot or late. `path` and `size_bytes` are the live vintage's, which serves again where the
-    rows say nothing new; else the next object's path, and the size of the hot table.
+    Of the datasets in `folding` late rows alone. `rows` are those that are hot or late. `path` and `size_bytes` are the
+    live vintage's, which serves again where the rows say nothing new; else the next object's path, and the size of the
+    hot table.
     """
     planned = []
     for dataset in datasets:
         live = {vintage.partition: vintage.receipt for vintage in hot.live(dataset, ALL_DAYS)}
         leaves = {leaf.partition: leaf for leaf in hot.leaves(dataset) if leaf.registered}
+        # A hot day without a table is planned too, so that somebody is told of it.
+        gone = {day.partition for day in hot.hot_days(dataset)} - leaves.keys()
+        planned += [Moved(partition, "rotate", 0, 0, "") for partition in gone if lifecycle.is_due(partition, as_of)]
         for partition, leaf in leaves.items():
             if lifecycle.is_due(partition, as_of, leaf.until):
                 known = live.get(partition)
                 size, path = (known.size_bytes, known.path) if known else (leaf.size_bytes, object_path(partition, 1))
                 planned.append(Moved(partition, "rotate", leaf.rows, size, path))
-        for partition, rows in hot.late(dataset).items():
-            if partition not in leaves:
-                version = live[partition].version + 1 if partition in live else 1
-                planned.append(Moved(partition, "fold", rows, 0, object_path(partition, version)))
+        planned += _folds(hot, dataset, live, leaves.keys() | gone)
+    for dataset in folding:
+        if hot.late(dataset):
+            live = {vintage.partition: vintage.receipt for vintage in hot.live(dataset, ALL_DAYS)}
+            planned += _folds(hot, dataset, live, {day.partition for day in hot.hot_days(dataset)})
     return sorted(planned, key=lambda moved: moved.partition)
+
+
+def _folds(
+    hot: Hot, dataset: Dataset, live: Mapping[Partition, Receipt], hot_set: Collection[Partition]
+) -> list[Moved]:
+    """The cold days that have late rows."""
+    folds = []
+    for partition, rows in hot.late(dataset).items():
+        if partition not in hot_set:
+            version = live[partition].version + 1 if partition in live else 1
+            folds.append(Moved(partition, "fold", rows, 0, object_path(partition, version)))
+    return folds
 
 
 @dataclass(frozen=True)
@@ -85,34 +110,52 @@ class Rotation:
     progress: Progress = SILENT
     on_moved: Callable[[Moved], None] = lambda _: None
 
-    def run(self, datasets: Sequence[Dataset], *, as_of: date) -> Rotated:
+    def run(self, datasets: Sequence[Dataset], *, as_of: date, folding: Sequence[Dataset] = ()) -> Rotated:
         """Move everything that is due as of that day, then release detached days older than `undo_days`.
 
+        Of the datasets in `folding` nothing leaves hot, but late rows of cold days are folded in all the same.
         Cumulative and idempotent: nights that were missed are made up, and a second run finds nothing to do.
         """
         result = Rotated(self.run_id)
+        held_up: list[ThermoclineError] = []
         with self.lake.run(self.run_id):
-            for dataset in datasets:
-                self._rotate(dataset, as_of, result)
+            for dataset in (*datasets, *folding):
+                held_up += self._rotate(dataset, as_of, result, folding=dataset not in datasets)
+        if held_up:
+            raise held_up[0]
         return result
 
-    def _rotate(self, dataset: Dataset, as_of: date, result: Rotated) -> None:
+    def _rotate(self, dataset: Dataset, as_of: date, result: Rotated, *, folding: bool) -> Sequence[ThermoclineError]:
+        """Move the dataset's due days; what held it up is noted with each day that is left, and returned if none is."""
         # What this run detaches is not released by it, whatever day it is told to take for today.
-        detached = self.hot.detached(dataset)
-        planned = plan_rotation(self.hot, [dataset], self.lifecycle, as_of=as_of)
-        self.progress.begin(f"rotating {dataset.name}", len(planned))
+        detached = [] if folding else self.hot.detached(dataset)
+        due: list[Partition] = []
         try:
-            for some in chunks([moved.partition for moved in planned], BATCH_DAYS):
+            due = self._due(dataset, as_of, folding=folding)
+            self.progress.begin(f"rotating {dataset.name}", len(due))
+            for some in chunks(due, BATCH_DAYS):
                 with self.hot.writer(dataset) as writer:
                     _Batch(self, dataset, writer, result, as_of).rotate(some)
             self._release(dataset, [old for old in detached if self._is_over(old, as_of)], result)
         except ThermoclineError as error:
             # What holds up one dataset need not hold up the next; the days that are left are due again.
             told = {moved.partition for moved in result.moved} | {failed.partition for failed in result.failed}
-            left = [moved.partition for moved in planned if moved.partition not in told]
-            if not left and not (planned and isinstance(error, RequestBudgetError)):
-                raise
+            due = due or ([] if folding else self._hot_and_due(dataset, as_of))
+            left = [partition for partition in due if partition not in told]
             result.failed += [Failed(partition, str(error)) for partition in left]
+            if not left and not (due and isinstance(error, RequestBudgetError)):
+                return [error]
+        return []
+
+    def _due(self, dataset: Dataset, as_of: date, *, folding: bool) -> list[Partition]:
+        rotated, folded = ([], [dataset]) if folding else ([dataset], [])
+        planned = plan_rotation(self.hot, rotated, self.lifecycle, as_of=as_of, folding=folded)
+        return [moved.partition for moved in planned]
+
+    def _hot_and_due(self, dataset: Dataset, as_of: date) -> list[Partition]:
+        """What the ledger alone says, where the tables can't be planned with."""
+        days = [day.partition for day in self.hot.hot_days(dataset)]
+        return [partition for partition in days if self.lifecycle.is_due(partition, as_of)]
 
     def _is_over(self, detached: Detached, as_of: date) -> bool:
         """Whether `undo` no longer promises to bring the day back."""
@@ -178,7 +221,7 @@ class _Batch:
         added = [v.receipt for v in verified.values() if v.is_new and v.receipt]
         if added:
             removed = [live[r.partition].receipt.path for r in added if r.partition in live]
-            head = lake.publish(self.dataset, added=added, removed=removed, expected_head=head, run_id=run_id)
+            head = self._published(added, removed, head)
         for partition, day in verified.items():
             self._cut_over(partition, day)
         if added:
@@ -186,6 +229,19 @@ class _Batch:
             self._note(head, verified)
         if over:
             raise over
+
+    def _published(self, added: Sequence[Receipt], removed: Collection[str], head: str) -> str:
+        """The table's head with the new objects in it."""
+        lake, run_id = self.rotation.lake, self.rotation.run_id
+        # A run that lost its lock with its connection learns it here, before it touches the table.
+        self.writer.head()
+        try:
+            return lake.publish(self.dataset, added=added, removed=removed, expected_head=head, run_id=run_id)
+        except CatalogConflictError:
+            # Who moved the head did it without the lock, which is held here: a run that lost it and that can't commit
+            # to the ledger any more. What it published is taken out again.
+            head = settled_head(self.writer, lake, self.dataset, run_id=run_id)
+            return lake.publish(self.dataset, added=added, removed=removed, expected_head=head, run_id=run_id)
 
     def _still_due(self, partitions: Sequence[Partition]) -> list[Partition]:
         """Asked again under the lock: while this one waited for it, others may have moved some, or kept some longer."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 from psycopg import errors as pg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
 from thermocline.errors import HotStoreError, LockTimeoutError, ThermoclineError
@@ -18,6 +19,30 @@ Connection = psycopg.Connection[TupleRow]
 MINIMUM_VERSION = 140_000  # detach and row-level features are tested from PostgreSQL 14 on
 _CONNECT_SECONDS = 10
 
+# A machine that vanishes says no goodbye. Both ends find out within about a minute: a run does not wait for ever, and
+# the server frees the lock of a run that is gone. What the URL says goes before.
+_KEEPALIVES = {
+    "keepalives": "1",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "60000",
+}
+_SESSION = """
+    SET TIME ZONE 'UTC';
+    -- Text output of bounds is parsed; a role's own DateStyle must not change it.
+    SET DateStyle TO 'ISO, YMD';
+    SET tcp_keepalives_idle = 30;
+    SET tcp_keepalives_interval = 10;
+    SET tcp_keepalives_count = 3;
+    -- A look at both tiers, or at a day that is being archived, stays open while the lake is read or written; limits
+    -- that a role or a database has for people must not cut it off.
+    SET statement_timeout = 0;
+    SET idle_in_transaction_session_timeout = 0;
+    SET idle_session_timeout = 0;
+"""  # all of them are there since PostgreSQL 14
+_SINCE_17 = 170_000
+
 
 def connect(url: str) -> Connection:
     """A connection in autocommit whose session speaks UTC.
@@ -28,9 +53,9 @@ def connect(url: str) -> Connection:
     with translated(url):
         connection = _connected(url)
         try:
-            connection.execute("SET TIME ZONE 'UTC'")
-            # Text output of bounds is parsed; a role's own DateStyle must not change it.
-            connection.execute("SET DateStyle TO 'ISO, YMD'")
+            connection.execute(_SESSION)
+            if connection.info.server_version >= _SINCE_17:
+                connection.execute("SET transaction_timeout = 0")
         except BaseException:
             connection.close()
             raise
@@ -43,7 +68,10 @@ def connect(url: str) -> Connection:
 
 def _connected(url: str) -> Connection:
     try:
-        return psycopg.connect(url, autocommit=True, connect_timeout=_CONNECT_SECONDS, application_name=client_name())
+        address = make_conninfo("", **{**_KEEPALIVES, **conninfo_to_dict(url)})
+        return psycopg.connect(
+            address, autocommit=True, connect_timeout=_CONNECT_SECONDS, application_name=client_name()
+        )
     except psycopg.ProgrammingError:
         # Neither its text nor itself goes on: it quotes the part that libpq can't read, which may be the password.
         msg = (
@@ -75,6 +103,25 @@ def translated(url: str) -> Iterator[None]:
         msg = (
             f"the role may not do this in PostgreSQL at {redacted(url)}: {_first_line(error)}; nothing was changed. "
             "It needs CREATE on the database and on the schema that holds the datasets"
+        )
+        raise HotStoreError(msg) from error
+    except pg.ReadOnlySqlTransaction as error:
+        msg = (
+            f"PostgreSQL at {redacted(url)} may only be read ({_first_line(error)}); nothing was changed. It is a "
+            "standby, or the role or the database has default_transaction_read_only: name the primary in "
+            "THERMOCLINE_HOT_URL, with a role that may write"
+        )
+        raise HotStoreError(msg) from error
+    except pg.DiskFull as error:
+        msg = (
+            f"the disk of PostgreSQL at {redacted(url)} is full ({_first_line(error)}); nothing was changed. Free some "
+            "space, then run the same command again"
+        )
+        raise HotStoreError(msg) from error
+    except pg.QueryCanceled as error:
+        msg = (
+            f"somebody cancelled a statement in PostgreSQL at {redacted(url)} ({_first_line(error)}); what was not "
+            "committed changed nothing. Run the same command again"
         )
         raise HotStoreError(msg) from error
     except psycopg.OperationalError as error:

@@ -11,13 +11,14 @@ from psycopg import sql
 from thermocline.faults import Step, reached, step
 from thermocline.model.dataset import Dataset
 from thermocline.model.partition import DayRange, Partition
-from thermocline.stores.postgres import rows, tables
+from thermocline.stores.postgres import rows, shape, tables
 from thermocline.stores.postgres.connection import Connection
 from thermocline.stores.postgres.tables import Leaf, Table
 
 
 def leaf_of(connection: Connection, schema: str, dataset: Dataset, partition: Partition) -> Leaf | None:
-    """The day's table, found by its bounds."""
+    """The day's table, found by its bounds. All of them must have the columns that we gave them."""
+    shape.check_columns(connection, tables.parent_table(schema, dataset), dataset)
     for leaf in tables.leaves(connection, schema, dataset):
         if leaf.partition == partition:
             return leaf
@@ -66,7 +67,7 @@ def _fill(
 ) -> Table:
     """Create the day's table, fill it, index it, attach it: rows first, readers last."""
     parent = tables.create_range_table(connection, schema, partition, dataset)
-    leaf = tables.create_leaf(connection, partition, dataset)
+    leaf = tables.create_leaf(connection, parent, partition, dataset)
     rows.copy_in(connection, leaf.sql, dataset, batches, freeze=True)
     reached("fill:copied")
     tables.add_indexes(connection, leaf, dataset)

@@ -1,6 +1,6 @@
 """One consistent look at the hot set, live vintages, hot rows and late rows."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -9,14 +9,14 @@ from functools import cached_property
 import pyarrow as pa
 from psycopg import sql
 
-from thermocline.errors import HotStoreError, LockTimeoutError
+from thermocline.errors import LockTimeoutError
 from thermocline.model.dataset import Dataset
 from thermocline.model.partition import DayRange, Partition
 from thermocline.model.query import Query, Segment
 from thermocline.model.receipt import Vintage
-from thermocline.stores.postgres import ledger, rows, tables
+from thermocline.stores.postgres import ledger, rows, shape, tables
 from thermocline.stores.postgres.connection import Connection
-from thermocline.stores.postgres.tables import Table
+from thermocline.stores.postgres.tables import Leaf, Table
 
 _ATTEMPTS = 5
 
@@ -41,8 +41,25 @@ class PostgresSnapshot:
 
     @cached_property
     def hot(self) -> frozenset[Partition]:
-        """See `Snapshot.hot`."""
-        return frozenset(day.partition for day in ledger.hot_days(self._connection, self._datasets))
+        """See `Snapshot.hot`.
+
+        Raises:
+            HotStoreError: Rows hang from our tables that no answer would have, also one about cold days alone.
+        """
+        hot = frozenset(day.partition for day in ledger.hot_days(self._connection, self._datasets))
+        for dataset in self._datasets:
+            leaves = [leaf for partition, leaf in self._leaves.items() if partition.dataset == dataset.name]
+            shape.refuse_unknown(self._connection, dataset, (leaf for leaf in leaves if leaf.partition not in hot))
+        return hot
+
+    @cached_property
+    def _leaves(self) -> Mapping[Partition, Leaf]:
+        found = []
+        for dataset in self._datasets:
+            found += tables.leaves(self._connection, self._schema, dataset)
+            if found:
+                shape.check_columns(self._connection, tables.parent_table(self._schema, dataset), dataset)
+        return {leaf.partition: leaf for leaf in found}
 
     @cached_property
     def live(self) -> Sequence[Vintage]:
@@ -70,16 +87,11 @@ class PostgresSnapshot:
     def scan(self, query: Query, segment: Segment) -> Iterator[pa.RecordBatchReader]:
         """See `Snapshot.scan`."""
         dataset = query.dataset
-        found = {leaf.partition: leaf.table for leaf in tables.leaves(self._connection, self._schema, dataset)}
         leaves = []
         for partition in (Partition(dataset.name, segment.interval, day) for day in segment.days):
-            if partition not in found:
-                msg = (
-                    f"{partition} is hot, but it has no table under {dataset.name}: something other than Thermocline "
-                    "detached or dropped it. Attach it again, or restore it from a backup"
-                )
-                raise HotStoreError(msg)
-            leaves.append(found[partition])
+            if partition not in self._leaves:
+                raise shape.missing(partition)
+            leaves.append(self._leaves[partition].table)
         schema = pa.schema([dataset.column(name).arrow_field for name in query.names])
         streams = rows.Streams()
         batches: Iterator[pa.RecordBatch] = iter(())

@@ -193,7 +193,7 @@ def create_range_table(connection: Connection, schema: str, partition: Partition
         # Attached, not made as PARTITION OF, which would wait for every reader of the parent and hold up all others.
         connection.execute(
             sql.SQL("CREATE TABLE {} ({}, PRIMARY KEY ({})) PARTITION BY RANGE (ts)").format(
-                table.sql, _definitions(dataset), names(primary_key(dataset))
+                table.sql, _like(parent_table(schema, dataset)), names(primary_key(dataset))
             )
         )
         connection.execute(
@@ -204,7 +204,12 @@ def create_range_table(connection: Connection, schema: str, partition: Partition
     return table
 
 
-def create_leaf(connection: Connection, partition: Partition, dataset: Dataset) -> Table:
+def _like(table: Table) -> sql.Composed:
+    """The columns of a table, also those that somebody else gave it: what is attached to it must have them all."""
+    return sql.SQL("LIKE {} INCLUDING DEFAULTS INCLUDING GENERATED INCLUDING CONSTRAINTS").format(table.sql)
+
+
+def create_leaf(connection: Connection, parent: Table, partition: Partition, dataset: Dataset) -> Table:
     """Create a day's table, not yet attached. Its check makes the later attach skip a scan."""
     leaf = leaf_table(partition)
     interval = (
@@ -212,7 +217,7 @@ def create_leaf(connection: Connection, partition: Partition, dataset: Dataset) 
     )
     connection.execute(
         sql.SQL("CREATE TABLE {} ({}, CONSTRAINT bounds CHECK (ts IS NOT NULL AND ts >= {} AND ts < {} {}))").format(
-            leaf.sql, _definitions(dataset), sql.Literal(partition.start), sql.Literal(partition.end), interval
+            leaf.sql, _like(parent), sql.Literal(partition.start), sql.Literal(partition.end), interval
         )
     )
     return leaf

@@ -18,7 +18,7 @@ from thermocline.model.partition import DayRange, Partition
 from thermocline.model.receipt import Vintage
 from thermocline.ports import Act, Detached, Export, Publication, came_to_hot
 from thermocline.stores.postgres import days as days_
-from thermocline.stores.postgres import ledger, rows, tables
+from thermocline.stores.postgres import ledger, locks, rows, shape, tables
 from thermocline.stores.postgres.connection import Connection, scalar
 from thermocline.stores.postgres.counted import Counted
 from thermocline.stores.postgres.rows import Streams
@@ -161,6 +161,10 @@ class PostgresWriter:
         with self._connection.transaction():
             self._connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             leaf = self._leaf(partition)
+            if leaf:
+                shape.check_day(self._connection, leaf, self._dataset)
+            elif any(day.partition == partition for day in ledger.hot_days(self._connection, [self._dataset])):
+                raise shape.missing(partition)
             mark = self._mark(partition, leaf)
             late = rows.newest_late(self._late, self._dataset, days_.of_day(partition, self._dataset))
             total = sum(mark.rows_by_xmin.values())
@@ -178,15 +182,17 @@ class PostgresWriter:
         if not isinstance(export, PostgresExport):
             msg = f"an export of {type(export).__name__} is not PostgreSQL's"
             raise TypeError(msg)
-        self._patiently(lambda: self._cut_over_once(export, publication), export.partition)
+        self._patiently(lambda: self._cut_over_once(export, publication), export)
 
     def _cut_over_once(self, export: PostgresExport, publication: Publication) -> None:
         partition, connection = export.partition, self._connection
         with connection.transaction():
+            locks.part_from_vacuum(connection, self._late, *([export.leaf.table] if export.leaf else []))
             connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(CUTOVER_LOCK_TIMEOUT)))
             self._close_gate()
             if export.leaf:
                 connection.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(export.leaf.table.sql))
+                shape.check_day(connection, export.leaf, self._dataset)
             self._prove_unchanged(export)
             reached("cut-over:proved")
             self._publish(publication)
@@ -303,7 +309,7 @@ class PostgresWriter:
             reached("delete:committing")
         return deleted
 
-    def _patiently(self, act: Callable[[], None], partition: Partition) -> None:
+    def _patiently(self, act: Callable[[], None], export: PostgresExport) -> None:
         """Try again, with jitter, while readers hold the table; never queue before them for long.
 
         All days of one writer share its patience: behind a reader that holds every day, each is tried once more.
@@ -315,9 +321,12 @@ class PostgresWriter:
                 act()
             except (pg.LockNotAvailable, pg.DeadlockDetected) as error:
                 if self._patience_seconds <= 0:
+                    held = [self._late, *([export.leaf.table, export.leaf.parent] if export.leaf else [])]
+                    who = locks.holders(self._connection, held)
+                    stays = "it stays hot and" if export.was_hot else "its late rows stay as they are,"
                     msg = (
-                        f"a long-running reader or writer holds {partition}; it stays hot and nothing was changed. The "
-                        "next run takes it up; pg_stat_activity shows who holds it"
+                        f"a long-running reader or writer holds {export.partition}{who}; {stays} nothing was changed. "
+                        "The next run takes it up; pg_stat_activity shows what it is doing"
                     )
                     raise LockTimeoutError(msg) from error
                 time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  # jitter, not cryptography
