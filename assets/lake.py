@@ -101,5 +101,6 @@ def _metadata(done: Backfilled, seconds: float) -> Metadata:
         "unchanged": dg.MetadataValue.int(done.unchanged),
         "merged into hot": dg.MetadataValue.int(done.merged_hot),
         "duplicates": dg.MetadataValue.int(done.duplicates),
+        "held": dg.MetadataValue.int(done.held),
         "quarantined rows": dg.MetadataValue.int(done.rejected),
     }

@@ -36,6 +36,9 @@ class Step(StrEnum):
     DELETE = "delete"
     SWAP = "swap"
     EXPIRE = "expire"
+    HOLD = "hold"
+    ACCEPT = "accept"
+    REJECT = "reject"
 
 
 INSIDE: Mapping[Step, tuple[str, ...]] = {
@@ -51,6 +54,8 @@ INSIDE: Mapping[Step, tuple[str, ...]] = {
     Step.INGEST: ("committing",),
     Step.DELETE: ("committing",),
     Step.SWAP: ("renamed", "committed"),
+    Step.HOLD: ("committing",),
+    Step.REJECT: ("committing",),
 }
 """Points between the first and the last of a step. `committing` is the last moment before a COMMIT is sent."""
 

@@ -28,6 +28,7 @@ from thermocline.model.cron import parse_cron
 from thermocline.model.datasets import dataset_named
 from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.partition import parse_day, parse_interval
+from thermocline.model.restatement import RestatementRule
 from thermocline.model.url import HIDDEN, SecretUrl, file_url, is_secret_name, local_path, redacted
 from thermocline.settings_layers import (
     Layer,
@@ -223,6 +224,13 @@ class AutoRotation(Section):
     timezone: TimeZone = "UTC"
 
 
+class Restatements(Section):
+    """Which restatements of published days wait for a person; 0 as `hold_symbols` lets every one through."""
+
+    hold_symbols: Annotated[int, BeforeValidator(_no_flag), Field(ge=0)] = RestatementRule().hold_symbols
+    hold_share: Annotated[float, BeforeValidator(_no_flag), Field(ge=0, le=1)] = RestatementRule().hold_share
+
+
 class LifecycleSettings(Section):
     """How long rows stay hot."""
 
@@ -231,6 +239,7 @@ class LifecycleSettings(Section):
     archive_on_backfill: bool = True
     undo_days: Annotated[int, BeforeValidator(_no_flag), Field(ge=0, le=LONGEST_WINDOW_DAYS)] = 7
     auto_rotation: AutoRotation = AutoRotation()
+    restatements: Restatements = Restatements()
 
 
 class HotSettings(Section):
@@ -312,6 +321,7 @@ class Settings(Document):
             windows={name: dataset.hot_days for name, dataset in self.datasets.items() if dataset.hot_days is not None},
             archive_on_backfill=own.archive_on_backfill,
             undo_days=own.undo_days,
+            restatements=RestatementRule(own.restatements.hold_symbols, own.restatements.hold_share),
         )
 
 

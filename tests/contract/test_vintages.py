@@ -6,14 +6,16 @@ from itertools import count
 
 import psycopg
 import pytest
-from hot_acts import day, ingest, load, publish, table
+from hot_acts import day, ingest, load, publish, receipt_of, table
 from made_rows import NOON, as_sorted_lists, bars
 
-from thermocline.errors import LakeError
+from thermocline.errors import LakeError, StaleStateError
 from thermocline.model.datasets import MARKET_DATA, NEWS
 from thermocline.model.partition import ALL_DAYS, DayRange
 from thermocline.model.query import Query
 from thermocline.model.receipt import VintageState
+from thermocline.model.restatement import Restatement
+from thermocline.ports import Holding, HotDay, Publication
 from thermocline.stores.memory_hot import MemoryHot
 from thermocline.stores.open import open_lake
 from thermocline.stores.postgres import PostgresHot
@@ -154,3 +156,110 @@ def test_a_day_whose_vintage_has_expired_is_an_error_and_no_hole(hot, lake, requ
     expected = rows_of(bars(day(), close="200"), bars(day(1)))
     assert read(hot, lake, other.published_at) == expected == read(hot, lake, None)
     assert second.receipt.version == 2
+
+
+# ----------------------------------------------------------------------------------------------------------------- held
+
+CHANGE = Restatement(6, 0, 2, 2)
+
+
+def hold(hot, lake, batch):
+    """Write a batch as a vintage that waits for a person."""
+    with hot.writer(MARKET_DATA) as writer:
+        receipt = receipt_of(writer, lake, batch)
+        writer.hold([Holding(receipt, CHANGE)], run_id="run")
+    [vintage] = [v for v in hot.vintages(MARKET_DATA, ALL_DAYS) if v.receipt == receipt]
+    return vintage
+
+
+def accept(hot, vintage, *receipts, rows_if_hot=None):
+    with hot.writer(MARKET_DATA) as writer:
+        publication = Publication(MARKET_DATA, None, "run", receipts, accepted=[vintage])
+        writer.publish(publication, None, rows_if_hot)
+
+
+def state_of(hot, version):
+    [found] = [v for v in hot.vintages(MARKET_DATA, ALL_DAYS) if v.receipt.version == version]
+    return found
+
+
+def test_a_held_vintage_is_listed_with_its_reason_and_not_read(hot, lake):
+    [live] = publish(hot, lake, bars(day()))
+    held = hold(hot, lake, bars(day(), close="200"))
+    assert (held.state, held.reason, held.is_live) == (VintageState.HELD, CHANGE.reason, False)
+    assert hot.vintages(MARKET_DATA, ALL_DAYS, (), [VintageState.HELD]) == [held]
+    assert hot.live(MARKET_DATA, ALL_DAYS) == [live]
+    for at in (None, held.published_at, held.published_at + timedelta(days=3650)):
+        assert read(hot, lake, at) == rows_of(bars(day()))
+    act = hot.last("hold", MARKET_DATA)
+    assert (act.partition, act.run_id, act.detail["symbols_changed"], act.detail["version"]) == (day(), "run", 2, 2)
+
+
+def test_the_version_of_a_held_or_rejected_vintage_is_not_used_again(hot, lake):
+    publish(hot, lake, bars(day()))
+    held = hold(hot, lake, bars(day(), close="200"))
+    [normal] = publish(hot, lake, bars(day(), close="300"))
+    assert (held.receipt.version, normal.receipt.version) == (2, 3)
+    with hot.writer(MARKET_DATA) as writer:
+        writer.reject([held], run_id="run")
+        assert writer.next_versions([day()])[day()] == 4
+    assert state_of(hot, 2).state is VintageState.REJECTED
+    assert hot.live(MARKET_DATA, ALL_DAYS) == [normal]
+
+
+def test_an_accepted_vintage_supersedes_the_live_one_at_the_moment_it_is_accepted(hot, lake):
+    [live] = publish(hot, lake, bars(day()))
+    held = hold(hot, lake, bars(day(), close="200"))
+    accept(hot, held)
+    accepted, before = state_of(hot, 2), state_of(hot, 1)
+    assert accepted.is_live
+    assert before.superseded_at == accepted.published_at >= held.published_at
+    assert accepted.reason == CHANGE.reason
+    assert read(hot, lake, accepted.published_at - TICK) == rows_of(bars(day()))
+    assert read(hot, lake, accepted.published_at) == read(hot, lake, None) == rows_of(bars(day(), close="200"))
+    act = hot.last("accept", MARKET_DATA)
+    assert (act.detail["version"], act.detail["live_version"], act.detail["rows"]) == (2, 2, 6)
+    assert live.receipt.version == 1
+
+
+def test_a_vintage_that_was_merged_into_another_is_not_live_itself(hot, lake):
+    publish(hot, lake, bars(day(), ["AAPL"]))
+    held = hold(hot, lake, bars(day(), ["MSFT"]))
+    with hot.writer(MARKET_DATA) as writer:
+        merged = receipt_of(writer, lake, bars(day()))
+    accept(hot, held, merged)
+    ended = state_of(hot, 2)
+    assert (ended.state, state_of(hot, 3).is_live) == (VintageState.REJECTED, True)
+    assert ended.reason == f"{CHANGE.reason}; accepted as part of version 3"
+    assert hot.last("accept", MARKET_DATA).detail["live_version"] == 3
+    assert read(hot, lake, None) == rows_of(bars(day()))
+
+
+def test_rows_of_an_accepted_vintage_join_a_day_that_is_hot(hot, lake):
+    [vintage] = publish(hot, lake, bars(day()))
+    load(hot, lake, vintage)
+    restated = bars(day(), close="200", ingested_at=LATER)
+    held = hold(hot, lake, restated)
+    assert read(hot, lake, None) == rows_of(bars(day()))
+    accept(hot, held, rows_if_hot={day(): [restated], day(1): [bars(day(1))]})
+    assert hot.hot_days(MARKET_DATA) == [HotDay(day(), 2)]
+    assert read(hot, lake, None) == rows_of(restated)
+
+
+@pytest.mark.parametrize("first", ["accepted", "rejected"])
+def test_what_is_not_held_any_more_can_be_neither_accepted_nor_rejected(hot, lake, first):
+    publish(hot, lake, bars(day()))
+    held = hold(hot, lake, bars(day(), close="200"))
+    if first == "accepted":
+        accept(hot, held)
+    else:
+        with hot.writer(MARKET_DATA) as writer:
+            writer.reject([held], run_id="run", reason="a typo")
+        assert state_of(hot, 2).reason == f"{CHANGE.reason}; a typo"
+        assert hot.last("reject", MARKET_DATA).detail["reason"] == CHANGE.reason
+    before = hot.vintages(MARKET_DATA, ALL_DAYS)
+    with pytest.raises(StaleStateError, match="is not held any more"):
+        accept(hot, held)
+    with hot.writer(MARKET_DATA) as writer, pytest.raises(StaleStateError, match="is not held any more"):
+        writer.reject([held], run_id="run")
+    assert hot.vintages(MARKET_DATA, ALL_DAYS) == before

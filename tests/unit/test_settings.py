@@ -142,6 +142,8 @@ def test_every_scalar_key_can_be_set_by_a_variable():
         "hot_intervals": '["1min"]',
         "archive_on_backfill": "false",
         "undo_days": "0",
+        "hold_symbols": "3",
+        "hold_share": "0.5",
         "enabled": "false",
         "schedule": "30 3 * * mon-fri",
         "timezone": "America/New_York",

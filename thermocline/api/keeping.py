@@ -90,7 +90,7 @@ class Keeping(Opened):
             run_id=run_id,
             progress=progress,
             archive=lambda source, request: self._backfill(
-                source, archived, plan.as_of, progress=progress, run_id=run_id
+                source, archived, plan.as_of, accept_restatements=True, progress=progress, run_id=run_id
             ).run(request),
             rotate=lambda dataset: Rotation(self.hot, self.lake, self._spools, lifecycle, run_id, progress).run(
                 [dataset], as_of=plan.as_of

@@ -58,11 +58,15 @@ class Moving(Opened):
         intervals: Collection[str] = (),
         as_of: Day | None = None,
         repair: bool = False,
+        accept_restatements: bool = False,
         progress: Progress = SILENT,
         on_published: Callable[[Moved], None] = lambda _: None,
         run_id: str | None = None,
     ) -> Backfilled:
         """Bring rows of a source into the lake; days that say nothing new are not written again.
+
+        A day of which much that is published would change (`storage.lifecycle.restatements`) is held: written, but not
+        live before `accept`.
 
         Args:
             dataset: The dataset's name.
@@ -75,6 +79,7 @@ class Moving(Opened):
             intervals: Only these, all when empty.
             as_of: Today, for deciding what may be hot.
             repair: Re-read days that say nothing new, and write those anew whose object is missing or damaged.
+            accept_restatements: Publish such days too.
             progress: Told how far it is.
             on_published: Called for each partition once it is committed.
             run_id: Named in receipts and the audit log; made up when None.
@@ -87,6 +92,7 @@ class Moving(Opened):
             self.settings.lifecycle,
             as_of,
             repair=repair,
+            accept_restatements=accept_restatements,
             progress=progress,
             on_published=on_published,
             run_id=run_id,
@@ -257,11 +263,14 @@ class Moving(Opened):
         *,
         source: str = "ingest",
         as_of: Day | None = None,
+        accept_restatements: bool = False,
         run_id: str | None = None,
     ) -> IngestReport:
         """Accept rows at once: an Arrow table, a DataFrame, or a file that the source `files` can read.
 
-        They are durable and visible to every query on return, whether their days are hot or cold.
+        They are durable and visible to every query on return, whether their days are hot or cold. Only rows of a day
+        of which they would change much that is published (`storage.lifecycle.restatements`) are held for `accept`,
+        unless `accept_restatements`.
         """
         chosen = dataset_named(dataset)
         if isinstance(rows, str | Path):
@@ -271,4 +280,6 @@ class Moving(Opened):
             fetched = reader.fetch(FetchRequest(chosen, ALL_DAYS))
         else:
             fetched = iter([Fetched(as_table(rows), source)])
-        return self._ingest(chosen, list(fetched), source, as_of, run_id=run_id)
+        return self._ingest(
+            chosen, list(fetched), source, as_of, run_id=run_id, accept_restatements=accept_restatements
+        )

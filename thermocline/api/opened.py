@@ -97,6 +97,7 @@ class Opened:
         as_of: Day | None,
         *,
         repair: bool = False,
+        accept_restatements: bool = False,
         progress: Progress = SILENT,
         on_published: Callable[[Moved], None] = lambda _: None,
         run_id: str | None = None,
@@ -111,6 +112,7 @@ class Opened:
             now=datetime.now(UTC),
             run_id=run_id or new_run_id(),
             repair=repair,
+            accept_restatements=accept_restatements,
             progress=progress,
             on_published=on_published,
         )
@@ -124,17 +126,21 @@ class Opened:
         *,
         run_id: str | None = None,
         always_hot: bool = False,
+        accept_restatements: bool = False,
     ) -> IngestReport:
         return ingest(
             self.hot,
+            self.lake,
             dataset,
             fetched,
             self.settings.lifecycle,
+            spool=self._spools,
             source=source,
             as_of=self._as_of(as_of),
             now=datetime.now(UTC),
             run_id=run_id or new_run_id(),
             always_hot=always_hot,
+            accept_restatements=accept_restatements,
         )
 
 

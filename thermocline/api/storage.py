@@ -37,20 +37,22 @@ class Programs(Opened):
     def save(
         self, dataset: str, rows: "pa.Table | pd.DataFrame", *, source: str = "save", as_of: Day | None = None
     ) -> int:
-        """Keep rows; on a key that is there, these win. Returns how many were taken in.
+        """Keep rows; on a key that is there, these win, however many they are. Returns how many were taken in.
 
         `parquet` and `hybrid` publish them in the lake (and in the days that are hot), `postgres` takes them into hot.
         """
         chosen = dataset_named(dataset)
         table = as_table(rows)
         if self._storage == "postgres":
-            report = self._ingest(chosen, [Fetched(table, source)], source, as_of, always_hot=True)
+            report = self._ingest(
+                chosen, [Fetched(table, source)], source, as_of, always_hot=True, accept_restatements=True
+            )
             return report.hot_rows + report.late_rows
         lifecycle = self.settings.lifecycle
         if self._storage == "parquet":
             lifecycle = replace(lifecycle, archive_on_backfill=True)
         rows_source = _TableSource(table, source)
-        backfill = self._backfill(rows_source, lifecycle, as_of)
+        backfill = self._backfill(rows_source, lifecycle, as_of, accept_restatements=True)
         return backfill.run(FetchRequest(chosen, ALL_DAYS)).rows
 
     def load(

@@ -1,13 +1,15 @@
-"""Verbs that speak of vintages: which there are, and what they say differently."""
+"""Verbs that speak of vintages: which there are, and what a person says of those that are held."""
 
 from collections.abc import Collection
+from datetime import UTC, datetime
 
-from thermocline.api.opened import Opened
+from thermocline.api.opened import Opened, new_run_id
 from thermocline.arguments import Day, as_days
 from thermocline.errors import UsageError
 from thermocline.model.datasets import dataset_named
 from thermocline.model.partition import parse_interval
 from thermocline.model.receipt import Vintage, VintageState
+from thermocline.tasks.restatements import Choice, Judged, accept, reject
 
 
 class Vintages(Opened):
@@ -34,6 +36,38 @@ class Vintages(Opened):
         wanted = [_state(name) for name in states]
         days = as_days(start, end)
         return self.hot.vintages(dataset_named(dataset), days, list(map(parse_interval, intervals)), wanted)
+
+    def accept(
+        self,
+        dataset: str,
+        *,
+        start: Day | None = None,
+        end: Day | None = None,
+        intervals: Collection[str] = (),
+        version: int | None = None,
+        run_id: str | None = None,
+    ) -> Judged:
+        """Make restatements live that are held; of one `version` alone where it is given.
+
+        Each is read back first. Where the day was published anew meanwhile, held rows go over it as a backfill's do.
+        """
+        choice = Choice(dataset_named(dataset), as_days(start, end), list(map(parse_interval, intervals)), version)
+        run_id = run_id or new_run_id()
+        return accept(self.hot, self.lake, self._spools, choice, now=datetime.now(UTC), run_id=run_id)
+
+    def reject(
+        self,
+        dataset: str,
+        *,
+        start: Day | None = None,
+        end: Day | None = None,
+        intervals: Collection[str] = (),
+        version: int | None = None,
+        run_id: str | None = None,
+    ) -> Judged:
+        """Never make restatements live that are held; of one `version` alone where it is given."""
+        choice = Choice(dataset_named(dataset), as_days(start, end), list(map(parse_interval, intervals)), version)
+        return reject(self.hot, self.lake, choice, now=datetime.now(UTC), run_id=run_id or new_run_id())
 
 
 def _state(name: str) -> VintageState:

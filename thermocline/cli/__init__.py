@@ -14,7 +14,7 @@ from thermocline.cli.commands import CommandLine, global_options
 from thermocline.cli.demo import demo
 from thermocline.cli.keeping import migrate, stop, vacuum
 from thermocline.cli.moving import backfill, ingest, load, rehydrate, rotate, undo
-from thermocline.cli.vintages import vintages
+from thermocline.cli.vintages import accept, reject, vintages
 from thermocline.model.datasets import DATASETS
 
 __all__ = ["main"]
@@ -23,7 +23,7 @@ _SECTIONS: Mapping[str, Sequence[click.Command]] = {
     "Start here": (demo,),
     "Moving rows": (backfill, ingest, load, rotate, undo, rehydrate),
     "Asking": (query, explain, sql, status, verify),
-    "Vintages": (vintages,),
+    "Vintages": (vintages, accept, reject),
     "Keeping house": (cleanup, vacuum, migrate, stop),
 }
 

@@ -150,8 +150,8 @@ def status(invocation: Invocation, datasets: Sequence[str], as_of: date | None) 
     """Say what is where and what is due.
 
     For each dataset and interval: rows and bytes in PostgreSQL and in the lake (which also counts days that are hot),
-    the span, the first day of the unbroken hot run, partitions that are due to rotate, late rows, and the last
-    rotation.
+    the span, the first day of the unbroken hot run, partitions that are due to rotate, late rows, partitions of
+    which a restatement is held, and the last rotation.
     """
     with invocation.opened() as opened:
         series = opened.status(datasets, as_of=as_of)
@@ -160,12 +160,13 @@ def status(invocation: Invocation, datasets: Sequence[str], as_of: date | None) 
     table = Table(
         (
             "dataset", "interval", "hot rows", "hot size", "cold rows", "cold size",
-            "first", "last", "hot since", "due", "late", "last rotation",
+            "first", "last", "hot since", "due", "late", "held", "last rotation",
         ),
         [
             (
                 each.dataset, each.interval or None, each.hot_rows, Size(each.hot_bytes), each.cold_rows,
                 Size(each.cold_bytes), each.first, each.last, each.watermark, each.due_partitions, each.late_rows,
+                each.held_partitions,
                 f"{each.last_rotation:%Y-%m-%d %H:%M}" if each.last_rotation else None,
             )
             for each in used

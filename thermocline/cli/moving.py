@@ -10,6 +10,7 @@ from thermocline.cli.commands import command
 from thermocline.cli.invocation import FAILED, Invocation, exit_with
 from thermocline.cli.options import (
     YAML_PAIR,
+    accept_restatements_option,
     as_of_option,
     dataset_argument,
     datasets_argument,
@@ -57,23 +58,27 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Re-read days that say nothing new, and write those anew whose object is missing or damaged.",
 )
+@accept_restatements_option
 def backfill(invocation: Invocation, dataset: str, options: Sequence[tuple[str, Any]], **asked: Any) -> None:
     """Bring rows of a source into the lake.
 
     Everything the source has, unless a range, symbols or intervals are named. Days that say nothing new are not
     written again, so it can be repeated, and goes on where it was interrupted. Rows that break the schema land in
-    quarantine with the reason. Days that are hot are updated there too.
+    quarantine with the reason. Days that are hot are updated there too. A day of which much that is published would
+    change is held: written to the lake, but not what queries get before `thermocline accept`.
     """
     with invocation.opened() as opened, invocation.progress() as progress:
         done = opened.backfill(dataset, **asked, options=dict(options), progress=progress)
     _tell_rejected(invocation, done.rejected)
+    _tell_held(invocation, dataset, done.held)
     if not done.rows:
         invocation.note("the source has no such rows")
+    held = f", {plural(done.held, 'partition')} held" if done.held else ""
     hot = f", {plural(done.merged_hot, 'partition')} merged into hot alone" if done.merged_hot else ""
     invocation.answer(
         done.document(),
         f"{plural(done.rows, 'row')} of {dataset} read from {asked['source']}: "
-        f"{plural(done.written, 'partition')} written, {done.unchanged:,d} unchanged{hot}.",
+        f"{plural(done.written, 'partition')} written, {done.unchanged:,d} unchanged{hot}{held}.",
     )
 
 
@@ -88,20 +93,24 @@ def backfill(invocation: Invocation, dataset: str, options: Sequence[tuple[str, 
     help="What the rows' column `source` says.",
 )
 @as_of_option
-def ingest(invocation: Invocation, dataset: str, file: str, source_name: str, as_of: date | None) -> None:
+@accept_restatements_option
+def ingest(invocation: Invocation, dataset: str, file: str, source_name: str, **asked: Any) -> None:
     """Accept rows of a file at once.
 
     CSV, Parquet or Feather, read as the source `files` reads them. On return the rows are durable and every query sees
     them, whether their days are hot or cold; rows of cold days are folded into the lake by the next rotation. On a key
-    that is there already, the new row wins.
+    that is there already, the new row wins. Rows that would change much of a published day are held for `thermocline
+    accept`.
     """
     with invocation.opened() as opened:
-        done = opened.ingest(dataset, file, source=source_name, as_of=as_of)
+        done = opened.ingest(dataset, file, source=source_name, **asked)
     _tell_rejected(invocation, done.rejected)
+    _tell_held(invocation, dataset, len(done.held))
+    held = f" {plural(done.held_rows, 'row')} held." if done.held else ""
     invocation.answer(
         done.document(),
         f"{plural(done.hot_rows + done.late_rows, 'row')} accepted: {done.hot_rows:,d} in hot days, "
-        f"{plural(done.late_rows, 'late row')} of cold days.",
+        f"{plural(done.late_rows, 'late row')} of cold days.{held}",
     )
 
 
@@ -300,3 +309,12 @@ def _nothing_moved(failed: "Sequence[Failed]", nothing: str) -> str:
 def _tell_rejected(invocation: Invocation, rows: int) -> None:
     if rows:
         invocation.note(f"{plural(rows, 'row')} may not go in; table thermocline.quarantine has each with its reason")
+
+
+def _tell_held(invocation: Invocation, dataset: str, partitions: int) -> None:
+    if partitions:
+        invocation.note(
+            f"{plural(partitions, 'partition')} held, because much that is published would change; queries get what "
+            f"they got before. See `thermocline vintages {dataset} --state held`, then `thermocline accept {dataset}` "
+            f"or `thermocline reject {dataset}`"
+        )

@@ -113,6 +113,11 @@ as_of_vintage_option = click.option(
     type=INSTANT,
     help="Each day as the lake had it at this instant (UTC), whatever was published since.",
 )
+accept_restatements_option = click.option(
+    "--accept-restatements",
+    is_flag=True,
+    help="Publish days of which much that is published changes too; else they are held for `thermocline accept`.",
+)
 output_option = click.option(
     "--output",
     metavar="FILE",

@@ -1,4 +1,4 @@
-"""Commands that speak of vintages: vintages."""
+"""Commands that speak of vintages: vintages, accept, reject."""
 
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from thermocline.cli.commands import command
-from thermocline.cli.invocation import Invocation
+from thermocline.cli.invocation import FAILED, Invocation, exit_with
+from thermocline.cli.moving import moved_table, tell_failed
 from thermocline.cli.options import dataset_argument, days_options, intervals_option
-from thermocline.cli.words import Size, Table, first_rows
+from thermocline.cli.words import Size, Table, first_rows, plural
 from thermocline.model.receipt import VintageState
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from thermocline.model.receipt import Vintage
+    from thermocline.tasks.restatements import Judged
 
 
 @command(
@@ -43,6 +45,54 @@ def vintages(invocation: Invocation, dataset: str, **asked: Any) -> None:
     with invocation.opened() as opened:
         found = opened.vintages(dataset, **asked)
     invocation.answer({"vintages": [each.document() for each in found]}, *_listed(found))
+
+
+_version_option = click.option(
+    "--version", type=click.IntRange(1), metavar="N", help="Only this version; else every one that is held."
+)
+
+
+@command(examples=("thermocline accept market_data --start 2013-01-14 --end 2013-01-15",))
+@dataset_argument
+@days_options
+@intervals_option
+@_version_option
+def accept(invocation: Invocation, dataset: str, **asked: Any) -> None:
+    """Make restatements live that are held.
+
+    All of the dataset, or those of the named days. Each is read back from the lake first. Where the day was published
+    anew meanwhile, the held rows go over it as a backfill's do: of one key, the row that was ingested later wins. Days
+    that are hot get the rows too.
+    """
+    with invocation.opened() as opened:
+        _tell(invocation, opened.accept(dataset, **asked), "live now")
+
+
+@command(examples=("thermocline reject market_data --start 2013-01-14 --end 2013-01-15",))
+@dataset_argument
+@days_options
+@intervals_option
+@_version_option
+def reject(invocation: Invocation, dataset: str, **asked: Any) -> None:
+    """Never make restatements live that are held.
+
+    All of the dataset, or those of the named days. They stay listed as rejected; queries get what they got before.
+    """
+    with invocation.opened() as opened:
+        _tell(invocation, opened.reject(dataset, **asked), "rejected")
+
+
+def _tell(invocation: Invocation, done: "Judged", what: str) -> None:
+    tell_failed(invocation, done.failed)
+    count = sum(moved.action != "unchanged" for moved in done.moved)
+    lines = [f"{plural(count, 'restatement')} {what}."] if count else []
+    if same := len(done.moved) - count:
+        lines.append(f"{plural(same, 'restatement')} said nothing that is not live already.")
+    if not (done.moved or done.failed):
+        lines.append("Nothing is held there.")
+    invocation.answer(done.document(), *moved_table(done.moved), *lines)
+    if done.failed:
+        exit_with(FAILED)
 
 
 def _listed(found: "Sequence[Vintage]") -> tuple[Table | str, ...]:

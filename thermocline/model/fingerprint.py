@@ -105,6 +105,16 @@ def _column_hashes(column: Column, array: pa.Array) -> Hashes:
     return hashes
 
 
+def row_hashes(dataset: Dataset, names: Iterable[str], batch: pa.RecordBatch) -> Hashes:
+    """Sixty-four bits for what each row says in those columns; a column that the batch lacks counts as null."""
+    present = set(batch.schema.names)
+    hashes = np.zeros(batch.num_rows, dtype=np.uint64)
+    for name in names:
+        if name in present:
+            hashes += _column_hashes(dataset.column(name), batch.column(name))
+    return _mix(hashes)
+
+
 class Fingerprinter:
     """Takes batches of one dataset's rows, in any order and any cut, and says what they contained.
 

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from typing import Self
 
 from thermocline.model.partition import Partition
+from thermocline.model.restatement import RestatementRule
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class Lifecycle:
 
     `hot_intervals` maps an interval that may be hot to its window in days, or to None for the default `hot_days`;
     intervals it does not name live in the lake only. Datasets without intervals are always eligible. `windows`
-    overrides the default for a whole dataset.
+    overrides the default for a whole dataset. `restatements` says which of them wait for a person.
     """
 
     hot_days: int = 30
@@ -22,6 +23,7 @@ class Lifecycle:
     windows: Mapping[str, int] = field(default_factory=dict)
     archive_on_backfill: bool = True
     undo_days: int = 7
+    restatements: RestatementRule = field(default_factory=RestatementRule)
 
     def with_hot_days(self, hot_days: int | None) -> Self:
         """The same with that one window for everything, or itself when None."""

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from thermocline.model.dataset import Dataset
 from thermocline.model.partition import Partition, partitions_of
-from thermocline.model.receipt import Receipt
+from thermocline.model.receipt import Receipt, Vintage
 from thermocline.model.rejected import Rejected
+from thermocline.model.restatement import Restatement
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,6 +51,14 @@ class Detached:
     version: int
     detached_at: datetime
     rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A restatement that was written and verified and is to wait for a person, and what it would change."""
+
+    receipt: Receipt
+    restatement: Restatement
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +178,9 @@ class Publication:
     """What one commit says: new vintages, days withdrawn from cold, the table's head, and rows that may not go in.
 
     `relocated` are vintages that are there already and whose rows now lie in another object; nothing else of them
-    changes. Where `head` is None the one that was noted stays. `name` is what the audit log calls it.
+    changes. `accepted` are vintages that were held: they become live as they are, unless `receipts` has a vintage of
+    their day that their rows were merged into. Where `head` is None the one that was noted stays. `name` is what the
+    audit log calls it.
     """
 
     dataset: Dataset
@@ -179,6 +190,7 @@ class Publication:
     withdrawn: Sequence[Partition] = ()
     relocated: Sequence[Receipt] = ()
     rejected: Sequence[Rejected] = ()
+    accepted: Sequence[Vintage] = ()
     name: str = "publish"
 
     def act(self, merged: Collection[Partition] = ()) -> Act | None:

@@ -1,13 +1,13 @@
 """What one process at a time does to a dataset, and what it says when it commits."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import date
 from typing import TYPE_CHECKING, Protocol
 
 from thermocline.model.partition import DayRange, Partition
 from thermocline.model.receipt import Vintage
-from thermocline.ports.ledger import Detached, Publication
+from thermocline.ports.ledger import Detached, Holding, Publication
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,6 +61,21 @@ class Writer(Protocol):
         A day that is hot is merged into: on the same key the later `ingested_at` wins. One of `hot_rows` that is not
         hot is created and joins the hot set; it must be complete. One of `rows_if_hot` that is not hot is left alone:
         whether it is can only be known at the commit, since live ingest may start a day at any time before.
+
+        Raises:
+            StaleStateError: A vintage that is accepted is not held any more; nothing was done.
+        """
+        ...
+
+    def hold(self, holdings: Sequence[Holding], *, run_id: str) -> None:
+        """Note vintages that wait for a person. Nothing that readers get changes."""
+        ...
+
+    def reject(self, vintages: Sequence[Vintage], *, run_id: str, reason: str = "") -> None:
+        """Note that held vintages are never to be live; `reason` is added to why they were held.
+
+        Raises:
+            StaleStateError: One of them is not held any more; nothing was done.
         """
         ...
 

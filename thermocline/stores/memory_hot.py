@@ -27,6 +27,7 @@ from thermocline.ports import (
     AuditQuery,
     Detached,
     Export,
+    Holding,
     HotDay,
     HotLeaf,
     Ingested,
@@ -244,7 +245,8 @@ class _Writer:
         hot_rows: Mapping[Partition, Iterable[pa.RecordBatch]] | None = None,
         rows_if_hot: Mapping[Partition, Iterable[pa.RecordBatch]] | None = None,
     ) -> None:
-        versions = {receipt.partition: receipt.version for receipt in publication.receipts}
+        versions = {vintage.partition: vintage.receipt.version for vintage in publication.accepted}
+        versions |= {receipt.partition: receipt.version for receipt in publication.receipts}
         with self._hot.transaction() as state:
             state.publish(publication, self._clock())
             where_hot = {p: rows for p, rows in (rows_if_hot or {}).items() if p in state.hot}
@@ -253,6 +255,14 @@ class _Writer:
                 state.put(self._dataset, partition, rows, versions.get(partition, 0))
             if act := publication.act({**(hot_rows or {}), **where_hot}.keys()):
                 state.record(act, self._clock())
+
+    def hold(self, holdings: Sequence[Holding], *, run_id: str) -> None:
+        with self._hot.transaction() as state:
+            state.hold(holdings, run_id, self._clock())
+
+    def reject(self, vintages: Sequence[Vintage], *, run_id: str, reason: str = "") -> None:
+        with self._hot.transaction() as state:
+            state.dismiss(vintages, run_id, reason, self._clock())
 
     def load(
         self, vintage: Vintage, batches: Iterable[pa.RecordBatch], *, run_id: str, until: date | None = None

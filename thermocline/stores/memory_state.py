@@ -7,12 +7,13 @@ from datetime import date, datetime
 import numpy as np
 import pyarrow as pa
 
+from thermocline.errors import StaleStateError
 from thermocline.model.dataset import Dataset
 from thermocline.model.duplicates import equal_content
 from thermocline.model.partition import DayRange, Partition
 from thermocline.model.receipt import Receipt, Vintage, VintageState
 from thermocline.model.rejected import Rejected
-from thermocline.ports import Act, Detached, Publication, Trouble
+from thermocline.ports import Act, Detached, Holding, Publication, Trouble
 from thermocline.stores.client import client_name
 from thermocline.stores.sorted_rows import last_of_each_run, starts_of_runs
 
@@ -117,10 +118,58 @@ class State:
         for receipt in publication.receipts:
             earlier = self.vintages.get(receipt.partition, ())
             self.vintages[receipt.partition] = (*earlier, Vintage(receipt, now))
+        self.accept(publication, now)
         self.relocate(publication.relocated, now)
         self.reject(publication.rejected, publication.run_id)
         if publication.head is not None:
             self.heads[publication.dataset.name] = publication.head
+
+    def hold(self, holdings: Sequence[Holding], run_id: str, now: datetime) -> None:
+        """Note vintages that wait for a person."""
+        for holding in holdings:
+            receipt, restatement = holding.receipt, holding.restatement
+            earlier = self.vintages.get(receipt.partition, ())
+            vintage = Vintage(receipt, now, state=VintageState.HELD, reason=restatement.reason)
+            self.vintages[receipt.partition] = (*earlier, vintage)
+            detail = {"version": receipt.version, "path": receipt.path} | restatement.counts()
+            self.record(Act("hold", receipt.partition, run_id, detail), now)
+
+    def accept(self, publication: Publication, now: datetime) -> None:
+        """Make held vintages live, or note which published vintage has their rows."""
+        merged = {receipt.partition: receipt.version for receipt in publication.receipts}
+        for vintage in publication.accepted:
+            version = vintage.receipt.version
+            live_version = merged.get(vintage.partition, version)
+            if vintage.partition in merged:
+                self._end(vintage, f"accepted as part of version {live_version}", now)
+            else:
+                self._check_held(vintage)
+                if ended := self.live_of(vintage.partition):
+                    self.alter(replace(ended, superseded_at=now))
+                self.alter(replace(vintage, state=VintageState.PUBLISHED, published_at=now))
+            detail = {"version": version, "live_version": live_version, "rows": vintage.receipt.contents.rows}
+            act = Act("accept", vintage.partition, publication.run_id, detail | {"reason": vintage.reason})
+            self.record(act, now)
+
+    def dismiss(self, vintages: Sequence[Vintage], run_id: str, reason: str, now: datetime) -> None:
+        """Note that held vintages are never to be live; their objects may go in time."""
+        for vintage in vintages:
+            self._end(vintage, reason, now)
+            detail = {"version": vintage.receipt.version, "path": vintage.receipt.path, "reason": vintage.reason}
+            self.record(Act("reject", vintage.partition, run_id, detail), now)
+
+    def _end(self, vintage: Vintage, reason: str, now: datetime) -> None:
+        self._check_held(vintage)
+        told = "; ".join(text for text in (vintage.reason, reason) if text)
+        self.alter(replace(vintage, state=VintageState.REJECTED, reason=told))
+        self.note_unnamed([vintage.receipt.path], vintage.partition.dataset, now)
+
+    def _check_held(self, vintage: Vintage) -> None:
+        version = vintage.receipt.version
+        known = [known for known in self.vintages.get(vintage.partition, ()) if known.receipt.version == version]
+        if not known or known[0].state is not VintageState.HELD:
+            msg = f"version {version} of {vintage.partition} is not held any more; nothing was done"
+            raise StaleStateError(msg)
 
     def alter(self, vintage: Vintage) -> None:
         """Put a vintage in place of the one of the same version."""

@@ -5,7 +5,7 @@ files. A source that fails therefore leaves nothing half done. Then days are pub
 that dies keeps the batches before, and running it again skips them.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -22,10 +22,12 @@ from thermocline.model.partition import DayRange, Partition, chunks
 from thermocline.model.receipt import Receipt, Vintage
 from thermocline.model.rejected import Rejected
 from thermocline.model.report import Moved
+from thermocline.model.restatement import NEVER, Restatement, RestatementRule, restatement_of
 from thermocline.ports import (
     SILENT,
     Fetched,
     FetchRequest,
+    Holding,
     Hot,
     Lake,
     Progress,
@@ -36,6 +38,7 @@ from thermocline.ports import (
     Writer,
 )
 from thermocline.tasks.archive import archive, confirm, settled_head, trusted
+from thermocline.tasks.holding import HELD, held_vintages, hold, same_content, told
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,6 +62,7 @@ class Backfilled:
     merged_hot: int = 0
     duplicates: int = 0
     rejected: int = 0
+    held: int = 0
     moved: list[Moved] = field(default_factory=list)
 
     def document(self) -> dict[str, Any]:
@@ -72,6 +76,7 @@ class Backfilled:
             "merged_hot": self.merged_hot,
             "duplicates": self.duplicates,
             "rejected": self.rejected,
+            "held": self.held,
             "partitions": [moved.document() for moved in self.moved],
         }
 
@@ -89,12 +94,16 @@ class Backfill:
     now: datetime
     run_id: str
     repair: bool = False
+    accept_restatements: bool = False
     progress: Progress = SILENT
     on_published: Callable[[Moved], None] = lambda _: None
     on_gathered: Callable[[Collection[Partition]], None] = lambda _: None
 
     def run(self, request: FetchRequest) -> Backfilled:
         """Fetch what is asked for and publish every day that says something new.
+
+        A day that would change more of what is published than the lifecycle's rule for restatements allows is held: it
+        is written and verified, but readers get what they got before, from both tiers.
 
         `on_gathered` is told, before anything is written, which partitions have rows; `on_published` is called for
         each of them once it is committed (or found unchanged).
@@ -111,14 +120,21 @@ class Backfill:
             self.progress.begin(f"writing {request.dataset.name}", len(partitions))
             for batch in chunks(list(partitions), BATCH_DAYS):
                 with self.hot.writer(request.dataset) as writer:
-                    moved = _Batch(self, request.dataset, writer, spool).publish(batch)
+                    moved = _Batch(self, request.dataset, writer, spool, self._rule(request)).publish(batch)
                 for partition in moved:
                     result.moved.append(partition)
                     self.on_published(partition)
         result.written = sum(moved.action == "written" for moved in result.moved)
         result.unchanged = sum(moved.action == "unchanged" for moved in result.moved)
         result.merged_hot = sum(moved.action == "merged" for moved in result.moved)
+        result.held = sum(moved.action == HELD for moved in result.moved)
         return result
+
+    def _rule(self, request: FetchRequest) -> RestatementRule:
+        """When a restatement waits; never, where what was asked for can't have enough symbols."""
+        rule = self.lifecycle.restatements
+        can_hold = not request.symbols or rule.may_hold(len(request.symbols))
+        return rule if can_hold and not self.accept_restatements else NEVER
 
     @step(Step.GATHER)
     def _gather(self, request: FetchRequest, spool: Spool, result: Backfilled) -> None:
@@ -166,6 +182,7 @@ class _Batch:
     dataset: Dataset
     writer: Writer
     spool: Spool
+    rule: RestatementRule
 
     def publish(self, partitions: Sequence[Partition]) -> list[Moved]:
         """Write what is new, verify it, commit it once; merge it into the days that are hot."""
@@ -180,18 +197,57 @@ class _Batch:
         for partition in new:
             if partition in live and partition not in hot_only:
                 self.spool.append(trusted(lake, live[partition].receipt))
-        changed = [p for p in new if p not in hot_only and not self._is_content_of(live.get(p), p)] + broken
+        changed = [p for p in new if p not in hot_only and not self._is_content_of(live.get(p), p)]
+        restated = self._too_far([p for p in (*changed, *sorted(hot_only)) if p in live], live)
+        held = self._hold(restated, live, hot_only)
+        changed = [p for p in changed if p not in restated] + broken
         receipts = self._archive(changed)
         if receipts:
             removed = [live[r.partition].receipt.path for r in receipts if r.partition in live]
             head = lake.publish(self.dataset, added=receipts, removed=removed, expected_head=head, run_id=run_id)
-        hot_rows = {p: _SpooledRows(self.spool, p) for p in hot_only}
+        hot_rows = {p: _SpooledRows(self.spool, p) for p in hot_only if p not in restated}
         # Live ingest may have started one of these days since the hot set was read.
         rows_if_hot = {p: _SpooledRows(self.spool, p) for p in changed}
         if receipts or hot_rows:
             self.writer.publish(Publication(self.dataset, head, run_id, receipts), hot_rows, rows_if_hot)
         written = {receipt.partition: receipt for receipt in receipts}
-        return [self._report(p, written.get(p), live.get(p), hot_only) for p in partitions]
+        return [held.get(p) or self._report(p, written.get(p), live.get(p), hot_only) for p in partitions]
+
+    def _too_far(
+        self, partitions: Sequence[Partition], live: Mapping[Partition, Vintage]
+    ) -> dict[Partition, Restatement]:
+        """The days that would change too much of what is published to go on without a person, and how much."""
+        found = {}
+        for partition in partitions:
+            receipt = live[partition].receipt
+            if self.rule.may_hold(receipt.contents.rows):  # a day has no more symbols than rows
+                published = self.backfill.lake.read(receipt)
+                restatement = restatement_of(self.dataset, published, self.spool.batches(partition))
+                if self.rule.holds(restatement):
+                    found[partition] = restatement
+        return found
+
+    def _hold(
+        self,
+        restated: Mapping[Partition, Restatement],
+        live: Mapping[Partition, Vintage],
+        hot_only: Collection[Partition],
+    ) -> dict[Partition, Moved]:
+        """Write and verify those days, and note them as held; what is held already is not held twice."""
+        lake, hot = self.backfill.lake, self.backfill.hot
+        for partition in restated:
+            if partition in hot_only:  # all others are merged with their live vintage already
+                self.spool.append(trusted(lake, live[partition].receipt))
+        waiting = held_vintages(hot, self.dataset, restated.keys())
+        known = {}
+        for partition in restated if waiting else ():
+            contents = contents_of(self.dataset, self.spool.batches(partition))
+            if vintage := same_content(waiting, partition, contents.content_fingerprint):
+                known[partition] = told(vintage)
+        receipts = self._archive([p for p in restated if p not in known])
+        holdings = [Holding(receipt, restated[receipt.partition]) for receipt in receipts]
+        hold(self.writer, lake, self.dataset, holdings, now=self.backfill.now, run_id=self.backfill.run_id)
+        return known | {r.partition: Moved(r.partition, HELD, r.contents.rows, r.size_bytes, r.path) for r in receipts}
 
     def _broken(self, unchanged: Sequence[Vintage]) -> list[Partition]:
         """With `repair`: unchanged days whose object is missing or damaged. What came says all that the object said."""

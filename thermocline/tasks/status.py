@@ -8,6 +8,7 @@ from typing import Any
 from thermocline.model.dataset import Dataset
 from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.partition import ALL_DAYS, ONE_DAY
+from thermocline.model.receipt import VintageState
 from thermocline.ports import Hot
 
 
@@ -28,6 +29,7 @@ class SeriesStatus:
     cold_bytes: int
     cold_days: int
     late_rows: int
+    held_partitions: int
     first: date | None
     last: date | None
     watermark: date | None
@@ -48,6 +50,7 @@ class SeriesStatus:
             "cold_bytes": self.cold_bytes,
             "cold_days": self.cold_days,
             "late_rows": self.late_rows,
+            "held_partitions": self.held_partitions,
             "first": self.first and self.first.isoformat(),
             "last": self.last and self.last.isoformat(),
             "watermark": self.watermark and self.watermark.isoformat(),
@@ -67,6 +70,7 @@ def _dataset_status(hot: Hot, dataset: Dataset, lifecycle: Lifecycle, as_of: dat
     leaves, vintages = hot.leaves(dataset), hot.live(dataset, ALL_DAYS)
     late, detached = hot.late(dataset), hot.detached(dataset)
     rotated = hot.last("rotate", dataset)
+    held = {vintage.partition for vintage in hot.vintages(dataset, ALL_DAYS, (), [VintageState.HELD])}
     found = {p.interval for p in (*(x.partition for x in leaves), *(x.partition for x in vintages), *late)}
     lines = []
     for interval in sorted(found) or [""]:
@@ -91,6 +95,7 @@ def _dataset_status(hot: Hot, dataset: Dataset, lifecycle: Lifecycle, as_of: dat
                 cold_bytes=sum({receipt.path: receipt.size_bytes for receipt in cold_here}.values()),
                 cold_days=len(cold_here),
                 late_rows=sum(late_here.values()),
+                held_partitions=sum(partition.interval == interval for partition in held),
                 first=days[0] if days else None,
                 last=days[-1] if days else None,
                 watermark=watermark(hot_days, {receipt.partition.day for receipt in cold_here}),

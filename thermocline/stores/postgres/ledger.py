@@ -176,12 +176,18 @@ def note_unnamed(connection: Connection, dataset: str, paths: Collection[str]) -
 def add_vintages(connection: Connection, receipts: Sequence[Receipt], at: datetime) -> None:
     """Make the receipts' vintages live in place of those before them."""
     supersede(connection, (receipt.partition for receipt in receipts), at)
+    insert_vintages(connection, [Vintage(receipt, at) for receipt in receipts])
+
+
+def insert_vintages(connection: Connection, vintages: Sequence[Vintage]) -> None:
+    """Write vintages down just as they are."""
     with connection.cursor() as cursor:
         cursor.executemany(
             """INSERT INTO thermocline.vintage
                (dataset, interval, day, version, path, size_bytes, sha256, etag, schema_version, run_id,
-                rows, min_ts, max_ts, null_counts, fingerprint, content_fingerprint, published_at)
-               VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
+                rows, min_ts, max_ts, null_counts, fingerprint, content_fingerprint, published_at,
+                superseded_at, state, reason)
+               VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
             [
                 (
                     *_key(r.partition),
@@ -198,9 +204,13 @@ def add_vintages(connection: Connection, receipts: Sequence[Receipt], at: dateti
                     Jsonb(dict(r.contents.null_counts)),
                     r.contents.fingerprint,
                     r.contents.content_fingerprint,
-                    at,
+                    vintage.published_at,
+                    vintage.superseded_at,
+                    vintage.state.value,
+                    vintage.reason,
                 )
-                for r in receipts
+                for vintage in vintages
+                for r in (vintage.receipt,)
             ],
         )
 

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -16,9 +16,9 @@ from thermocline.faults import Step, reached, step
 from thermocline.model.dataset import Dataset
 from thermocline.model.partition import DayRange, Partition
 from thermocline.model.receipt import Vintage
-from thermocline.ports import Act, Detached, Export, Publication, came_to_hot
+from thermocline.ports import Act, Detached, Export, Holding, Publication, came_to_hot
 from thermocline.stores.postgres import days as days_
-from thermocline.stores.postgres import ledger, locks, rows, shape, tables
+from thermocline.stores.postgres import held, ledger, locks, rows, shape, tables
 from thermocline.stores.postgres.connection import Connection, scalar
 from thermocline.stores.postgres.counted import Counted
 from thermocline.stores.postgres.rows import Streams
@@ -115,7 +115,8 @@ class PostgresWriter:
         rows_if_hot: Mapping[Partition, Iterable[pa.RecordBatch]] | None = None,
     ) -> None:
         """See `Writer.publish`."""
-        versions = {receipt.partition: receipt.version for receipt in publication.receipts}
+        versions = {vintage.partition: vintage.receipt.version for vintage in publication.accepted}
+        versions |= {receipt.partition: receipt.version for receipt in publication.receipts}
         with self._connection.transaction():
             self._close_gate()
             self._publish(publication)
@@ -127,6 +128,20 @@ class PostgresWriter:
             if act := publication.act({**(hot_rows or {}), **where_hot}.keys()):
                 ledger.record(self._connection, act)
             reached("publish:committing")
+
+    @step(Step.HOLD)
+    def hold(self, holdings: Sequence[Holding], *, run_id: str) -> None:
+        """See `Writer.hold`."""
+        with self._connection.transaction():
+            held.hold(self._connection, holdings, run_id=run_id)
+            reached("hold:committing")
+
+    @step(Step.REJECT)
+    def reject(self, vintages: Sequence[Vintage], *, run_id: str, reason: str = "") -> None:
+        """See `Writer.reject`."""
+        with self._connection.transaction():
+            held.reject(self._connection, vintages, run_id=run_id, reason=reason)
+            reached("reject:committing")
 
     @step(Step.LOAD)
     def load(
@@ -345,6 +360,7 @@ class PostgresWriter:
         at = ledger.now(self._connection)
         ledger.supersede(self._connection, publication.withdrawn, at)
         ledger.add_vintages(self._connection, publication.receipts, at)
+        held.accept(self._connection, publication, at)
         ledger.relocate(self._connection, publication.relocated)
         ledger.add_rejected(self._connection, publication.rejected, run_id=publication.run_id)
         if publication.head is not None:
