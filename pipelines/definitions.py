@@ -7,13 +7,14 @@ from typing import Any
 import dagster as dg
 
 from assets.checks import lake_checks
+from assets.drill import drill_asset
 from assets.hot import hot_assets
 from assets.lake import lake_assets
 from assets.rotation import rotation_asset
 from assets.vacuum import nightly_vacuum_asset, vacuum_asset
 from pipelines.jobs import JOBS
 from pipelines.partitions import days_from
-from pipelines.schedules import nightly_schedule, rotation_freshness
+from pipelines.schedules import drill_schedule, nightly_schedule, rotation_freshness
 from resources.disclosure import refuse_open_secrets
 from resources.hot import HotResource
 from resources.lake import LakeResource
@@ -50,13 +51,17 @@ def build_defs(resources: Mapping[str, Any] | None = None, settings: Settings | 
             rotation_asset(days, rotation_freshness(auto_rotation)),
             nightly_vacuum_asset(days),
             vacuum_asset(),
+            drill_asset(),
         ]
         asset_checks = lake_checks(days)
     return dg.Definitions(
         assets=assets,
         asset_checks=asset_checks,
         jobs=JOBS,
-        schedules=[nightly_schedule(auto_rotation)],
+        schedules=[
+            nightly_schedule(auto_rotation),
+            drill_schedule(settings.storage.lifecycle.drills, auto_rotation.timezone),
+        ],
         resources=every_resource,
         executor=dg.in_process_executor,
     )

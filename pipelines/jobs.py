@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from assets.drill import KEY as DRILL
 from assets.hot import hot_key
 from assets.lake import lake_key
 from assets.rotation import KEY as ROTATION
@@ -28,5 +29,10 @@ NIGHTLY_ROTATION = dg.define_asset_job(
 VACUUM_JOB = dg.define_asset_job(
     "vacuum", dg.AssetSelection.assets(VACUUM), description="VACUUM (ANALYZE) the tables of a dataset."
 )
+RESTORE_DRILL = dg.define_asset_job(
+    "restore_drill",
+    dg.AssetSelection.assets(DRILL),
+    description="Restore some cold partitions for a trial, and compare them with their receipts.",
+)
 
-JOBS = (BACKFILL, HOT_LOAD, NIGHTLY_ROTATION, VACUUM_JOB)
+JOBS = (BACKFILL, HOT_LOAD, NIGHTLY_ROTATION, VACUUM_JOB, RESTORE_DRILL)

@@ -5,8 +5,8 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
-from pipelines.jobs import NIGHTLY_ROTATION
-from thermocline.settings import AutoRotation
+from pipelines.jobs import NIGHTLY_ROTATION, RESTORE_DRILL
+from thermocline.settings import AutoRotation, Drills
 
 TOLERANCE = timedelta(minutes=30)
 """How long after the appointed time a rotation may end before it counts as late."""
@@ -33,6 +33,23 @@ def nightly_schedule(auto_rotation: AutoRotation) -> dg.ScheduleDefinition:
         return dg.RunRequest(run_key=at.isoformat(), partition_key=at.date().isoformat())
 
     return nightly
+
+
+def drill_schedule(drills: Drills, timezone: str) -> dg.ScheduleDefinition:
+    """The restore drill. One that was missed is not made up: the next picks others."""
+
+    @dg.schedule(
+        name="drills",
+        job=RESTORE_DRILL,
+        cron_schedule=drills.schedule,
+        execution_timezone=timezone,
+        default_status=dg.DefaultScheduleStatus.RUNNING if drills.enabled else dg.DefaultScheduleStatus.STOPPED,
+        description="Restore some cold partitions for a trial.",
+    )
+    def every_week(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        return dg.RunRequest(run_key=context.scheduled_execution_time.isoformat())
+
+    return every_week
 
 
 def rotation_freshness(auto_rotation: AutoRotation) -> dg.FreshnessPolicy | None:

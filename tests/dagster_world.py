@@ -84,7 +84,12 @@ class World:
     def run(self, job, first=None, last=None, *, config=None, ok=True):
         """Run a job for a key, or for a range of them; it must end as `ok` says."""
         tags = {FIRST_KEY: str(first), LAST_KEY: str(last)} if last else {}
-        op = {"backfill": "lake__market_data", "nightly_rotation": "rotation", "vacuum": "vacuum_tables"}.get(job)
+        op = {
+            "backfill": "lake__market_data",
+            "nightly_rotation": "rotation",
+            "vacuum": "vacuum_tables",
+            "restore_drill": "drill_restores",
+        }.get(job)
         result = self.defs.resolve_job_def(job).execute_in_process(
             partition_key=None if last or first is None else str(first),
             tags=tags,

@@ -39,6 +39,7 @@ class Step(StrEnum):
     HOLD = "hold"
     ACCEPT = "accept"
     REJECT = "reject"
+    REHEARSE = "rehearse"
 
 
 INSIDE: Mapping[Step, tuple[str, ...]] = {
@@ -56,6 +57,7 @@ INSIDE: Mapping[Step, tuple[str, ...]] = {
     Step.SWAP: ("renamed", "committed"),
     Step.HOLD: ("committing",),
     Step.REJECT: ("committing",),
+    Step.REHEARSE: ("loaded",),
 }
 """Points between the first and the last of a step. `committing` is the last moment before a COMMIT is sent."""
 

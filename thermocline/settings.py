@@ -231,6 +231,14 @@ class Restatements(Section):
     hold_share: Annotated[float, BeforeValidator(_no_flag), Field(ge=0, le=1)] = RestatementRule().hold_share
 
 
+class Drills(Section):
+    """When copies in the lake are restored for a trial, and how many; in the time zone of the rotation."""
+
+    enabled: bool = True
+    schedule: Schedule = "0 4 * * 0"
+    partitions: Annotated[int, BeforeValidator(_no_flag), Field(ge=1, le=10_000)] = 5
+
+
 class LifecycleSettings(Section):
     """How long rows stay hot."""
 
@@ -240,6 +248,7 @@ class LifecycleSettings(Section):
     undo_days: Annotated[int, BeforeValidator(_no_flag), Field(ge=0, le=LONGEST_WINDOW_DAYS)] = 7
     auto_rotation: AutoRotation = AutoRotation()
     restatements: Restatements = Restatements()
+    drills: Drills = Drills()
 
 
 class HotSettings(Section):

@@ -37,7 +37,7 @@ def assets_of(defs):
 
 def test_there_is_a_job_for_each_act():
     jobs = {job.name for job in build_defs().resolve_all_job_defs() if not job.name.startswith("__")}
-    assert jobs == {"backfill", "hot_load", "nightly_rotation", "vacuum"}
+    assert jobs == {"backfill", "hot_load", "nightly_rotation", "vacuum", "restore_drill"}
 
 
 def test_every_dataset_is_in_the_lake_and_hot():
@@ -48,6 +48,7 @@ def test_every_dataset_is_in_the_lake_and_hot():
         "rotation",
         "nightly_vacuum",
         "vacuum",
+        "restore_drill",
     }
 
 
@@ -67,7 +68,7 @@ def test_everything_that_a_person_can_set_or_choose_is_described():
         for name, field in (asset.op.config_schema.as_field().config_type.fields or {}).items():
             assert field.description, f"{asset.key}: {name}"
     assert all(job.description for job in defs.resolve_all_job_defs() if not job.name.startswith("__"))
-    assert defs.resolve_schedule_def("nightly").description
+    assert all(defs.resolve_schedule_def(name).description for name in ("nightly", "drills"))
 
 
 def test_nothing_warns_while_definitions_load():

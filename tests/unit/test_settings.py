@@ -153,6 +153,7 @@ def test_every_scalar_key_can_be_set_by_a_variable():
         "attempts": "7",
         "max_retries_per_run": "0",
         "max_requests_per_run": "5000",
+        "partitions": "9",
         "start": "2000-01-03",
         "sources": '{"mine": {"kind": "files"}}',
         "datasets": '{"news": {"hot_days": 3}}',

@@ -17,6 +17,7 @@ exclusive.
 from pathlib import Path
 
 from thermocline.api.asking import Asking
+from thermocline.api.checking import Checking
 from thermocline.api.keeping import Keeping
 from thermocline.api.moving import Moving
 from thermocline.api.opened import TIERS, Storage, new_run_id
@@ -64,5 +65,5 @@ def open(  # noqa: A001  # `thermocline.open()` reads as what it does
     )
 
 
-class Thermocline(Moving, Keeping, Asking, Vintages, Programs):
+class Thermocline(Moving, Keeping, Asking, Checking, Vintages, Programs):
     """Both tiers, and what moves rows between them. Use it as a context manager, or call `close`."""

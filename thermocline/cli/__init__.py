@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import click
 
 from thermocline.cli.asking import explain, query, sql, status, verify
+from thermocline.cli.checking import audit, drill
 from thermocline.cli.cleanup import cleanup
 from thermocline.cli.commands import CommandLine, global_options
 from thermocline.cli.demo import demo
@@ -22,7 +23,7 @@ __all__ = ["main"]
 _SECTIONS: Mapping[str, Sequence[click.Command]] = {
     "Start here": (demo,),
     "Moving rows": (backfill, ingest, load, rotate, undo, rehydrate),
-    "Asking": (query, explain, sql, status, verify),
+    "Asking": (query, explain, sql, status, verify, drill, audit),
     "Vintages": (vintages, accept, reject),
     "Keeping house": (cleanup, vacuum, migrate, stop),
 }

@@ -34,17 +34,30 @@ def vacuum(invocation: Invocation, datasets: Sequence[str], force: bool) -> None
     )
 
 
-@command(examples=("thermocline migrate",))
-def migrate(invocation: Invocation) -> None:
+@command(examples=("thermocline migrate", "thermocline migrate --audit-owner thermocline_auditor"))
+@click.option(
+    "--audit-owner",
+    metavar="ROLE",
+    help="Instead, give the audit log to this role, so that the one it has now can only append.",
+)
+def migrate(invocation: Invocation, audit_owner: str | None) -> None:
     """Bring PostgreSQL's tables up to date with this release.
 
-    Every command does so when it first needs to; this does it at a time of your choice, and for all datasets.
+    Every command does so when it first needs to; this does it at a time of your choice, and for all datasets. With
+    `--audit-owner` it changes nothing but who owns the audit log; run that once, connected as a superuser.
     """
     with invocation.opened() as opened:
-        names = opened.migrate()
+        if audit_owner:
+            guard, names = opened.protect_audit(audit_owner), []
+        else:
+            names = opened.migrate()
+            guard = opened.audit_guard()
         url = opened.hot.url
+    gaps = f", but could be changed: {'; '.join(guard.gaps)}" if guard.gaps else " and can only be appended to"
     invocation.answer(
-        {"hot_url": url, "datasets": names}, f"{url} is up to date, with tables for {plural(len(names), 'dataset')}."
+        {"hot_url": url, "datasets": names, "audit": {"owner": guard.owner, "gaps": list(guard.gaps)}},
+        *([f"{url} is up to date, with tables for {plural(len(names), 'dataset')}."] if names else []),
+        f"The audit log belongs to {guard.owner}{gaps}.",
     )
 
 

@@ -1,6 +1,6 @@
 """The hot tier and the ledger beside it."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from thermocline.model.dataset import Dataset
 from thermocline.model.partition import DayRange, Partition
 from thermocline.model.query import Query, Segment
-from thermocline.model.receipt import Vintage, VintageState
+from thermocline.model.receipt import Contents, Vintage, VintageState
 from thermocline.model.rejected import Rejected
 from thermocline.ports.ledger import Act, AuditGuard, AuditQuery, Detached, HotDay, HotLeaf, Ingested, Vacuumed
 from thermocline.ports.plain import Mapped, PlainTable
@@ -122,6 +122,17 @@ class Hot(Protocol):
 
     def vacuum(self, dataset: Dataset, *, force: bool = False) -> list[Vacuumed]:
         """VACUUM (ANALYZE) what stays hot, where dead rows or no statistics make it pay; with `force` all of it."""
+        ...
+
+    def rehearse(self, partition: Partition, batches: "Iterable[pa.RecordBatch]") -> Contents:
+        """Load rows as a day's are loaded, into a table that nobody sees; read them back out and say what they are.
+
+        The table is gone when this returns. One that a death left behind is cleared away by the next rehearsal, and one
+        that is in use by another is left alone.
+
+        Raises:
+            HotStoreError: They can't be loaded, as rows of one key can't.
+        """
         ...
 
     def record(self, act: Act) -> None:

@@ -16,10 +16,11 @@ import pyarrow.compute as pc
 
 from thermocline.errors import FingerprintMismatchError, HotStoreError, LockTimeoutError, StaleStateError
 from thermocline.model.dataset import Dataset
+from thermocline.model.datasets import dataset_named
 from thermocline.model.fingerprint import contents_of
 from thermocline.model.partition import DayRange, Partition, partitions_of, rows_of
 from thermocline.model.query import Query
-from thermocline.model.receipt import Vintage, VintageState
+from thermocline.model.receipt import Contents, Vintage, VintageState
 from thermocline.model.rejected import Rejected
 from thermocline.ports import (
     Act,
@@ -161,6 +162,15 @@ class MemoryHot:
         """See `Hot.vacuum`. Memory holds no dead rows, so there is something to report with `force` only."""
         with self.writer(dataset):
             return [Vacuumed(x.table, x.size_bytes, x.size_bytes, 0, 0.0) for x in self.leaves(dataset) if force]
+
+    def rehearse(self, partition: Partition, batches: Iterable[pa.RecordBatch]) -> Contents:
+        """See `Hot.rehearse`."""
+        dataset = dataset_named(partition.dataset)
+        rows = table_of(dataset, batches)
+        if len(rows) != len(newest(rows, dataset)):
+            msg = f"{partition} can't be restored: several of its rows have one key; nothing was changed"
+            raise HotStoreError(msg)
+        return contents_of(dataset, rows.to_batches())
 
     def record(self, act: Act) -> None:
         """See `Hot.record`."""

@@ -1,7 +1,7 @@
 """The hot tier in PostgreSQL 14 or later, with the ledger beside it."""
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 
@@ -12,7 +12,7 @@ from thermocline.errors import LockTimeoutError
 from thermocline.faults import Step, reached, step
 from thermocline.model.dataset import Dataset
 from thermocline.model.partition import DayRange, Partition
-from thermocline.model.receipt import Vintage, VintageState
+from thermocline.model.receipt import Contents, Vintage, VintageState
 from thermocline.model.rejected import Rejected
 from thermocline.model.url import redacted
 from thermocline.ports import (
@@ -29,7 +29,7 @@ from thermocline.ports import (
     Vacuumed,
     Writer,
 )
-from thermocline.stores.postgres import guard, ledger, tables
+from thermocline.stores.postgres import guard, ledger, scratch, tables
 from thermocline.stores.postgres.adoption import PostgresPlainTable
 from thermocline.stores.postgres.connection import Connection, connect, scalar, translated
 from thermocline.stores.postgres.ingest import ingest
@@ -179,6 +179,11 @@ class PostgresHot:
         """See `Hot.quarantine`."""
         with self._session() as connection, connection.transaction():
             ledger.add_rejected(connection, rejected, run_id=run_id)
+
+    def rehearse(self, partition: Partition, batches: Iterable[pa.RecordBatch]) -> Contents:
+        """See `Hot.rehearse`."""
+        with self._session() as connection:
+            return scratch.rehearse(connection, partition, batches)
 
     def record(self, act: Act) -> None:
         """See `Hot.record`."""

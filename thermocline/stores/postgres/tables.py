@@ -23,6 +23,7 @@ from thermocline.stores.postgres.connection import Connection, scalar
 
 LEAVES = "thermocline_hot"
 DETACHED = "thermocline_detached"
+SCRATCH = "thermocline_scratch"
 OWN = "thermocline"
 
 _TYPES = {
@@ -96,7 +97,8 @@ def names(columns: Iterable[str]) -> sql.Composed:
     return sql.SQL(", ").join(map(sql.Identifier, columns))
 
 
-def _definitions(dataset: Dataset) -> sql.Composed:
+def definitions(dataset: Dataset) -> sql.Composed:
+    """The dataset's columns as CREATE TABLE takes them."""
     return sql.SQL(", ").join(
         sql.SQL("{} {} {}").format(
             sql.Identifier(column.name), sql_type(column), sql.SQL("" if column.nullable else "NOT NULL")
@@ -121,7 +123,7 @@ def create_parent(connection: Connection, schema: str, dataset: Dataset) -> None
         if partitioning(connection, parent) is None:
             connection.execute(
                 sql.SQL("CREATE TABLE {} ({}, PRIMARY KEY ({})) PARTITION BY {}").format(
-                    parent.sql, _definitions(dataset), names(primary_key(dataset)), _partition_by(dataset)
+                    parent.sql, definitions(dataset), names(primary_key(dataset)), _partition_by(dataset)
                 )
             )
             if dataset.symbol_column not in dataset.key:
@@ -131,7 +133,7 @@ def create_parent(connection: Connection, schema: str, dataset: Dataset) -> None
         late = late_table(dataset)
         connection.execute(
             sql.SQL("CREATE TABLE IF NOT EXISTS {} (late_id bigint GENERATED ALWAYS AS IDENTITY, {})").format(
-                late.sql, _definitions(dataset)
+                late.sql, definitions(dataset)
             )
         )
         connection.execute(
