@@ -15,6 +15,7 @@ ThermoclineError                     something could not be done; the text says 
 │   ├── ObjectExistsError            an object is never overwritten
 │   ├── FingerprintMismatchError     what the store holds is not what was written
 │   ├── TransientLakeError           the store is slow or overloaded; the same request may succeed later
+│   ├── BrokenTableError             the Iceberg table's newest metadata is missing or damaged
 │   ├── RequestBudgetError           a run has used up the requests that it may make
 │   └── CatalogConflictError         somebody else moved the table's head
 └── PlanDriftError                   the state is no longer the one that the plan was made for
@@ -80,6 +81,10 @@ class FingerprintMismatchError(LakeError):
 
 class CatalogConflictError(LakeError):
     """Another commit moved the Iceberg table's head since it was read."""
+
+
+class BrokenTableError(LakeError):
+    """The newest metadata of an Iceberg table is missing or damaged. The rows, and what reads them here, are not."""
 
 
 class TransientLakeError(LakeError):

@@ -40,6 +40,8 @@ class Step(StrEnum):
     ACCEPT = "accept"
     REJECT = "reject"
     REHEARSE = "rehearse"
+    REGISTER = "register"
+    RESTORE = "restore"
 
 
 INSIDE: Mapping[Step, tuple[str, ...]] = {
@@ -54,6 +56,7 @@ INSIDE: Mapping[Step, tuple[str, ...]] = {
     Step.UNDO: ("attached", "committing"),
     Step.INGEST: ("committing",),
     Step.DELETE: ("committing",),
+    Step.RESTORE: ("committing",),
     Step.SWAP: ("renamed", "committed"),
     Step.HOLD: ("committing",),
     Step.REJECT: ("committing",),

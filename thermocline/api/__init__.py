@@ -21,6 +21,7 @@ from thermocline.api.checking import Checking
 from thermocline.api.keeping import Keeping
 from thermocline.api.moving import Moving
 from thermocline.api.opened import TIERS, Storage, new_run_id
+from thermocline.api.recovering import Recovering
 from thermocline.api.storage import Programs
 from thermocline.api.vintages import Vintages
 from thermocline.errors import UsageError
@@ -65,5 +66,5 @@ def open(  # noqa: A001  # `thermocline.open()` reads as what it does
     )
 
 
-class Thermocline(Moving, Keeping, Asking, Checking, Vintages, Programs):
+class Thermocline(Moving, Keeping, Asking, Checking, Vintages, Recovering, Programs):
     """Both tiers, and what moves rows between them. Use it as a context manager, or call `close`."""

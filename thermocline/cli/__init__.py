@@ -15,6 +15,7 @@ from thermocline.cli.commands import CommandLine, global_options
 from thermocline.cli.demo import demo
 from thermocline.cli.keeping import migrate, stop, vacuum
 from thermocline.cli.moving import backfill, ingest, load, rehydrate, rotate, undo
+from thermocline.cli.recover import recover
 from thermocline.cli.vintages import accept, reject, vintages
 from thermocline.model.datasets import DATASETS
 
@@ -25,7 +26,7 @@ _SECTIONS: Mapping[str, Sequence[click.Command]] = {
     "Moving rows": (backfill, ingest, load, rotate, undo, rehydrate),
     "Asking": (query, explain, sql, status, verify, drill, audit),
     "Vintages": (vintages, accept, reject),
-    "Keeping house": (cleanup, vacuum, migrate, stop),
+    "Keeping house": (cleanup, vacuum, migrate, recover, stop),
 }
 
 

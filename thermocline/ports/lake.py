@@ -10,6 +10,7 @@ from thermocline.model.journal import Entry, Journal
 from thermocline.model.partition import Partition
 from thermocline.model.query import Query, Segment
 from thermocline.model.receipt import Receipt, StoredObject, Vintage
+from thermocline.model.recovery import TableVersion
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -81,6 +82,20 @@ class Catalog(Protocol):
 
     def paths(self, dataset: Dataset) -> frozenset[str]:
         """The objects of the newest snapshot."""
+        ...
+
+    def newest(self, dataset: Dataset) -> TableVersion | None:
+        """The newest version of the table that can be read: the one that the catalog names, else the lake's newest.
+
+        None where there is no version of it that can be read.
+        """
+        ...
+
+    def register(self, dataset: Dataset, version: TableVersion | None) -> str:
+        """Make the catalog name that version, whatever it named, or a new table where there is none; return its head.
+
+        For tables whose newest version is lost: commits since are not in the table any more.
+        """
         ...
 
     def publish(
@@ -184,6 +199,26 @@ class Lake(Protocol):
 
         The objects of `added` and `relocated` are added, those that are `removed` go; `withdrawn` is for the journal.
         With `settling` nothing new is published: the table is only made to say what the ledger says already.
+        """
+        ...
+
+    def newest(self, dataset: Dataset) -> TableVersion | None:
+        """See `Catalog.newest`."""
+        ...
+
+    def register(self, dataset: Dataset, version: TableVersion | None) -> str:
+        """See `Catalog.register`."""
+        ...
+
+    def size_bytes(self, path: str) -> int | None:
+        """How large an object is; None where there is none."""
+        ...
+
+    def identify(self, dataset: Dataset, path: str, *, run_id: str) -> list[Receipt]:
+        """Receipts for an object of which there are none, made by reading it whole.
+
+        Raises:
+            LakeError: The object is missing or can't be read as Parquet in the dataset's schema.
         """
         ...
 

@@ -173,6 +173,22 @@ class AuditGuard:
         return not self.gaps
 
 
+KNOWN_ALREADY = (
+    "the ledger knows vintages of {} already; nothing was changed. A ledger is made anew only where there is none: to "
+    "bring back what one lost, restore a backup of PostgreSQL"
+)
+"""What is said where a ledger is not empty."""
+
+
+def restored(dataset: Dataset, vintages: Sequence[Vintage], run_id: str) -> Act:
+    """The line that the audit log gets for vintages made anew from the lake."""
+    live = [vintage for vintage in vintages if vintage.is_live]
+    rows = sum(vintage.receipt.contents.rows for vintage in live)
+    return Act(
+        "recover", None, run_id, {"dataset": dataset.name, "vintages": len(vintages), "days": len(live), "rows": rows}
+    )
+
+
 @dataclass(frozen=True)
 class Publication:
     """What one commit says: new vintages, days withdrawn from cold, the table's head, and rows that may not go in.

@@ -124,6 +124,16 @@ class Writer(Protocol):
         """Drop a detached day for good."""
         ...
 
+    def restore(self, vintages: Sequence[Vintage], head: str, *, unnamed: Collection[str] = (), run_id: str) -> None:
+        """Fill the dataset's ledger with vintages as they were, and note the table's head. Hot rows are left alone.
+
+        `unnamed` are objects that no vintage names.
+
+        Raises:
+            StaleStateError: The ledger knows vintages of the dataset already; nothing was done.
+        """
+        ...
+
     def delete(self, days: DayRange, intervals: Collection[str], symbols: Collection[str], *, run_id: str) -> int:
         """Delete hot and late rows of those days; return how many. Cold rows are the lake's business."""
         ...

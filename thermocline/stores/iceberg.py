@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from thermocline.model.dataset import Dataset
+from thermocline.model.recovery import TableVersion
 from thermocline.ports import Objects
 
 if TYPE_CHECKING:
@@ -29,6 +30,14 @@ class IcebergCatalog:
     def paths(self, dataset: Dataset) -> frozenset[str]:
         """See `Catalog.paths`."""
         return self._tables.paths(dataset)
+
+    def newest(self, dataset: Dataset) -> TableVersion | None:
+        """See `Catalog.newest`."""
+        return self._tables.newest(dataset)
+
+    def register(self, dataset: Dataset, version: TableVersion | None) -> str:
+        """See `Catalog.register`."""
+        return self._tables.register(dataset, version)
 
     def publish(
         self, dataset: Dataset, *, added: Collection[str], removed: Collection[str], expected_head: str, run_id: str

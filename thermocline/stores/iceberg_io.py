@@ -1,7 +1,7 @@
 """Iceberg's metadata as objects of the lake: one way of writing, one durability, one set of credentials."""
 
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from pyiceberg.io import FileIO, InputFile, InputStream, OutputFile, OutputStream
 from pyiceberg.typedef import EMPTY_DICT, Properties
@@ -23,6 +23,13 @@ class ObjectsFileIO(FileIO):
         super().__init__(properties)
         self._objects: Objects = properties[OBJECTS]
         self._root = self._objects.location("x").removesuffix("x")
+
+    @classmethod
+    def at(cls, root: str, objects: "Objects") -> Self:
+        """Access to metadata that was written when the lake was at that root, wherever it is now."""
+        io = cls({OBJECTS: objects})
+        io._root = root
+        return io
 
     def new_input(self, location: str) -> InputFile:
         """An object to read."""

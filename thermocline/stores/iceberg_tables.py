@@ -3,12 +3,13 @@
 import logging
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyiceberg.catalog.sql import IcebergTables as SqlCatalogTables
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import (
     CommitFailedException,
@@ -39,16 +40,21 @@ from pyiceberg.types import (
     StringType,
     TimestamptzType,
 )
+from sqlalchemy import select, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
-from thermocline.errors import CatalogConflictError, LakeError
-from thermocline.faults import reached
+from thermocline.errors import BrokenTableError, CatalogConflictError, LakeError, ThermoclineError
+from thermocline.faults import Step, reached, step
 from thermocline.model.dataset import PRECISION, Dataset, Kind
+from thermocline.model.datasets import dataset_named
 from thermocline.model.paths import table_location
+from thermocline.model.recovery import TableVersion
 from thermocline.model.url import without_secrets
 from thermocline.ports import Objects
 from thermocline.stores.iceberg_io import OBJECTS, ObjectsFileIO
+from thermocline.stores.iceberg_versions import RUN_ID, data_files, found_version, numbered_file
 
 _log = logging.getLogger(__name__)
 
@@ -116,7 +122,7 @@ class IcebergTables:
                 return head
             table = self._current(table, dataset)
             transaction = table.transaction()
-            update = transaction.update_snapshot(snapshot_properties={"thermocline.run-id": run_id})
+            update = transaction.update_snapshot(snapshot_properties={RUN_ID: run_id})
             try:
                 with update.overwrite() if gone else update.merge_append() as snapshot:
                     for path in gone:
@@ -130,6 +136,46 @@ class IcebergTables:
             self._point_to(table, dataset)
             return _head(table)
 
+    def newest(self, dataset: Dataset) -> TableVersion | None:
+        """See `Catalog.newest`."""
+        with self._explained():
+            return found_version(self._objects, dataset, self._catalog_names(dataset))
+
+    def register(self, dataset: Dataset, version: TableVersion | None) -> str:
+        """See `Catalog.register`. One statement of the catalog: whoever reads meanwhile finds the old or the new."""
+        with self._explained(), step(Step.REGISTER):
+            if version is None or not version.location:
+                with suppress(NoSuchTableError):
+                    self._catalog.drop_table(self._identifier(dataset))
+                table = self._made(dataset)
+            else:
+                self._name(dataset, numbered_file(self._objects, version.location))
+                table = self._catalog.load_table(self._identifier(dataset))
+                self._point_to(table, dataset)
+            return _head(table)
+
+    def _row(self, dataset: Dataset) -> tuple[Any, ...]:
+        names = SqlCatalogTables.catalog_name, SqlCatalogTables.table_namespace, SqlCatalogTables.table_name
+        of_table = (self._catalog.name, self._namespace, dataset.name)
+        return tuple(column == value for column, value in zip(names, of_table, strict=True))
+
+    def _catalog_names(self, dataset: Dataset) -> str | None:
+        """The path of the metadata file that the catalog names; None where that is not in this lake."""
+        with Session(self._catalog.engine) as session:
+            asked = select(SqlCatalogTables.metadata_location).where(*self._row(dataset))
+            location = session.execute(asked).scalar_one_or_none()
+        return location.removeprefix(self._root) if location and location.startswith(self._root) else None
+
+    def _name(self, dataset: Dataset, path: str) -> None:
+        self._catalog.create_namespace_if_not_exists(self._namespace)
+        location = self._objects.location(path)
+        with Session(self._catalog.engine) as session:
+            change = update(SqlCatalogTables).where(*self._row(dataset)).values(metadata_location=location)
+            changed = session.connection().execute(change).rowcount
+            session.commit()
+        if not changed:
+            self._catalog.register_table(self._identifier(dataset), location)
+
     def close(self) -> None:
         """Give the database connections back."""
         self._catalog.engine.dispose()
@@ -139,7 +185,8 @@ class IcebergTables:
 
     def _found(self, dataset: Dataset) -> Table | None:
         try:
-            return self._catalog.load_table(self._identifier(dataset))
+            with _unbroken(dataset):
+                return self._catalog.load_table(self._identifier(dataset))
         except NoSuchTableError:
             return None
 
@@ -175,9 +222,9 @@ class IcebergTables:
         snapshot = table.current_snapshot()
         if snapshot is None:
             return {}
-        manifests = snapshot.manifests(table.io)
-        entries = (entry for manifest in manifests for entry in manifest.fetch_manifest_entry(table.io))
-        return {entry.data_file.file_path.removeprefix(self._root): entry.data_file for entry in entries}
+        with _unbroken(dataset_named(table.name()[-1])):
+            files = data_files(snapshot, table.io)
+        return {file.file_path.removeprefix(self._root): file for file in files}
 
     def _described(self, table: Table, paths: Iterable[str]) -> Iterator[DataFile]:
         """Data files from the footers, as PyIceberg's `add_files` makes them, but planned once for all files."""
@@ -240,6 +287,22 @@ class IcebergTables:
         except (pa.ArrowException, OSError, ValidationException, ValueError) as error:
             msg = f"the Iceberg table can't be read or changed: {error}; nothing was published"
             raise LakeError(msg) from error
+
+
+@contextmanager
+def _unbroken(dataset: Dataset) -> Iterator[None]:
+    """Say of a table whose metadata is lost or damaged how it is made whole."""
+    try:
+        yield
+    except (ThermoclineError, NoSuchTableError, SQLAlchemyError):
+        raise
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        msg = (
+            f"the newest metadata of the Iceberg table of {dataset.name} is missing or damaged ({reason}); no row is "
+            f"lost, queries go on, nothing was published. Run `thermocline recover {dataset.name}`, then run it again"
+        )
+        raise BrokenTableError(msg) from error
 
 
 def _opened(uri: str, objects: Objects) -> SqlCatalog:

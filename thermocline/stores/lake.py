@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from io import BytesIO
@@ -23,7 +23,7 @@ from thermocline.model.dataset import Dataset
 from thermocline.model.datasets import dataset_named
 from thermocline.model.fingerprint import contents_by_day, contents_of
 from thermocline.model.journal import Entry, Event, Journal, entries_of
-from thermocline.model.partition import Partition, is_of
+from thermocline.model.partition import Partition, is_of, partitions_of
 from thermocline.model.paths import (
     holds_one_day,
     journal_path,
@@ -33,7 +33,8 @@ from thermocline.model.paths import (
     table_location,
 )
 from thermocline.model.query import Query, Segment
-from thermocline.model.receipt import Receipt, StoredObject, Vintage
+from thermocline.model.receipt import Contents, Receipt, StoredObject, Vintage
+from thermocline.model.recovery import TableVersion
 from thermocline.ports import Catalog, Located, Objects
 from thermocline.stores import duckdb
 from thermocline.stores.duckdb import Engine
@@ -112,7 +113,7 @@ class ParquetLake:
         first = receipts[0]
         dataset = dataset_named(first.partition.dataset)
         with temporary_file(self._temp_dir) as copy:
-            sha256, size_bytes, etag = self._fetched(first, copy)
+            sha256, size_bytes, etag = self._fetched(first.path, copy)
             batches = decode(dataset, copy, self._objects.location(first.path))
             if holds_one_day(first.path):
                 contents = [contents_of(dataset, batches)]
@@ -126,7 +127,7 @@ class ParquetLake:
     def read(self, receipt: Receipt) -> Iterator[pa.RecordBatch]:
         """See `Lake.read`."""
         dataset = dataset_named(receipt.partition.dataset)
-        with self._opened(receipt) as stream:
+        with self._opened(receipt.path) as stream:
             for batch in decode(dataset, stream, self._objects.location(receipt.path)):
                 if holds_one_day(receipt.path):
                     yield batch
@@ -185,6 +186,46 @@ class ParquetLake:
             if written:
                 self._objects.delete(written)
             raise
+
+    def newest(self, dataset: Dataset) -> TableVersion | None:
+        """See `Lake.newest`."""
+        return self._catalog.newest(dataset)
+
+    def register(self, dataset: Dataset, version: TableVersion | None) -> str:
+        """See `Lake.register`."""
+        return self._catalog.register(dataset, version)
+
+    def size_bytes(self, path: str) -> int | None:
+        """See `Lake.size_bytes`."""
+        try:
+            return self._objects.stat(path).size_bytes
+        except FileNotFoundError:
+            return None
+
+    def identify(self, dataset: Dataset, path: str, *, run_id: str) -> list[Receipt]:
+        """See `Lake.identify`. The version of a day in a shared object is the newest that had an object of its own."""
+        days = [parse_object_path(path)] if holds_one_day(path) else self._days_of(dataset, path)
+        nothing = Contents(0, None, None, {}, "", "")
+        version = dataset.schema_version
+        return self.observe(*(Receipt(p, number, path, 0, "", "", version, run_id, nothing) for p, number in days))
+
+    def _days_of(self, dataset: Dataset, path: str) -> list[tuple[Partition, int]]:
+        """The partitions in a shared object, and of each the newest version that ever had an object of its own."""
+        with temporary_file(self._temp_dir) as copy:
+            self._fetched(path, copy)
+            batches = decode(dataset, copy, self._objects.location(path))
+            columns = ["ts", "interval"] if dataset.has_intervals else ["ts"]
+            found = {p for batch in batches for p in partitions_of(dataset, pa.table(batch.select(columns)))}
+        return [(partition, self._newest_version(partition)) for partition in sorted(found)]
+
+    def _newest_version(self, partition: Partition) -> int:
+        folder = object_path(partition, 1).rpartition("/")[0]
+        versions = [1]
+        for path in self._objects.list(f"{folder}/"):
+            with suppress(UsageError):
+                found, version = parse_object_path(path)
+                versions += [version] if found == partition else []
+        return max(versions)
 
     def holds(self, dataset: Dataset) -> bool:
         """See `Lake.holds`."""
@@ -253,22 +294,22 @@ class ParquetLake:
         except FileNotFoundError:
             return None  # deleted just now: its name is not used again
 
-    def _fetched(self, receipt: Receipt, copy: BinaryIO) -> tuple[str, int, str]:
-        with self._opened(receipt) as stream:
+    def _fetched(self, path: str, copy: BinaryIO) -> tuple[str, int, str]:
+        with self._opened(path) as stream:
             try:
                 sha256, size_bytes = copy_hashing(stream, copy)
-                etag = self._objects.stat(receipt.path).etag
+                etag = self._objects.stat(path).etag
             except OSError as error:
-                msg = f"{self._objects.location(receipt.path)} can't be read: {error.strerror or error}; {_RESTORE}"
+                msg = f"{self._objects.location(path)} can't be read: {error.strerror or error}; {_RESTORE}"
                 raise LakeError(msg) from error
         copy.seek(0)
         return sha256, size_bytes, etag
 
-    def _opened(self, receipt: Receipt) -> BinaryIO:
+    def _opened(self, path: str) -> BinaryIO:
         try:
-            return self._objects.open(receipt.path)
+            return self._objects.open(path)
         except FileNotFoundError as error:
-            msg = f"{self._objects.location(receipt.path)} is missing; {_RESTORE}"
+            msg = f"{self._objects.location(path)} is missing; {_RESTORE}"
             raise LakeError(msg) from error
 
     def _written(self, dataset: Dataset, entries: Sequence[Entry], run_id: str) -> str:

@@ -14,6 +14,7 @@ import fsspec
 from thermocline.errors import CatalogConflictError, ObjectExistsError
 from thermocline.model.dataset import Dataset
 from thermocline.model.receipt import StoredObject
+from thermocline.model.recovery import TableVersion
 
 _numbers = itertools.count(1)
 
@@ -124,6 +125,7 @@ class MemoryCatalog:
         """Start with nothing published."""
         self._lock = threading.Lock()
         self._tables: dict[str, tuple[str, frozenset[str]]] = {}
+        self._commits: dict[str, list[tuple[str, str]]] = {}
 
     def head(self, dataset: Dataset) -> str:
         """See `Catalog.head`."""
@@ -148,9 +150,25 @@ class MemoryCatalog:
             after = (paths - frozenset(removed)) | frozenset(added)
             if after == paths:
                 return head
+            self._commits.setdefault(dataset.name, []).append((head, run_id))
             head = str(int(head or 0) + 1)
             self._tables[dataset.name] = head, after
             return head
+
+    def newest(self, dataset: Dataset) -> TableVersion | None:
+        """See `Catalog.newest`. Nothing is written down here, so a table that is lost is lost."""
+        if dataset.name not in self._tables:
+            return None
+        head, paths = self._tables[dataset.name]
+        commits = tuple(self._commits.get(dataset.name, ()))
+        return TableVersion(head, datetime.now(UTC), paths, commits, head, is_registered=True)
+
+    def register(self, dataset: Dataset, version: TableVersion | None) -> str:
+        """See `Catalog.register`."""
+        with self._lock:
+            self._tables[dataset.name] = (version.head, version.paths) if version else ("", frozenset())
+            self._commits[dataset.name] = list(version.commits) if version else []
+            return self._tables[dataset.name][0]
 
     def close(self) -> None:
         """Nothing is held open."""

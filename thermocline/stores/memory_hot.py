@@ -38,6 +38,7 @@ from thermocline.ports import (
     Writer,
     came_to_hot,
 )
+from thermocline.ports.ledger import restored
 from thermocline.stores.client import client_name
 from thermocline.stores.memory_snapshot import BATCH_ROWS, MemorySnapshot, matches
 from thermocline.stores.memory_state import Day, Kept, State, newest, table_of
@@ -370,6 +371,11 @@ class _Writer:
             if state.detached.pop(detached.table, None):
                 detail = {"rows": detached.rows, "version": detached.version, "table": detached.table}
                 state.record(Act("release", detached.partition, run_id, detail), self._clock())
+
+    def restore(self, vintages: Sequence[Vintage], head: str, *, unnamed: Collection[str] = (), run_id: str) -> None:
+        with self._hot.transaction() as state:
+            state.restore(self._dataset, vintages, head, unnamed, self._clock())
+            state.audit.append(replace(restored(self._dataset, vintages, run_id), at=self._clock()))
 
     def delete(self, days: DayRange, intervals: Collection[str], symbols: Collection[str], *, run_id: str) -> int:
         deleted = 0

@@ -14,6 +14,7 @@ from thermocline.model.partition import DayRange, Partition
 from thermocline.model.receipt import Receipt, Vintage, VintageState
 from thermocline.model.rejected import Rejected
 from thermocline.ports import Act, Detached, Holding, Publication, Trouble
+from thermocline.ports.ledger import KNOWN_ALREADY
 from thermocline.stores.client import client_name
 from thermocline.stores.sorted_rows import last_of_each_run, starts_of_runs
 
@@ -170,6 +171,17 @@ class State:
         if not known or known[0].state is not VintageState.HELD:
             msg = f"version {version} of {vintage.partition} is not held any more; nothing was done"
             raise StaleStateError(msg)
+
+    def restore(
+        self, dataset: Dataset, vintages: Iterable[Vintage], head: str, unnamed: Collection[str], now: datetime
+    ) -> None:
+        """Take vintages in as they were, with the head; refuse where some are known."""
+        if any(partition.dataset == dataset.name for partition in self.vintages):
+            raise StaleStateError(KNOWN_ALREADY.format(dataset.name))
+        for vintage in sorted(vintages, key=lambda vintage: vintage.receipt.version):
+            self.vintages[vintage.partition] = (*self.vintages.get(vintage.partition, ()), vintage)
+        self.note_unnamed(unnamed, dataset.name, now)
+        self.heads[dataset.name] = head
 
     def alter(self, vintage: Vintage) -> None:
         """Put a vintage in place of the one of the same version."""

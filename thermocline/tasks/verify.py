@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from thermocline.errors import LakeError
+from thermocline.errors import BrokenTableError, LakeError
 from thermocline.model.dataset import Dataset
 from thermocline.model.partition import DayRange
 from thermocline.model.receipt import Receipt, by_object
@@ -65,12 +65,18 @@ def verify(
                         continue
                     report.verified += 1
                     report.rows += receipt.contents.rows
-        if missing := sorted(objects.keys() - lake.paths(dataset)):
-            report.table.append(
-                f"the Iceberg table of {dataset.name} lacks {len(missing)} objects, such as {missing[0]}; the next "
-                "backfill or rotation of the dataset puts them in"
-            )
+        report.table += _table_lacks(lake, dataset, objects)
     return report
+
+
+def _table_lacks(lake: Lake, dataset: Dataset, paths: Collection[str]) -> list[str]:
+    """What is wrong with the table that other engines read."""
+    try:
+        missing = sorted({*paths} - lake.paths(dataset))
+    except BrokenTableError as error:
+        return [str(error)]
+    lacks = f"the Iceberg table of {dataset.name} lacks {len(missing)} objects, such as {''.join(missing[:1])}"
+    return [f"{lacks}; the next backfill or rotation of the dataset puts them in"] if missing else []
 
 
 def _wrong(lake: Lake, receipts: Sequence[Receipt]) -> list[list[str]]:

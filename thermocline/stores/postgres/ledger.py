@@ -10,11 +10,13 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
+from thermocline.errors import StaleStateError
 from thermocline.model.dataset import Dataset
 from thermocline.model.partition import DayRange, Partition
 from thermocline.model.receipt import Contents, Receipt, Vintage, VintageState
 from thermocline.model.rejected import Rejected
 from thermocline.ports import Act, AuditQuery, Detached, HotDay
+from thermocline.ports.ledger import KNOWN_ALREADY
 from thermocline.stores.postgres.connection import Connection, scalar
 
 _VINTAGE = """
@@ -213,6 +215,31 @@ def insert_vintages(connection: Connection, vintages: Sequence[Vintage]) -> None
                 for r in (vintage.receipt,)
             ],
         )
+
+
+def restore(
+    connection: Connection, dataset: Dataset, vintages: Iterable[Vintage], head: str, unnamed: Collection[str]
+) -> None:
+    """Write vintages as they were, with their times and states, and the head; refuse where some are known."""
+    if scalar(connection, "SELECT EXISTS (SELECT FROM thermocline.vintage WHERE dataset = %s)", (dataset.name,)):
+        raise StaleStateError(KNOWN_ALREADY.format(dataset.name))
+    with connection.cursor() as cursor, cursor.copy(_RESTORE) as copy:
+        for vintage in vintages:
+            r, contents = vintage.receipt, vintage.receipt.contents
+            what = (r.path, r.size_bytes, r.sha256, r.etag, r.schema_version, r.run_id)
+            rows = (contents.rows, contents.min_ts, contents.max_ts, Jsonb(dict(contents.null_counts)))
+            prints = (contents.fingerprint, contents.content_fingerprint)
+            became = (vintage.published_at, vintage.superseded_at, vintage.state.value, vintage.reason)
+            copy.write_row((*_key(r.partition), r.version, *what, *rows, *prints, *became))
+    note_unnamed(connection, dataset.name, unnamed)
+    set_head(connection, dataset, head)
+
+
+_RESTORE = """
+    COPY thermocline.vintage (dataset, interval, day, version, path, size_bytes, sha256, etag, schema_version, run_id,
+        rows, min_ts, max_ts, null_counts, fingerprint, content_fingerprint, published_at, superseded_at, state, reason)
+    FROM STDIN
+"""
 
 
 def hot_days(connection: Connection, datasets: Sequence[Dataset]) -> list[HotDay]:

@@ -17,6 +17,7 @@ from thermocline.model.dataset import Dataset
 from thermocline.model.partition import DayRange, Partition
 from thermocline.model.receipt import Vintage
 from thermocline.ports import Act, Detached, Export, Holding, Publication, came_to_hot
+from thermocline.ports.ledger import restored
 from thermocline.stores.postgres import days as days_
 from thermocline.stores.postgres import held, ledger, locks, rows, shape, tables
 from thermocline.stores.postgres.connection import Connection, scalar
@@ -303,6 +304,15 @@ class PostgresWriter:
             reached("release:committing")
 
     @step(Step.DELETE)
+    @step(Step.RESTORE)
+    def restore(self, vintages: Sequence[Vintage], head: str, *, unnamed: Collection[str] = (), run_id: str) -> None:
+        """See `Writer.restore`."""
+        with self._connection.transaction():
+            self._close_gate()
+            ledger.restore(self._connection, self._dataset, vintages, head, unnamed)
+            ledger.record(self._connection, restored(self._dataset, vintages, run_id))
+            reached("restore:committing")
+
     def delete(self, days: DayRange, intervals: Collection[str], symbols: Collection[str], *, run_id: str) -> int:
         """See `Writer.delete`."""
         deleted = 0
