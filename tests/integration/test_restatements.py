@@ -11,8 +11,9 @@ from click.testing import CliRunner
 
 import thermocline
 from thermocline.cli import main
-from thermocline.errors import LakeError
+from thermocline.errors import LakeError, UsageError
 from thermocline.faults import listening
+from thermocline.model.changes import ChangeCounts
 from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.journal import Entry, Event
 from thermocline.model.paths import journal_prefix
@@ -298,6 +299,49 @@ def test_only_the_days_and_intervals_that_are_named_are_accepted(opened):
     assert (closes(opened), closes(opened, NEXT)) == ({1: 20}, {1: 8, 2: 12})
 
 
+# ----------------------------------------------------------------------------------------------------------------- diff
+
+
+def test_a_held_restatement_is_compared_with_what_is_live_and_else_the_last_two(opened):
+    with pytest.raises(UsageError, match="version 1 of market_data/1day/2024-01-15 has no other"):
+        opened.diff("market_data", DAY)
+    opened.backfill("market_data", source=Bars([*FEW, "NEW"], "3"))
+    comparison = opened.diff("market_data", DAY)
+    assert (comparison.old.receipt.version, comparison.new.receipt.version) == (1, 2)
+    assert comparison.counts() == ChangeCounts(1, 0, 3, 3)
+    opened.backfill("market_data", source=Bars(MANY, "2"))
+    comparison = opened.diff("market_data", DAY)
+    assert (comparison.old.receipt.version, comparison.new.receipt.version) == (2, 3)
+    assert comparison.counts() == ChangeCounts(0, 0, 12, 12)
+    assert comparison.to_arrow()["column"].unique().to_pylist() == ["open", "high", "low", "close"]
+    opened.accept("market_data")
+    assert opened.diff("market_data", DAY).document() == comparison.document() | {
+        "from": opened.diff("market_data", DAY).old.document(),
+        "to": opened.diff("market_data", DAY).new.document(),
+    }
+    back = opened.diff("market_data", DAY, interval="1day", from_version=3, to_version=1)
+    assert back.counts() == ChangeCounts(0, 1, 12, 12)
+
+
+def test_a_comparison_of_what_is_not_there_says_what_is(opened):
+    with pytest.raises(UsageError, match="has no version 7; there are 1"):
+        opened.diff("market_data", DAY, to_version=7)
+    with pytest.raises(UsageError, match="was never in the lake"):
+        opened.diff("market_data", LATER)
+    opened.backfill("market_data", source=Minutes())
+    with pytest.raises(UsageError, match="is there at 1day, 1min; name one with --interval"):
+        opened.diff("market_data", DAY)
+
+
+class Minutes(Bars):
+    """The same at another interval."""
+
+    def __init__(self):
+        """Make the rows."""
+        made = bars(FEW, "1")
+        self.rows = made.set_column(2, "interval", pa.array(["1min"] * len(made)))
+
+
 class StoppedError(Exception):
     """The process died here."""
 
@@ -391,6 +435,18 @@ def test_the_command_holds_shows_accepts_and_rejects(tmp_path, new_database, mon
     query = ("query", "market_data", "--columns", "symbol,close", "--limit", "1")
     assert answer(*query)["rows"][0]["close"] == "1.00000000"
     assert [each["held_partitions"] for each in answer("status", "market_data")["datasets"]] == [1]
+    different = answer("diff", "market_data", "2024-01-15")
+    assert different["counts"] == {"rows_added": 0, "rows_removed": 0, "rows_changed": 12, "symbols_changed": 12}
+    assert [different[side]["version"] for side in ("from", "to")] == [1, 2]
+    assert len(different["rows"]) == 48
+    assert different["rows"][0] | {"ts": ""} == {
+        "change": "changed", "asset_class": "equity", "symbol": "S00", "interval": "1day", "ts": "",
+        "column": "open", "before": "1.00000000", "after": "2.00000000",
+    }  # fmt: skip
+    shown = run("diff", "market_data", "2024-01-15").stdout
+    assert "version 1 to version 2 (held): 0 rows added, 0 removed, 12 changed (12 symbols)." in shown
+    written = answer("diff", "market_data", "2024-01-15", "--output", tmp_path / "changes.csv")
+    assert (written["row_count"], len((tmp_path / "changes.csv").read_text().splitlines())) == (48, 49)
     assert "1 restatement live now." in run("accept", "market_data").stdout
     assert answer(*query)["rows"][0]["close"] == "2.00000000"
     assert answer(*query, "--as-of-vintage", published)["rows"][0]["close"] == "1.00000000"

@@ -4,11 +4,12 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 
 from thermocline.api.opened import Opened, new_run_id
-from thermocline.arguments import Day, as_days
+from thermocline.arguments import Day, as_day, as_days
 from thermocline.errors import UsageError
 from thermocline.model.datasets import dataset_named
 from thermocline.model.partition import parse_interval
 from thermocline.model.receipt import Vintage, VintageState
+from thermocline.tasks.diff import Comparison, compare
 from thermocline.tasks.restatements import Choice, Judged, accept, reject
 
 
@@ -36,6 +37,23 @@ class Vintages(Opened):
         wanted = [_state(name) for name in states]
         days = as_days(start, end)
         return self.hot.vintages(dataset_named(dataset), days, list(map(parse_interval, intervals)), wanted)
+
+    def diff(
+        self,
+        dataset: str,
+        day: Day,
+        *,
+        interval: str | None = None,
+        from_version: int | None = None,
+        to_version: int | None = None,
+    ) -> Comparison:
+        """What one version of a day says differently from another.
+
+        Without versions: the newest that is held against the live one, else the one published last against the one
+        before it. `interval` may be left out where the day has but one.
+        """
+        chosen, named = dataset_named(dataset), parse_interval(interval) if interval else ""
+        return compare(self.hot, self.lake, chosen, as_day(day), named, old=from_version, new=to_version)
 
     def accept(
         self,

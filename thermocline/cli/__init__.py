@@ -16,7 +16,7 @@ from thermocline.cli.demo import demo
 from thermocline.cli.keeping import migrate, stop, vacuum
 from thermocline.cli.moving import backfill, ingest, load, rehydrate, rotate, undo
 from thermocline.cli.recover import recover
-from thermocline.cli.vintages import accept, reject, vintages
+from thermocline.cli.vintages import accept, diff, reject, vintages
 from thermocline.model.datasets import DATASETS
 
 __all__ = ["main"]
@@ -25,7 +25,7 @@ _SECTIONS: Mapping[str, Sequence[click.Command]] = {
     "Start here": (demo,),
     "Moving rows": (backfill, ingest, load, rotate, undo, rehydrate),
     "Asking": (query, explain, sql, status, verify, drill, audit),
-    "Vintages": (vintages, accept, reject),
+    "Vintages": (vintages, diff, accept, reject),
     "Keeping house": (cleanup, vacuum, migrate, recover, stop),
 }
 

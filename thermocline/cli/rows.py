@@ -1,7 +1,7 @@
 """Rows on stdout: as one JSON document, or the first few for the eye."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, time
 from decimal import Decimal
@@ -26,9 +26,12 @@ def slices(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
 
 
 def write_json(
-    answer: AbstractContextManager[pa.RecordBatchReader], stream: TextIO, problem: Callable[[BaseException], Problem]
+    answer: AbstractContextManager[pa.RecordBatchReader],
+    stream: TextIO,
+    problem: Callable[[BaseException], Problem],
+    head: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write `{"rows": [...]}`, a row a line, as the rows come.
+    """Write `{"rows": [...]}`, a row a line, as the rows come; what `head` holds stands before them.
 
     When they stop coming with an error, the document is closed with it, `{"rows": [...], "error": {...}}`, and the
     error goes on. `problem` says what to tell of it. An error before the rows leaves the stream untouched.
@@ -36,7 +39,7 @@ def write_json(
     begun = False
     try:
         with answer as reader:
-            for text in _json_rows(reader):
+            for text in _json_rows(reader, head or {}):
                 stream.write(text)
                 begun = True
     except BrokenPipeError:
@@ -49,10 +52,11 @@ def write_json(
     stream.write("\n]}\n")
 
 
-def _json_rows(reader: pa.RecordBatchReader) -> Iterator[str]:
+def _json_rows(reader: pa.RecordBatchReader, head: Mapping[str, Any]) -> Iterator[str]:
     names = [json.dumps(name).replace("%", "%%") for name in _distinct(reader.schema.names)]
     row = "{" + ", ".join(f"{name}: %s" for name in names) + "}"
-    yield '{"rows": ['
+    told = "".join(f"{json.dumps(name)}: {json.dumps(value)}, " for name, value in head.items())
+    yield f'{{{told}"rows": ['
     before = "\n"
     for batch in slices(reader):
         columns = [json_texts(column) for column in batch.columns]

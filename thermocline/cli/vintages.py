@@ -1,6 +1,8 @@
-"""Commands that speak of vintages: vintages, accept, reject."""
+"""Commands that speak of vintages: vintages, diff, accept, reject."""
 
-from datetime import UTC
+import sys
+from contextlib import nullcontext
+from datetime import UTC, date
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -8,16 +10,22 @@ import click
 from thermocline.cli.commands import command
 from thermocline.cli.invocation import FAILED, Invocation, exit_with
 from thermocline.cli.moving import moved_table, tell_failed
-from thermocline.cli.options import dataset_argument, days_options, intervals_option
-from thermocline.cli.words import Size, Table, first_rows, plural
+from thermocline.cli.options import DAY, INTERVAL, dataset_argument, days_options, intervals_option, output_option
+from thermocline.cli.words import ROWS_SHOWN, Size, Table, first_rows, plural, size
 from thermocline.model.receipt import VintageState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from thermocline.model.changes import ChangeCounts
     from thermocline.model.receipt import Vintage
+    from thermocline.tasks.diff import Comparison
     from thermocline.tasks.restatements import Judged
+
+
+_COUNTED = 100_000
+"""Lines that are counted beyond those on the screen."""
 
 
 @command(
@@ -45,6 +53,61 @@ def vintages(invocation: Invocation, dataset: str, **asked: Any) -> None:
     with invocation.opened() as opened:
         found = opened.vintages(dataset, **asked)
     invocation.answer({"vintages": [each.document() for each in found]}, *_listed(found))
+
+
+@command(
+    examples=(
+        "thermocline diff market_data 2013-01-15",
+        "thermocline diff market_data 2013-01-15 --interval 1day --from 1 --to 2 --output changes.csv",
+    )
+)
+@dataset_argument
+@click.argument("day", type=DAY)
+@click.option("--interval", type=INTERVAL, help="The bar size; needed where the day is there in several.")
+@click.option("--from", "from_version", type=click.IntRange(1), metavar="N", help="The version that counts as the old.")
+@click.option("--to", "to_version", type=click.IntRange(1), metavar="N", help="The version that counts as the new.")
+@output_option
+def diff(invocation: Invocation, dataset: str, day: date, output: str | None, **asked: Any) -> None:
+    """Say what a version of a day says differently from another.
+
+    Without versions: the newest that is held against the live one, else the last published against the one before it.
+    For each row that was added or removed its key; for each value that changed what it was and is, exactly, where NULL,
+    NaN and -0.0 are told apart. On the screen the first ones; all with `--json` or `--output`.
+    """
+    from thermocline.cli import files, rows  # noqa: PLC0415  # Arrow, for those who ask for rows
+
+    with invocation.opened() as opened:
+        comparison = opened.diff(dataset, day, **asked)
+        with comparison.changes() as found:
+            document = comparison.document(found.counts)
+            told = _counted(comparison, found.counts)
+            if output:
+                file = files.file_for(output)
+                with invocation.progress() as progress:
+                    count = file.write(found.cells, progress)
+                written = file.path.stat().st_size
+                document |= {"output": str(file.path), "row_count": count, "bytes": written}
+                invocation.answer(document, told, f"{plural(count, 'line')} written to {file.path} ({size(written)}).")
+            elif invocation.as_json:
+                rows.write_json(nullcontext(found.cells), sys.stdout, invocation.problem_on_stdout, document)
+                invocation.answered = True
+            else:
+                most = ROWS_SHOWN + _COUNTED
+                shown = rows.preview(found.cells, most, hide=False) if any(found.counts.document().values()) else ()
+                invocation.answer({}, *shown, told)
+
+
+def _counted(comparison: "Comparison", counts: "ChangeCounts") -> str:
+    old, new = comparison.old, comparison.new
+    return (
+        f"{old.partition}, version {old.receipt.version} to version {new.receipt.version} ({_state(new)}): "
+        f"{plural(counts.rows_added, 'row')} added, {counts.rows_removed:,d} removed, {counts.rows_changed:,d} changed "
+        f"({plural(counts.symbols_changed, 'symbol')})."
+    )
+
+
+def _state(vintage: "Vintage") -> str:
+    return "live" if vintage.is_live else vintage.state.value
 
 
 _version_option = click.option(
@@ -116,7 +179,7 @@ def _listed(found: "Sequence[Vintage]") -> tuple[Table | str, ...]:
             each.partition.interval or None,
             each.partition.day,
             each.receipt.version,
-            "live" if each.is_live else each.state.value,
+            _state(each),
             each.receipt.contents.rows,
             Size(each.receipt.size_bytes),
             _at(each.published_at),

@@ -6,7 +6,7 @@ PostgreSQL, Parquet or Iceberg by name beyond what its docstring promises.
 
 from thermocline.ports.analytics import Analytics, Relation
 from thermocline.ports.hot import Hot, Snapshot
-from thermocline.ports.lake import Catalog, Lake, Located, Objects
+from thermocline.ports.lake import Catalog, Changes, Lake, Located, Objects
 from thermocline.ports.ledger import (
     Act,
     AuditGuard,
@@ -34,6 +34,7 @@ __all__ = [
     "AuditGuard",
     "AuditQuery",
     "Catalog",
+    "Changes",
     "Detached",
     "Export",
     "FetchRequest",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
+from thermocline.model.changes import ChangeCounts
 from thermocline.model.dataset import Dataset
 from thermocline.model.journal import Entry, Journal
 from thermocline.model.partition import Partition
@@ -124,6 +125,19 @@ class Located:
     days: tuple[date, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a version of a day says differently from another.
+
+    `cells` has a line for each row that was `added` or `removed`, and for each value that differs of one that
+    `changed`: `change`, the key, `column`, and its value `before` and `after` as text with every digit (null, `nan`,
+    `-0.0`).
+    """
+
+    counts: ChangeCounts
+    cells: "pa.RecordBatchReader"
+
+
 class Lake(Protocol):
     """The cold tier: verified Parquet objects and the table over them."""
 
@@ -169,6 +183,10 @@ class Lake(Protocol):
 
         A row of `late` stands in for a cold row of the same key. `limit` is applied to the segment.
         """
+        ...
+
+    def changes(self, old: Vintage, new: Vintage) -> "AbstractContextManager[Changes]":
+        """What a vintage says differently from another one of its partition, ordered by key and column."""
         ...
 
     def delete(self, path: str) -> None:

@@ -35,8 +35,9 @@ from thermocline.model.paths import (
 from thermocline.model.query import Query, Segment
 from thermocline.model.receipt import Contents, Receipt, StoredObject, Vintage
 from thermocline.model.recovery import TableVersion
-from thermocline.ports import Catalog, Located, Objects
+from thermocline.ports import Catalog, Changes, Located, Objects
 from thermocline.stores import duckdb
+from thermocline.stores.changes import changes
 from thermocline.stores.duckdb import Engine
 from thermocline.stores.parquet import EncodedFile, copy_hashing, decode, encode, temporary_file
 from thermocline.stores.retrying import RetryingObjects
@@ -139,6 +140,12 @@ class ParquetLake:
     ) -> AbstractContextManager[pa.RecordBatchReader]:
         """See `Lake.scan`."""
         return duckdb.scan(self._engine, query, segment, self.locations, late)
+
+    def changes(self, old: Vintage, new: Vintage) -> AbstractContextManager[Changes]:
+        """See `Lake.changes`."""
+        dataset = dataset_named(old.partition.dataset)
+        evolved = {old.receipt.schema_version, new.receipt.schema_version} != {dataset.schema_version}
+        return changes(self._engine, dataset, self.locations([old]), self.locations([new]), evolved=evolved)
 
     def delete(self, path: str) -> None:
         """See `Lake.delete`."""
