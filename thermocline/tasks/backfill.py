@@ -198,17 +198,19 @@ class _Batch:
             if partition in live and partition not in hot_only:
                 self.spool.append(trusted(lake, live[partition].receipt))
         changed = [p for p in new if p not in hot_only and not self._is_content_of(live.get(p), p)]
+        overtaken = self._overtaken([live[p] for p in partitions if p in live and p not in changed])
         restated = self._too_far([p for p in (*changed, *sorted(hot_only)) if p in live], live)
         held = self._hold(restated, live, hot_only)
-        changed = [p for p in changed if p not in restated] + broken
+        changed = [p for p in changed if p not in restated] + overtaken + [p for p in broken if p not in overtaken]
         receipts = self._archive(changed)
         if receipts:
             removed = [live[r.partition].receipt.path for r in receipts if r.partition in live]
             head = lake.publish(self.dataset, added=receipts, removed=removed, expected_head=head, run_id=run_id)
         hot_rows = {p: _SpooledRows(self.spool, p) for p in hot_only if p not in restated}
-        # Live ingest may have started one of these days since the hot set was read.
-        rows_if_hot = {p: _SpooledRows(self.spool, p) for p in changed}
-        if receipts or hot_rows:
+        # Live ingest may have started one of these days since the hot set was read. Of a day that is hot the lake may
+        # say just this, and hot something else that was ingested in between.
+        rows_if_hot = {p: _SpooledRows(self.spool, p) for p in partitions if p in changed or p in hot - restated.keys()}
+        if receipts or hot_rows or rows_if_hot:
             self.writer.publish(Publication(self.dataset, head, run_id, receipts), hot_rows, rows_if_hot)
         written = {receipt.partition: receipt for receipt in receipts}
         return [held.get(p) or self._report(p, written.get(p), live.get(p), hot_only) for p in partitions]
@@ -260,6 +262,23 @@ class _Batch:
             except LakeError:
                 broken.append(vintage.partition)
         return broken
+
+    def _overtaken(self, unchanged: Sequence[Vintage]) -> list[Partition]:
+        """Unchanged days where rows that came go over late rows that say something else.
+
+        Their vintages are written anew, for these rows to be the later ones.
+        """
+        late = self.backfill.hot.late(self.dataset)
+        return [v.partition for v in unchanged if v.partition in late and self._overtakes(v)]
+
+    def _overtakes(self, vintage: Vintage) -> bool:
+        partition = vintage.partition
+        with self.backfill.spool(self.dataset) as seen, self.writer.export(partition) as export:
+            seen.append(trusted(self.backfill.lake, vintage.receipt))
+            seen.append(export.batches())
+            before = contents_of(self.dataset, seen.batches(partition)).content_fingerprint
+            seen.append(self.spool.batches(partition))
+            return before != contents_of(self.dataset, seen.batches(partition)).content_fingerprint
 
     def _live(self, partitions: Sequence[Partition]) -> dict[Partition, Vintage]:
         first, last = min(p.day for p in partitions), max(p.end.date() for p in partitions)

@@ -1,0 +1,19 @@
+"""Readers while everything moves. The same with latencies: `benchmarks/readers_during_moves.py`."""
+
+import pytest
+from readers_during_moves import prepare, run
+
+SECONDS = 60
+
+
+@pytest.mark.timeout(300)
+def test_readers_notice_nothing_of_a_minute_of_late_rows_rotations_undos_compactions_and_releases(home):
+    accepted = prepare(home)
+    told, now_accepted = run(home, SECONDS, moving=True, accepted=accepted)
+    assert [text for each in told.values() for text in each.wrong] == []
+    assert now_accepted > accepted
+    asked = {kind: len(seconds) for kind, seconds in told["ask"].seconds.items()}
+    assert min(asked.values()) > 10, asked
+    assert len(asked) == 5
+    acts = told["move"].acts
+    assert all(acts[name] for name in ("rotate", "undo", "rehydrate", "release")), acts
