@@ -13,13 +13,14 @@ from assets.checks import day_check, verified
 from assets.days import as_of
 from assets.hot import hot_key
 from assets.progress import LoggedProgress
-from assets.report import Metadata, moved_metadata, partitions_table, preview
+from assets.report import LISTED_PARTITIONS, Metadata, moved_metadata, partitions_table, preview, table
 from thermocline.model.datasets import DATASETS, MARKET_DATA, dataset_named
 from thermocline.model.report import Failed, Moved
-from thermocline.ports import Hot, Lake, SpoolFactory
+from thermocline.ports import Hot, Lake, SpoolFactory, Trouble
 from thermocline.settings import Settings
 from thermocline.tasks.rotate import Rotated, Rotation, plan_rotation
 from thermocline.tasks.safeguards import recount, verify_at_stake
+from thermocline.tasks.trouble import troubles
 
 GROUP = "rotation"
 KEY = dg.AssetKey("rotation")
@@ -108,9 +109,13 @@ def rotation_asset(
         yield _lost_or_doubled(recount(hot, lake, planned, done.moved))
         left = plan_rotation(hot, chosen, lifecycle, as_of=day, folding=folding)
         yield _left(left, dry_run=config.dry_run)
+        trouble = troubles(hot, chosen)
         if done.failed:
-            raise dg.Failure(_reasons(f"{len(done.moved)} days moved, these stay hot as they were", done.failed))
-        metadata = _metadata(planned if config.dry_run else done.moved, done, seconds)
+            raise dg.Failure(
+                _reasons(f"{len(done.moved)} days moved, these stay hot as they were", done.failed),
+                metadata=_trouble_metadata(trouble),
+            )
+        metadata = _metadata(planned if config.dry_run else done.moved, done, seconds) | _trouble_metadata(trouble)
         if done.moved:
             first = done.moved[0].partition
             metadata["preview"] = preview(hot, lake, dataset_named(first.dataset), first.day)
@@ -133,6 +138,13 @@ def _metadata(moved: Sequence[Moved], done: Rotated, seconds: float) -> Metadata
         "moved": partitions_table(done.moved),
         "would move": partitions_table([] if done.moved else moved),
         "released": dg.MetadataValue.int(len(done.released)),
+    }
+
+
+def _trouble_metadata(trouble: Sequence[Trouble]) -> Metadata:
+    return {
+        "in trouble": dg.MetadataValue.int(len({each.partition for each in trouble})),
+        "trouble": dg.MetadataValue.md(table([each.document() for each in trouble[:LISTED_PARTITIONS]])),
     }
 
 

@@ -30,6 +30,7 @@ from thermocline.model.datasets import DATASETS, MARKET_DATA, NEWS, OPTIONS_DATA
 from thermocline.model.partition import ALL_DAYS, DayRange, Partition
 from thermocline.model.query import Query
 from thermocline.model.rejected import Rejected
+from thermocline.model.report import Failed
 from thermocline.ports import Act, HotDay, Ingested, Publication
 from thermocline.stores.memory_hot import MemoryHot
 from thermocline.stores.open import open_lake
@@ -731,3 +732,63 @@ def test_ingests_that_start_days_and_change_the_same_rows_go_on_side_by_side(hot
     found = answer(hot, lake)
     assert len(found) == len(days) * len(symbols)
     assert set(found["close"].to_pylist()) == {Decimal(7)}
+
+
+# -------------------------------------------------------------------------------------------------------------- trouble
+
+
+def in_trouble(hot):
+    return [(trouble.partition, trouble.act, trouble.times) for trouble in hot.trouble(MARKET_DATA)]
+
+
+def test_what_an_act_could_not_do_is_kept_with_the_last_reason_and_counted(hot):
+    hot.note_trouble("rotate", [Failed(day(1), "first"), Failed(day(), "other")], run_id="r1")
+    hot.note_trouble("rotate", [Failed(day(1), "second")], run_id="r2")
+    hot.note_trouble("load", [Failed(day(1), "slow")], run_id="r3")
+    hot.note_trouble("load", [], run_id="r4")
+    assert in_trouble(hot) == [(day(), "rotate", 1), (day(1), "load", 1), (day(1), "rotate", 2)]
+    last = hot.trouble(MARKET_DATA)[-1]
+    assert (last.reason, last.run_id) == ("second", "r2")
+    assert last.first_at < last.last_at
+    assert hot.trouble(NEWS) == []
+
+
+def test_trouble_of_an_act_ends_with_the_commit_in_which_it_succeeds_and_no_other(hot, lake):
+    acts = ("rotate", "backfill", "load", "release")
+    for act in acts:
+        hot.note_trouble(act, [Failed(day(), "broken"), Failed(day(1), "broken")], run_id="r1")
+    others = [(day(1), act, 1) for act in sorted(acts)]
+    [vintage] = publish(hot, lake, bars(day()))
+    assert in_trouble(hot) == [(day(), "load", 1), (day(), "release", 1), (day(), "rotate", 1), *others]
+    load(hot, lake, vintage)
+    assert in_trouble(hot) == [(day(), "release", 1), (day(), "rotate", 1), *others]
+    rotate(hot, lake, day())
+    assert in_trouble(hot) == [(day(), "release", 1), *others]
+    with hot.writer(MARKET_DATA) as writer:
+        [detached] = hot.detached(MARKET_DATA)
+        writer.release(detached, run_id="r2")
+    assert in_trouble(hot) == others
+    hot.end_trouble("rotate", [day(1), day(2)])
+    assert in_trouble(hot) == [other for other in others if other[1] != "rotate"]
+
+
+def test_trouble_stays_where_the_commit_fails(hot, lake):
+    [vintage] = publish(hot, lake, bars(day()))
+    hot.note_trouble("load", [Failed(day(), "broken")], run_id="r1")
+    with pytest.raises(FingerprintMismatchError):
+        load(hot, lake, vintage, [bars(day(), close="1")])
+    assert in_trouble(hot) == [(day(), "load", 1)]
+
+
+def test_a_day_that_is_backfilled_into_hot_alone_is_out_of_trouble(hot, lake):
+    hot.note_trouble("backfill", [Failed(day(), "broken")], run_id="r1")
+    publish(hot, lake, hot_rows={day(): [bars(day())]})
+    assert in_trouble(hot) == []
+
+
+def test_the_head_is_also_told_to_who_writes_nothing(hot):
+    assert hot.head(MARKET_DATA) is None
+    with hot.writer(MARKET_DATA) as writer:
+        writer.publish(Publication(MARKET_DATA, "17", "run"))
+    assert hot.head(MARKET_DATA) == "17"
+    assert hot.head(NEWS) is None

@@ -260,6 +260,7 @@ def test_the_status_has_what_programs_ask_for(night):
     wanted = {
         "dataset", "interval", "hot_rows", "hot_bytes", "cold_rows", "cold_bytes", "first", "last", "watermark",
         "due_partitions",
+        "trouble_partitions",
     }  # fmt: skip
     assert wanted <= set(first)
     assert (first["due_partitions"], first["watermark"]) == (0, "2013-01-28")

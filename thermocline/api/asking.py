@@ -16,10 +16,12 @@ from thermocline.model.datasets import DATASETS
 from thermocline.ports import (
     SILENT,
     Progress,
+    Trouble,
 )
 from thermocline.tasks.query import Explanation, explain, query
 from thermocline.tasks.sql import sql
 from thermocline.tasks.status import SeriesStatus, status
+from thermocline.tasks.trouble import troubles
 from thermocline.tasks.verify import VerifyReport, verify
 
 
@@ -94,6 +96,13 @@ class Asking(Opened):
     def status(self, datasets: Collection[str] = (), *, as_of: Day | None = None) -> list[SeriesStatus]:
         """What is where and what is due, a line a dataset and interval."""
         return status(self.hot, as_datasets(datasets), self.settings.lifecycle, as_of=self._as_of(as_of))
+
+    def trouble(self, datasets: Collection[str] = ()) -> list[Trouble]:
+        """Partitions that a rotation, release, backfill or load could not do: the last reason, how often, since when.
+
+        Each is as it was before, and is out of trouble with the commit in which the act succeeds.
+        """
+        return troubles(self.hot, as_datasets(datasets))
 
     def verify(
         self,

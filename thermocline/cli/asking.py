@@ -24,6 +24,7 @@ from thermocline.cli.words import ROWS_SHOWN, Size, Table, first_rows, plural, s
 
 if TYPE_CHECKING:
     from thermocline.answer import Answer
+    from thermocline.ports import Trouble
 
 _COUNTED = 100_000
 """Rows that are counted beyond those on the screen; who wants to know more asks for a file."""
@@ -151,31 +152,44 @@ def status(invocation: Invocation, datasets: Sequence[str], as_of: date | None) 
 
     For each dataset and interval: rows and bytes in PostgreSQL and in the lake (which also counts days that are hot),
     the span, the first day of the unbroken hot run, partitions that are due to rotate, late rows, partitions of
-    which a restatement is held, and the last rotation.
+    which a restatement is held, partitions in trouble, and the last rotation. Below it, each partition that an act
+    could not do: why, how often, and since when.
     """
     with invocation.opened() as opened:
-        series = opened.status(datasets, as_of=as_of)
+        series, trouble = opened.status(datasets, as_of=as_of), opened.trouble(datasets)
     used = [each for each in series if each.first]
     unused = [each.dataset for each in series if not each.first]
     table = Table(
         (
             "dataset", "interval", "hot rows", "hot size", "cold rows", "cold size",
-            "first", "last", "hot since", "due", "late", "held", "last rotation",
+            "first", "last", "hot since", "due", "late", "held", "trouble", "last rotation",
         ),
         [
             (
                 each.dataset, each.interval or None, each.hot_rows, Size(each.hot_bytes), each.cold_rows,
                 Size(each.cold_bytes), each.first, each.last, each.watermark, each.due_partitions, each.late_rows,
                 each.held_partitions,
+                each.trouble_partitions or None,
                 f"{each.last_rotation:%Y-%m-%d %H:%M}" if each.last_rotation else None,
             )
             for each in used
         ],
     )  # fmt: skip
     invocation.answer(
-        {"datasets": [each.document() for each in series]},
+        {"datasets": [each.document() for each in series], "trouble": [each.document() for each in trouble]},
         *([table] if used else []),
+        *first_rows(_trouble_table(trouble)),
         *([f"No rows yet: {', '.join(unused)}."] if unused else []),
+    )
+
+
+def _trouble_table(trouble: "Sequence[Trouble]") -> Table:
+    return Table(
+        ("in trouble", "act", "times", "since", "reason"),
+        [
+            (str(each.partition), each.act, each.times, f"{each.first_at:%Y-%m-%d %H:%M}", each.reason)
+            for each in trouble
+        ],
     )
 
 
@@ -191,8 +205,9 @@ def status(invocation: Invocation, datasets: Sequence[str], as_of: date | None) 
 def verify(invocation: Invocation, datasets: Sequence[str], **asked: Any) -> None:
     """Re-read cold partitions and compare them with their receipts.
 
-    Every byte of every object, and every row; changes nothing. Ends with exit code 1, and names them, when objects are
-    missing or are not what was written, or when the Iceberg table lacks some.
+    Every byte of every object, and every row, and the receipts with those in the lake's journal; changes nothing. Ends
+    with exit code 1, and names them, when objects are missing or are not what was written, when a receipt was edited,
+    or when the Iceberg table lacks objects, names others, or is not at the snapshot that the ledger noted.
     """
     with invocation.opened() as opened, invocation.progress() as progress:
         report = opened.verify(datasets, **asked, progress=progress)

@@ -57,6 +57,16 @@ class Receipt:
     run_id: str
     contents: Contents
 
+    def differences(self, other: "Receipt") -> list[str]:
+        """In words, where another receipt of the same vintage says something else."""
+        names = ("path", "size_bytes", "sha256", "etag", "schema_version", "run_id")
+        own = [
+            f"{n}: {getattr(self, n)} against {getattr(other, n)}"
+            for n in names
+            if getattr(self, n) != getattr(other, n)
+        ]
+        return own + self.contents.differences(other.contents)
+
     def to_json(self) -> str:
         """One line of JSON with every field, for the receipts beside the table."""
         document = asdict(self) | {"partition": str(self.partition)}

@@ -10,7 +10,8 @@ from thermocline.model.partition import DayRange, Partition
 from thermocline.model.query import Query, Segment
 from thermocline.model.receipt import Contents, Vintage, VintageState
 from thermocline.model.rejected import Rejected
-from thermocline.ports.ledger import Act, AuditGuard, AuditQuery, Detached, HotDay, HotLeaf, Ingested, Vacuumed
+from thermocline.model.report import Failed
+from thermocline.ports.ledger import Act, AuditGuard, AuditQuery, Detached, HotDay, HotLeaf, Ingested, Trouble, Vacuumed
 from thermocline.ports.plain import Mapped, PlainTable
 from thermocline.ports.writer import Writer
 
@@ -107,6 +108,26 @@ class Hot(Protocol):
 
     def detached(self, dataset: Dataset) -> list[Detached]:
         """The days that `undo` can bring back."""
+        ...
+
+    def head(self, dataset: Dataset) -> str | None:
+        """See `Writer.head`."""
+        ...
+
+    def trouble(self, dataset: Dataset) -> list[Trouble]:
+        """Partitions that an act could not do, in order, until it succeeds."""
+        ...
+
+    def note_trouble(self, act: str, failed: Sequence[Failed], *, run_id: str) -> None:
+        """Keep what an act could not do, with the reason.
+
+        It ends by itself, in the same transaction, where a writer publishes (`backfill`), loads (`load`), cuts over
+        (`rotate`) or releases (`release`) the partition.
+        """
+        ...
+
+    def end_trouble(self, act: str, partitions: Collection[Partition]) -> None:
+        """Forget the trouble of partitions that turned out not to need the act any more."""
         ...
 
     def plain(self, dataset: Dataset, mapped: Mapped, *, hold: bool) -> "AbstractContextManager[PlainTable | None]":

@@ -73,6 +73,20 @@ class Trouble:
     first_at: datetime
     last_at: datetime
 
+    def document(self) -> dict[str, Any]:
+        """The trouble as one flat JSON object."""
+        return {
+            "dataset": self.partition.dataset,
+            "interval": self.partition.interval or None,
+            "day": self.partition.day.isoformat(),
+            "act": self.act,
+            "reason": self.reason,
+            "run_id": self.run_id,
+            "times": self.times,
+            "since": self.first_at.isoformat(),
+            "last": self.last_at.isoformat(),
+        }
+
 
 @dataclass(frozen=True)
 class Ingested:

@@ -22,6 +22,7 @@ from thermocline.model.partition import DayRange, Partition, partitions_of, rows
 from thermocline.model.query import Query
 from thermocline.model.receipt import Contents, Vintage, VintageState
 from thermocline.model.rejected import Rejected
+from thermocline.model.report import Failed
 from thermocline.ports import (
     Act,
     AuditGuard,
@@ -34,6 +35,7 @@ from thermocline.ports import (
     Ingested,
     Publication,
     Snapshot,
+    Trouble,
     Vacuumed,
     Writer,
     came_to_hot,
@@ -154,6 +156,25 @@ class MemoryHot:
         """See `Hot.detached`."""
         return [kept.day for kept in self._state.detached.values() if kept.day.partition.dataset == dataset.name]
 
+    def head(self, dataset: Dataset) -> str | None:
+        """See `Hot.head`."""
+        return self._state.heads.get(dataset.name)
+
+    def trouble(self, dataset: Dataset) -> list[Trouble]:
+        """See `Hot.trouble`."""
+        found = self._state.trouble
+        return [found[partition, act] for partition, act in sorted(found) if partition.dataset == dataset.name]
+
+    def note_trouble(self, act: str, failed: Sequence[Failed], *, run_id: str) -> None:
+        """See `Hot.note_trouble`."""
+        with self.transaction() as state:
+            state.note_trouble(act, failed, run_id, self._clock())
+
+    def end_trouble(self, act: str, partitions: Collection[Partition]) -> None:
+        """See `Hot.end_trouble`."""
+        with self.transaction() as state:
+            state.end_trouble(act, partitions)
+
     def quarantine(self, rejected: Sequence[Rejected], *, run_id: str) -> None:
         """See `Hot.quarantine`."""
         with self.transaction() as state:
@@ -266,6 +287,7 @@ class _Writer:
                 state.put(self._dataset, partition, rows, versions.get(partition, 0))
             if act := publication.act({**(hot_rows or {}), **where_hot}.keys()):
                 state.record(act, self._clock())
+            state.end_trouble("backfill", {*versions, *(hot_rows or ())})
 
     def hold(self, holdings: Sequence[Holding], *, run_id: str) -> None:
         with self._hot.transaction() as state:
@@ -291,6 +313,7 @@ class _Writer:
             state.keep(partition, until)
             detail = {"rows": total, "version": receipt.version, "path": receipt.path}
             state.record(came_to_hot(partition, run_id, detail, until), self._clock())
+            state.end_trouble("load", [partition])
         return total
 
     def keep(self, partition: Partition, until: date, *, run_id: str) -> None:
@@ -319,6 +342,7 @@ class _Writer:
                 msg = f"rows of {partition} changed while it was rotated; they were kept hot, the next run takes it up"
                 raise StaleStateError(msg)
             state.publish(publication, self._clock())
+            state.end_trouble("rotate", [partition])
             state.late.pop(partition, None)
             if late[read:]:
                 state.late[partition] = late[read:]
@@ -368,6 +392,7 @@ class _Writer:
 
     def release(self, detached: Detached, *, run_id: str) -> None:
         with self._hot.transaction() as state:
+            state.end_trouble("release", [detached.partition])
             if state.detached.pop(detached.table, None):
                 detail = {"rows": detached.rows, "version": detached.version, "table": detached.table}
                 state.record(Act("release", detached.partition, run_id, detail), self._clock())

@@ -13,6 +13,7 @@ from thermocline.model.duplicates import equal_content
 from thermocline.model.partition import DayRange, Partition
 from thermocline.model.receipt import Receipt, Vintage, VintageState
 from thermocline.model.rejected import Rejected
+from thermocline.model.report import Failed
 from thermocline.ports import Act, Detached, Holding, Publication, Trouble
 from thermocline.ports.ledger import KNOWN_ALREADY
 from thermocline.stores.client import client_name
@@ -219,6 +220,18 @@ class State:
         day = self.hot.get(partition)
         if day and until and (day.until is None or day.until < until):
             self.hot[partition] = replace(day, until=until)
+
+    def note_trouble(self, act: str, failed: Iterable[Failed], run_id: str, now: datetime) -> None:
+        """Count a failure of each, with its reason."""
+        for each in failed:
+            known = self.trouble.get((each.partition, act))
+            times, first_at = (known.times + 1, known.first_at) if known else (1, now)
+            self.trouble[each.partition, act] = Trouble(each.partition, act, each.reason, run_id, times, first_at, now)
+
+    def end_trouble(self, act: str, partitions: Iterable[Partition]) -> None:
+        """The act succeeded for these, or they need it no more."""
+        for partition in partitions:
+            self.trouble.pop((partition, act), None)
 
     def reject(self, rejected: Sequence[Rejected], run_id: str) -> None:
         """Keep rows that may not go in; the same row with the same reason once."""

@@ -68,6 +68,33 @@ def trusted(lake: Lake, receipt: Receipt) -> "Iterator[pa.RecordBatch]":
         raise FingerprintMismatchError(msg)
 
 
+def unjournaled(lake: Lake, dataset: Dataset, receipts: Sequence[Receipt]) -> dict[Partition, str]:
+    """Of live vintages, those whose receipt in the lake's journal is missing or says something else, with what it says.
+
+    The journal is what a lost database is made anew from, so a day that it has wrong would come back wrong.
+    """
+    if not receipts:
+        return {}
+    journal = lake.journal(dataset)
+    last = {(entry.partition, entry.version): entry.receipt for entry in journal.entries if entry.receipt}
+    unreadable = journal.unreadable
+    damaged = f" ({len(unreadable)} files of it are damaged, such as {unreadable[0]})" if unreadable else ""
+    wrong = {}
+    for receipt in receipts:
+        journaled = last.get((receipt.partition, receipt.version))
+        if journaled is None:
+            what = f"has no receipt of {receipt.path}{damaged}"
+        elif differences := receipt.differences(journaled):
+            what = f"says otherwise of {receipt.path} than the ledger ({'; '.join(differences)})"
+        else:
+            continue
+        wrong[receipt.partition] = (
+            f"the journal of {dataset.name} in the lake {what}; write the day anew from its source with "
+            "`thermocline backfill … --repair`"
+        )
+    return wrong
+
+
 def disagreements(receipt: Receipt, observed: Receipt) -> list[str]:
     """In words, where an object differs from its receipt."""
     facts = [

@@ -12,7 +12,7 @@ from datetime import date, datetime
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from thermocline.errors import LakeError, RequestBudgetError, SourceError, TransientLakeError
+from thermocline.errors import LakeError, RequestBudgetError, SourceError, ThermoclineError, TransientLakeError
 from thermocline.faults import Step, step
 from thermocline.model.conform import conform
 from thermocline.model.dataset import Dataset
@@ -21,7 +21,7 @@ from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.partition import DayRange, Partition, chunks
 from thermocline.model.receipt import Receipt, Vintage
 from thermocline.model.rejected import Rejected
-from thermocline.model.report import Moved
+from thermocline.model.report import Failed, Moved
 from thermocline.model.restatement import NEVER, Restatement, RestatementRule, restatement_of
 from thermocline.ports import (
     SILENT,
@@ -37,8 +37,9 @@ from thermocline.ports import (
     SpoolFactory,
     Writer,
 )
-from thermocline.tasks.archive import archive, confirm, settled_head, trusted
+from thermocline.tasks.archive import archive, confirm, settled_head, trusted, unjournaled
 from thermocline.tasks.holding import HELD, held_vintages, hold, same_content, told
+from thermocline.tasks.trouble import BACKFILL, note_trouble
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -120,7 +121,7 @@ class Backfill:
             self.progress.begin(f"writing {request.dataset.name}", len(partitions))
             for batch in chunks(list(partitions), BATCH_DAYS):
                 with self.hot.writer(request.dataset) as writer:
-                    moved = _Batch(self, request.dataset, writer, spool, self._rule(request)).publish(batch)
+                    moved = self._published(_Batch(self, request.dataset, writer, spool, self._rule(request)), batch)
                 for partition in moved:
                     result.moved.append(partition)
                     self.on_published(partition)
@@ -135,6 +136,20 @@ class Backfill:
         rule = self.lifecycle.restatements
         can_hold = not request.symbols or rule.may_hold(len(request.symbols))
         return rule if can_hold and not self.accept_restatements else NEVER
+
+    def _published(self, batch: "_Batch", partitions: Sequence[Partition]) -> list[Moved]:
+        """Publish a batch. Where it fails, the trouble is that of the days at which it was, or of all of them."""
+        try:
+            moved = batch.publish(partitions)
+        except ThermoclineError as error:
+            failed = [Failed(partition, str(error)) for partition in batch.at or partitions]
+            note_trouble(self.hot, BACKFILL, failed, run_id=self.run_id)
+            raise
+        unchanged = {each.partition for each in moved if each.action == "unchanged"}
+        troubled = {trouble.partition for trouble in self.hot.trouble(batch.dataset) if trouble.act == BACKFILL}
+        if unchanged & troubled:
+            self.hot.end_trouble(BACKFILL, unchanged & troubled)
+        return moved
 
     @step(Step.GATHER)
     def _gather(self, request: FetchRequest, spool: Spool, result: Backfilled) -> None:
@@ -183,6 +198,7 @@ class _Batch:
     writer: Writer
     spool: Spool
     rule: RestatementRule
+    at: list[Partition] = field(default_factory=list)
 
     def publish(self, partitions: Sequence[Partition]) -> list[Moved]:
         """Write what is new, verify it, commit it once; merge it into the days that are hot."""
@@ -196,7 +212,9 @@ class _Batch:
         # What came goes over what is there; the spool keeps the later row of each key.
         for partition in new:
             if partition in live and partition not in hot_only:
+                self.at[:] = [partition]
                 self.spool.append(trusted(lake, live[partition].receipt))
+        self.at.clear()
         changed = [p for p in new if p not in hot_only and not self._is_content_of(live.get(p), p)]
         overtaken = self._overtaken([live[p] for p in partitions if p in live and p not in changed])
         restated = self._too_far([p for p in (*changed, *sorted(hot_only)) if p in live], live)
@@ -252,11 +270,17 @@ class _Batch:
         return known | {r.partition: Moved(r.partition, HELD, r.contents.rows, r.size_bytes, r.path) for r in receipts}
 
     def _broken(self, unchanged: Sequence[Vintage]) -> list[Partition]:
-        """With `repair`: unchanged days whose object is missing or damaged. What came says all that the object said."""
-        broken = []
-        for vintage in unchanged if self.backfill.repair else ():
+        """With `repair`: unchanged days whose object or receipt is missing or damaged. What came says as much."""
+        if not self.backfill.repair:
+            return []
+        lake, broken = self.backfill.lake, []
+        astray = unjournaled(lake, self.dataset, [vintage.receipt for vintage in unchanged])
+        for vintage in unchanged:
+            if vintage.partition in astray:
+                broken.append(vintage.partition)
+                continue
             try:
-                confirm(self.backfill.lake, vintage.receipt)
+                confirm(lake, vintage.receipt)
             except (TransientLakeError, RequestBudgetError):
                 raise  # a store that does not answer says nothing of the object
             except LakeError:
@@ -305,14 +329,17 @@ class _Batch:
         with ThreadPoolExecutor(_THREADS) as threads:
             for some in chunks(partitions, _DAYS_IN_FLIGHT):
                 waiting = [self._submit(threads, partition, versions[partition]) for partition in some]
-                for receipt in waiting:
+                for partition, receipt in zip(some, waiting, strict=True):
+                    self.at[:] = [partition]
                     receipts.append(receipt.result())
                     self.backfill.progress.advance()
+        self.at.clear()
         return receipts
 
     def _submit(self, threads: ThreadPoolExecutor, partition: Partition, version: int) -> "Future[Receipt]":
         """Read a day in this thread, since a spool has one reader, and write it in another when it is small."""
         run_id = self.backfill.run_id
+        self.at[:] = [partition]
         batches = self.spool.batches(partition)
         first = next(batches, None)
         second = next(batches, None)

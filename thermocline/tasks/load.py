@@ -10,6 +10,7 @@ from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.partition import ALL_DAYS, DayRange, Partition, chunks
 from thermocline.model.report import Moved
 from thermocline.ports import SILENT, Hot, Lake, Progress
+from thermocline.tasks.trouble import LOAD, end_trouble, noting_trouble
 
 _DAYS_PER_LOCK = 16
 """Days that are loaded before another writer gets its turn."""
@@ -113,6 +114,8 @@ def _load(
             # Days that are hot and were never cold are to stay, too.
             found |= {day.partition for day in hot.hot_days(dataset) if day.partition.day in days}
         due = sorted(filter(wanted, found))
+        if days == ALL_DAYS:
+            end_trouble(hot, LOAD, dataset, due)
         progress.begin(f"loading {dataset.name}", len(due))
         for some in chunks(due, _DAYS_PER_LOCK):
             with hot.writer(dataset) as writer:
@@ -129,7 +132,8 @@ def _load(
                             writer.keep(partition, until, run_id=run_id)
                         result.unchanged += 1
                         continue
-                    rows = writer.load(vintage, lake.read(vintage.receipt), run_id=run_id, until=until)
+                    with noting_trouble(hot, LOAD, [partition], run_id=run_id):
+                        rows = writer.load(vintage, lake.read(vintage.receipt), run_id=run_id, until=until)
                     moved = Moved(partition, "loaded", rows, vintage.receipt.size_bytes, vintage.receipt.path)
                     result.moved.append(moved)
                     on_loaded(moved)

@@ -33,6 +33,8 @@ from thermocline.model.receipt import Receipt, Vintage
 from thermocline.model.report import Failed, Moved
 from thermocline.ports import SILENT, Detached, Export, Hot, Lake, Progress, Publication, SpoolFactory, Writer
 from thermocline.tasks.archive import archive, confirm, note_head, settled_head, trusted
+from thermocline.tasks.release import Release
+from thermocline.tasks.trouble import RELEASE, ROTATE, end_trouble, note_trouble
 
 BATCH_DAYS = 32
 """Days that share one commit to the table."""
@@ -130,13 +132,18 @@ class Rotation:
         # What this run detaches is not released by it, whatever day it is told to take for today.
         detached = [] if folding else self.hot.detached(dataset)
         due: list[Partition] = []
+        before, held_up = len(result.failed), list[ThermoclineError]()
+        release: Release | None = None
         try:
             due = self._due(dataset, as_of, folding=folding)
+            self._forget_trouble(dataset, due, detached, folding=folding)
             self.progress.begin(f"rotating {dataset.name}", len(due))
+            old = [each for each in detached if self._is_over(each, as_of)]
+            release = Release(self.hot, self.lake, dataset, old, self.run_id)
             for some in chunks(due, BATCH_DAYS):
                 with self.hot.writer(dataset) as writer:
                     _Batch(self, dataset, writer, result, as_of).rotate(some)
-            self._release(dataset, [old for old in detached if self._is_over(old, as_of)], result)
+            release.run(result.moved)
         except ThermoclineError as error:
             # What holds up one dataset need not hold up the next; the days that are left are due again.
             told = {moved.partition for moved in result.moved} | {failed.partition for failed in result.failed}
@@ -144,8 +151,21 @@ class Rotation:
             left = [partition for partition in due if partition not in told]
             result.failed += [Failed(partition, str(error)) for partition in left]
             if not left and not (due and isinstance(error, RequestBudgetError)):
-                return [error]
-        return []
+                held_up.append(error)
+        note_trouble(self.hot, ROTATE, result.failed[before:], run_id=self.run_id)
+        if release:
+            note_trouble(self.hot, RELEASE, release.failed, run_id=self.run_id)
+            result.failed += release.failed
+            result.released += release.released
+        return held_up
+
+    def _forget_trouble(
+        self, dataset: Dataset, due: Collection[Partition], detached: Sequence[Detached], *, folding: bool
+    ) -> None:
+        """What is not due, or not detached, any more is out of trouble."""
+        if not folding:
+            end_trouble(self.hot, ROTATE, dataset, due)
+            end_trouble(self.hot, RELEASE, dataset, [each.partition for each in detached])
 
     def _due(self, dataset: Dataset, as_of: date, *, folding: bool) -> list[Partition]:
         rotated, folded = ([], [dataset]) if folding else ([dataset], [])
@@ -160,22 +180,6 @@ class Rotation:
     def _is_over(self, detached: Detached, as_of: date) -> bool:
         """Whether `undo` no longer promises to bring the day back."""
         return detached.detached_at.date() <= as_of - timedelta(days=self.lifecycle.undo_days)
-
-    def _release(self, dataset: Dataset, old: Sequence[Detached], result: Rotated) -> None:
-        """Drop detached days for good, each only after its cold copy was read once more and found good."""
-        if not old:
-            return
-        with self.hot.writer(dataset) as writer:
-            live = {vintage.partition: vintage for vintage in writer.live(ALL_DAYS)}
-            for detached in old:
-                try:
-                    if detached.partition in live:
-                        confirm(self.lake, live[detached.partition].receipt)
-                except LakeError as error:
-                    result.failed.append(Failed(detached.partition, f"its detached rows were kept: {error}"))
-                    continue
-                writer.release(detached, run_id=self.run_id)
-                result.released.append(detached.partition)
 
 
 @dataclass(frozen=True)

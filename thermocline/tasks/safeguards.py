@@ -16,7 +16,7 @@ from thermocline.model.query import Query
 from thermocline.model.report import Failed, Moved
 from thermocline.ports import Hot, Lake
 from thermocline.tasks.query import query
-from thermocline.tasks.verify import VerifyReport, verify
+from thermocline.tasks.verify import VerifyReport, table_problems, verify_objects
 
 
 def verify_at_stake(
@@ -31,12 +31,8 @@ def verify_at_stake(
     for dataset in datasets:
         at_stake = {old.partition for old in hot.detached(dataset) if old.detached_at.date() <= last}
         for interval, days in unbroken(at_stake):
-            found = verify(hot, lake, [dataset], days, [interval] if interval else [])
-            report.verified += found.verified
-            report.rows += found.rows
-            report.size_bytes += found.size_bytes
-            report.failed += found.failed
-            report.table += found.table
+            verify_objects(hot, lake, dataset, days, [interval] if interval else [], report=report)
+        report.table += table_problems(hot, lake, dataset) if at_stake else []
     return report
 
 

@@ -17,7 +17,7 @@ class SeriesStatus:
     """One dataset and interval. `first` and `last` span both tiers; `watermark` is the first day of the newest hot run.
 
     `cold_rows` and `cold_bytes` count live vintages, those of days that are hot as well too. `kept_partitions` are old
-    enough to leave but were brought back for a time that is not over.
+    enough to leave but were brought back for a time that is not over; `trouble_partitions` could not be done.
     """
 
     dataset: str
@@ -37,6 +37,7 @@ class SeriesStatus:
     kept_partitions: int
     undoable_partitions: int
     last_rotation: datetime | None
+    trouble_partitions: int = 0
 
     def document(self) -> dict[str, Any]:
         """The line as JSON."""
@@ -57,6 +58,7 @@ class SeriesStatus:
             "due_partitions": self.due_partitions,
             "kept_partitions": self.kept_partitions,
             "undoable_partitions": self.undoable_partitions,
+            "trouble_partitions": self.trouble_partitions,
             "last_rotation": self.last_rotation and self.last_rotation.isoformat(),
         }
 
@@ -69,9 +71,10 @@ def status(hot: Hot, datasets: Sequence[Dataset], lifecycle: Lifecycle, *, as_of
 def _dataset_status(hot: Hot, dataset: Dataset, lifecycle: Lifecycle, as_of: date) -> list[SeriesStatus]:
     leaves, vintages = hot.leaves(dataset), hot.live(dataset, ALL_DAYS)
     late, detached = hot.late(dataset), hot.detached(dataset)
-    rotated = hot.last("rotate", dataset)
+    rotated, trouble = hot.last("rotate", dataset), hot.trouble(dataset)
     held = {vintage.partition for vintage in hot.vintages(dataset, ALL_DAYS, (), [VintageState.HELD])}
     found = {p.interval for p in (*(x.partition for x in leaves), *(x.partition for x in vintages), *late)}
+    found |= {each.partition.interval for each in trouble}
     lines = []
     for interval in sorted(found) or [""]:
         hot_here = [leaf for leaf in leaves if leaf.partition.interval == interval]
@@ -103,6 +106,7 @@ def _dataset_status(hot: Hot, dataset: Dataset, lifecycle: Lifecycle, as_of: dat
                 kept_partitions=len(old) - len(due),
                 undoable_partitions=len({d.partition for d in detached if d.partition.interval == interval}),
                 last_rotation=rotated.at if rotated else None,
+                trouble_partitions=len({t.partition for t in trouble if t.partition.interval == interval}),
             )
         )
     return lines

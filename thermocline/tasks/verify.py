@@ -5,13 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from thermocline.errors import BrokenTableError, LakeError
+from thermocline.errors import LakeError, LockTimeoutError
 from thermocline.model.dataset import Dataset
-from thermocline.model.partition import DayRange
+from thermocline.model.partition import ALL_DAYS, DayRange
 from thermocline.model.receipt import Receipt, by_object
 from thermocline.model.report import Failed
 from thermocline.ports import SILENT, Hot, Lake, Progress
-from thermocline.tasks.archive import disagreements
+from thermocline.tasks.archive import disagreements, unjournaled
 
 _THREADS = 4
 
@@ -48,35 +48,80 @@ def verify(
 ) -> VerifyReport:
     """Read every live object of those days whole and compare bytes and rows with its receipts; nothing is changed.
 
-    Also compares the table that other engines read with the ledger.
+    Also compares the receipts with those in the lake's journal, and the table that other engines read with the ledger.
     """
     report = VerifyReport()
-    for dataset in datasets:
-        objects = by_object(vintage.receipt for vintage in hot.live(dataset, days, intervals))
-        progress.begin(f"verifying {dataset.name}", sum(map(len, objects.values())))
-        with ThreadPoolExecutor(_THREADS) as threads:
-            found = threads.map(lambda receipts: _wrong(lake, receipts), objects.values())
-            for (path, receipts), wrong in zip(objects.items(), found, strict=True):
-                report.size_bytes += 0 if all(wrong) else receipts[0].size_bytes
-                for receipt, differences in zip(receipts, wrong, strict=True):
-                    progress.advance()
-                    if differences:
-                        report.failed.append(Failed(receipt.partition, f"{path}: {'; '.join(differences)}"))
-                        continue
-                    report.verified += 1
-                    report.rows += receipt.contents.rows
-        report.table += _table_lacks(lake, dataset, objects)
+    with lake.run("verify"):
+        for dataset in datasets:
+            verify_objects(hot, lake, dataset, days, intervals, report=report, progress=progress)
+            report.table += table_problems(hot, lake, dataset)
     return report
 
 
-def _table_lacks(lake: Lake, dataset: Dataset, paths: Collection[str]) -> list[str]:
-    """What is wrong with the table that other engines read."""
+def verify_objects(
+    hot: Hot,
+    lake: Lake,
+    dataset: Dataset,
+    days: DayRange,
+    intervals: Collection[str] = (),
+    *,
+    report: VerifyReport,
+    progress: Progress = SILENT,
+) -> None:
+    """Compare the objects of some days, and what the journal says of them, with the ledger; add it to the report."""
+    objects = by_object(vintage.receipt for vintage in hot.live(dataset, days, intervals))
+    progress.begin(f"verifying {dataset.name}", sum(map(len, objects.values())))
+    journal = unjournaled(lake, dataset, [receipt for receipts in objects.values() for receipt in receipts])
+    with ThreadPoolExecutor(_THREADS) as threads:
+        found = threads.map(lambda receipts: _wrong(lake, receipts), objects.values())
+        for (path, receipts), wrong in zip(objects.items(), found, strict=True):
+            report.size_bytes += 0 if all(wrong) else receipts[0].size_bytes
+            for receipt, differences in zip(receipts, wrong, strict=True):
+                progress.advance()
+                reasons = [f"{path}: {'; '.join(differences)}"] if differences else []
+                reasons += [journal[receipt.partition]] if receipt.partition in journal else []
+                if reasons:
+                    report.failed.append(Failed(receipt.partition, "; ".join(reasons)))
+                    continue
+                report.verified += 1
+                report.rows += receipt.contents.rows
+
+
+def table_problems(hot: Hot, lake: Lake, dataset: Dataset) -> list[str]:
+    """In words, where the table that other engines read is not what the ledger says; whatever the days."""
+    if not _table_differences(hot, lake, dataset):
+        return []
+    # A run that is between its two commits looks the same: look again while nobody writes.
     try:
-        missing = sorted({*paths} - lake.paths(dataset))
-    except BrokenTableError as error:
+        with hot.writer(dataset):
+            return _table_differences(hot, lake, dataset)
+    except LockTimeoutError:
+        return []
+
+
+def _table_differences(hot: Hot, lake: Lake, dataset: Dataset) -> list[str]:
+    named = {vintage.receipt.path for vintage in hot.live(dataset, ALL_DAYS)}
+    noted = hot.head(dataset) or ""
+    try:
+        head, present = lake.head(dataset), lake.paths(dataset)
+    except LakeError as error:
         return [str(error)]
-    lacks = f"the Iceberg table of {dataset.name} lacks {len(missing)} objects, such as {''.join(missing[:1])}"
-    return [f"{lacks}; the next backfill or rotation of the dataset puts them in"] if missing else []
+    remedy = "the next backfill or rotation of the dataset puts that right"
+    table = f"the Iceberg table of {dataset.name}"
+    problems = []
+    if missing := sorted(named - present):
+        problems.append(f"{table} lacks {len(missing)} objects, such as {missing[0]}; {remedy}")
+    if beyond := sorted(present - named):
+        problems.append(
+            f"{table} names {len(beyond)} objects that are not live, such as {beyond[0]}; other engines read rows that "
+            f"are no more; {remedy}"
+        )
+    if head != noted:
+        problems.append(
+            f"{table} is at snapshot {head or 'nothing'}, the ledger noted {noted or 'nothing'}: its pointer was moved "
+            f"by something else, or a run died; {remedy}"
+        )
+    return problems
 
 
 def _wrong(lake: Lake, receipts: Sequence[Receipt]) -> list[list[str]]:

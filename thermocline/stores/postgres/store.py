@@ -14,6 +14,7 @@ from thermocline.model.dataset import Dataset
 from thermocline.model.partition import DayRange, Partition
 from thermocline.model.receipt import Contents, Vintage, VintageState
 from thermocline.model.rejected import Rejected
+from thermocline.model.report import Failed
 from thermocline.model.url import redacted
 from thermocline.ports import (
     Act,
@@ -26,10 +27,11 @@ from thermocline.ports import (
     Mapped,
     PlainTable,
     Snapshot,
+    Trouble,
     Vacuumed,
     Writer,
 )
-from thermocline.stores.postgres import guard, ledger, scratch, tables
+from thermocline.stores.postgres import guard, ledger, scratch, tables, trouble
 from thermocline.stores.postgres.adoption import PostgresPlainTable
 from thermocline.stores.postgres.connection import Connection, connect, scalar, translated
 from thermocline.stores.postgres.ingest import ingest
@@ -158,6 +160,26 @@ class PostgresHot:
         """See `Hot.detached`."""
         with self._session(dataset) as connection:
             return ledger.detached(connection, dataset)
+
+    def head(self, dataset: Dataset) -> str | None:
+        """See `Hot.head`."""
+        with self._session(dataset) as connection:
+            return ledger.head(connection, dataset)
+
+    def trouble(self, dataset: Dataset) -> list[Trouble]:
+        """See `Hot.trouble`."""
+        with self._session(dataset) as connection:
+            return trouble.all_of(connection, dataset)
+
+    def note_trouble(self, act: str, failed: Sequence[Failed], *, run_id: str) -> None:
+        """See `Hot.note_trouble`."""
+        with self._session() as connection, connection.transaction():
+            trouble.note(connection, act, failed, run_id=run_id)
+
+    def end_trouble(self, act: str, partitions: Collection[Partition]) -> None:
+        """See `Hot.end_trouble`."""
+        with self._session() as connection, connection.transaction():
+            trouble.end(connection, act, partitions)
 
     @contextmanager
     def plain(self, dataset: Dataset, mapped: Mapped, *, hold: bool) -> Iterator[PlainTable | None]:

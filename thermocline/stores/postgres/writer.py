@@ -19,7 +19,7 @@ from thermocline.model.receipt import Vintage
 from thermocline.ports import Act, Detached, Export, Holding, Publication, came_to_hot
 from thermocline.ports.ledger import restored
 from thermocline.stores.postgres import days as days_
-from thermocline.stores.postgres import held, ledger, locks, rows, shape, tables
+from thermocline.stores.postgres import held, ledger, locks, rows, shape, tables, trouble
 from thermocline.stores.postgres.connection import Connection, scalar
 from thermocline.stores.postgres.counted import Counted
 from thermocline.stores.postgres.rows import Streams
@@ -128,6 +128,7 @@ class PostgresWriter:
                 ledger.add_hot_day(self._connection, partition, versions.get(partition, 0))
             if act := publication.act({**(hot_rows or {}), **where_hot}.keys()):
                 ledger.record(self._connection, act)
+            trouble.end(self._connection, "backfill", {*versions, *(hot_rows or ())})
             reached("publish:committing")
 
     @step(Step.HOLD)
@@ -159,6 +160,7 @@ class PostgresWriter:
             total: int = scalar(self._connection, sql.SQL("SELECT count(*) FROM {}").format(table.sql))
             detail = {"rows": total, "version": receipt.version, "path": receipt.path}
             ledger.record(self._connection, came_to_hot(partition, run_id, detail, until))
+            trouble.end(self._connection, "load", [partition])
             reached("load:committing")
         return total
 
@@ -212,6 +214,7 @@ class PostgresWriter:
             self._prove_unchanged(export)
             reached("cut-over:proved")
             self._publish(publication)
+            trouble.end(connection, "rotate", [partition])
             reached("cut-over:published")
             connection.execute(
                 sql.SQL("DELETE FROM {} WHERE {} AND late_id <= {}").format(
@@ -301,6 +304,7 @@ class PostgresWriter:
             ledger.end_detached(self._connection, detached.table)
             detail = {"rows": detached.rows, "version": detached.version, "table": str(table)}
             ledger.record(self._connection, Act("release", detached.partition, run_id, detail))
+            trouble.end(self._connection, "release", [detached.partition])
             reached("release:committing")
 
     @step(Step.DELETE)
