@@ -1,5 +1,7 @@
 """What every catalog promises: one commit at a time, on the head that was read, whole or not at all."""
 
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,7 +14,7 @@ from made_rows import DAY, as_sorted_lists, bars
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import StaticTable
 
-from thermocline.errors import CatalogConflictError, LakeError
+from thermocline.errors import BrokenTableError, CatalogConflictError, LakeError
 from thermocline.model.dataset import Column, Kind
 from thermocline.model.datasets import MARKET_DATA, NEWS
 from thermocline.model.partition import Partition
@@ -135,6 +137,29 @@ def test_of_commits_on_one_head_exactly_one_wins(catalog, objects):
     assert catalog.paths(MARKET_DATA) == {paths[0], paths[1 + won]}
 
 
+def test_the_newest_version_says_how_the_table_came_to_be(catalog, objects):
+    assert catalog.newest(MARKET_DATA) is None
+    paths = [put(objects, number) for number in range(2)]
+    first = publish(catalog, paths[:1], run_id="a")
+    second = publish(catalog, paths[1:], head=first, run_id="b")
+    version = catalog.newest(MARKET_DATA)
+    assert (version.head, version.paths, version.is_registered) == (second, frozenset(paths), True)
+    assert list(version.commits) == [("", "a"), (first, "b")]
+
+
+def test_a_version_that_is_registered_is_the_table(catalog, objects):
+    head = publish(catalog, [put(objects, 0)])
+    version = catalog.newest(MARKET_DATA)
+    publish(catalog, [put(objects, 1)], head=head)
+    assert catalog.register(MARKET_DATA, version) == catalog.head(MARKET_DATA) == head
+    assert catalog.paths(MARKET_DATA) == version.paths
+    later = publish(catalog, [put(objects, 2)], head=head)
+    assert catalog.newest(MARKET_DATA).head == later
+    assert catalog.register(MARKET_DATA, None) == catalog.head(MARKET_DATA) == ""
+    assert publish(catalog, version.paths)
+    assert catalog.paths(MARKET_DATA) == version.paths
+
+
 # ----------------------------------------------------------------------------------------------------------- iceberg
 
 
@@ -199,6 +224,64 @@ def test_engines_that_read_by_path_find_the_newest_metadata(iceberg, local):
     metadata = [path.rpartition("/")[2] for path in local.list(f"{table_location('market_data')}/metadata/")]
     assert len([name for name in metadata if name.endswith(".metadata.json")]) <= 2 * 21
     assert len(table.current_snapshot().manifests(table.io)) < 25
+
+
+def metadata_of(objects):
+    folder = f"{table_location('market_data')}/metadata/"
+    return [path for path in objects.list(folder) if path.endswith(".metadata.json")]
+
+
+def test_a_new_catalog_finds_the_newest_version_and_counts_on_from_it(iceberg, local, tmp_path):
+    head = publish(iceberg, [put(local, 1)], head=publish(iceberg, [put(local, 0)]))
+    other = IcebergCatalog(f"sqlite:///{tmp_path}/other.db", local)
+    version = other.newest(MARKET_DATA)
+    assert (version.head, version.is_registered, other.head(MARKET_DATA)) == (head, False, "")
+    assert other.register(MARKET_DATA, version) == head
+    publish(other, [put(local, 2)], head=head)
+    assert len(rows_of(StaticTable.from_metadata(local.location(table_location("market_data"))))) == 3 * 6
+    numbers = [path.rpartition("/")[2].partition("-")[0] for path in metadata_of(local) if "-" in path]
+    assert sorted(numbers) == ["00000", "00001", "00002", "00003"]
+    other.close()
+
+
+def test_a_copy_stands_in_for_its_lost_original(iceberg, local, sqlite):
+    head = publish(iceberg, [put(local, 0)])
+    for path in metadata_of(local):
+        if "-" in path:
+            local.delete(path)
+    with pytest.raises(BrokenTableError, match=r"no row is lost.*thermocline recover market_data"):
+        iceberg.head(MARKET_DATA)
+    assert iceberg.register(MARKET_DATA, iceberg.newest(MARKET_DATA)) == head
+    assert publish(iceberg, [put(local, 1)], head=head) == iceberg.head(MARKET_DATA)
+    table = table_of(sqlite)
+    assert "/00002-" in table.metadata_location
+    table.catalog.close()
+
+
+def test_a_table_whose_files_of_a_snapshot_are_lost_is_as_broken(local, sqlite, tmp_path):
+    """The snapshot before can still be read."""
+    catalog = IcebergCatalog(sqlite, local)
+    head = publish(catalog, [put(local, 0)])
+    publish(catalog, [put(local, 1)], head=head)
+    newest = table_of(sqlite)
+    local.delete(newest.current_snapshot().manifest_list.removeprefix(local.location("x").removesuffix("x")))
+    newest.catalog.close()
+    read = (
+        "import sys\nfrom pathlib import Path\nfrom thermocline.errors import BrokenTableError\n"
+        "from thermocline.model.datasets import MARKET_DATA\nfrom thermocline.stores.iceberg import IcebergCatalog\n"
+        "from thermocline.stores.objects_local import LocalObjects\n"
+        "catalog = IcebergCatalog(sys.argv[1], LocalObjects(Path(sys.argv[2])))\n"
+        "try:\n    catalog.paths(MARKET_DATA)\nexcept BrokenTableError:\n    print(catalog.newest(MARKET_DATA).head)\n"
+    )
+    # In a process of its own: PyIceberg keeps manifests that it has read.
+    done = subprocess.run(
+        [sys.executable, "-c", read, sqlite, str(tmp_path / "lake 'of' [mine]")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == head
+    catalog.close()
 
 
 def test_a_missing_object_is_not_published(iceberg, local):

@@ -27,6 +27,7 @@ from thermocline.ports import Relation
 from thermocline.stores import duckdb
 from thermocline.stores.analytics import DuckDBAnalytics
 from thermocline.stores.open import open_lake
+from thermocline.stores.parquet import encode
 
 ODD_NAME = 'la k\'e %20 "ü" [x]*?'
 
@@ -224,6 +225,32 @@ def test_a_damaged_file_of_the_journal_is_named_and_what_it_still_says_is_read(l
     journal = lake.journal(MARKET_DATA)
     assert [entry.receipt for entry in journal.entries] == receipts[:1]
     assert journal.unreadable == [path]
+
+
+def test_receipts_are_made_anew_from_an_object_alone(lake):
+    receipt = write(lake, bars(day(0)), version=3)
+    assert lake.identify(MARKET_DATA, receipt.path, run_id="run-1") == [receipt]
+    assert lake.size_bytes(receipt.path) == receipt.size_bytes
+    lake.delete(receipt.path)
+    assert lake.size_bytes(receipt.path) is None
+    with pytest.raises(LakeError, match="is missing"):
+        lake.identify(MARKET_DATA, receipt.path, run_id="run-1")
+
+
+def test_receipts_of_a_shared_object_take_their_versions_from_the_days_own(lake):
+    own = [
+        write(lake, bars(day(0))),
+        write(lake, bars(day(0), close="1"), version=2),
+        write(lake, bars(day(1)), day(1)),
+    ]
+    month = month_path("market_data", "1day", DAY, 1)
+    both = pa.Table.from_batches([bars(day(0), close="1"), bars(day(1))])
+    with encode(day(0), both.sort_by([(name, "ascending") for name in MARKET_DATA.sort]).to_batches()) as file:
+        lake.objects.put(month, file.stream)
+    found = lake.identify(MARKET_DATA, month, run_id="run-1")
+    assert [(r.partition, r.version, r.path) for r in found] == [(day(0), 2, month), (day(1), 1, month)]
+    assert [r.contents for r in found] == [own[1].contents, own[2].contents]
+    assert lake.observe(*found) == found
 
 
 def test_a_lake_knows_whether_it_holds_a_dataset(lake):

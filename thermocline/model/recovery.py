@@ -98,7 +98,7 @@ class Rebuilt:
         self._left: set[str] = set()
         self.unknown: list[str] = []
         for entry in entries:
-            if entry.event in {Event.PUBLISH, Event.SETTLE, Event.HOLD}:
+            if entry.receipt:
                 self._first.setdefault((entry.partition, entry.version), entry.at)
         commits = _commits(entries)
         happened = _happened(commits, table)

@@ -1,0 +1,76 @@
+"""What every ledger promises to one who fills it with vintages as they were."""
+
+from datetime import timedelta
+
+import pytest
+from hot_acts import answer, assert_answers, day, ingest, publish
+from made_rows import NOON, bars
+
+from thermocline.errors import StaleStateError
+from thermocline.model.datasets import MARKET_DATA
+from thermocline.model.partition import ALL_DAYS
+from thermocline.model.receipt import Vintage, VintageState
+from thermocline.stores.memory_hot import MemoryHot
+from thermocline.stores.open import open_lake
+from thermocline.stores.postgres import PostgresHot
+from thermocline.tasks.archive import archive
+
+
+@pytest.fixture(params=["memory", "embedded", "external"])
+def hot(request):
+    if request.param == "memory":
+        return MemoryHot()
+    return PostgresHot(request.getfixturevalue("new_database")(request.param))
+
+
+@pytest.fixture
+def lake():
+    with open_lake("memory://", catalog_url="") as lake:
+        yield lake
+
+
+@pytest.fixture
+def vintages(lake):
+    """A superseded vintage, the live one after it, one that is held, one of another day that was withdrawn."""
+    written = [archive(lake, day(), version, [bars(day(), close=str(version))], run_id="r") for version in (1, 2, 3)]
+    gone = archive(lake, day(1), 1, [bars(day(1))], run_id="r")
+    later = NOON + timedelta(hours=1)
+    return [
+        Vintage(written[0], NOON, later),
+        Vintage(written[1], later),
+        Vintage(written[2], later, None, VintageState.HELD, "it changes much"),
+        Vintage(gone, NOON, later),
+    ]
+
+
+def restore(hot, vintages, **given):
+    with hot.writer(MARKET_DATA) as writer:
+        writer.restore(vintages, "h", run_id="run", **given)
+        assert writer.head() == "h"
+
+
+def test_vintages_come_back_with_versions_times_and_states(hot, lake, vintages):
+    restore(hot, vintages)
+    assert hot.vintages(MARKET_DATA, ALL_DAYS) == vintages
+    assert hot.live(MARKET_DATA, ALL_DAYS) == [vintages[1]]
+    assert_answers(hot, lake, bars(day(), close="2"))
+    act = hot.last("recover", MARKET_DATA)
+    assert act.detail == {"dataset": "market_data", "vintages": 4, "days": 1, "rows": 6}
+    with hot.writer(MARKET_DATA) as writer:
+        assert writer.next_versions([day(), day(1)]) == {day(): 4, day(1): 2}
+
+
+def test_a_ledger_that_knows_vintages_is_left_as_it_is(hot, lake, vintages):
+    publish(hot, lake, bars(day(5)))
+    known = hot.vintages(MARKET_DATA, ALL_DAYS)
+    with pytest.raises(StaleStateError, match="nothing was changed"):
+        restore(hot, vintages)
+    assert hot.vintages(MARKET_DATA, ALL_DAYS) == known
+    assert hot.last("recover", MARKET_DATA) is None
+
+
+def test_rows_that_are_hot_or_late_stay(hot, lake, vintages):
+    ingest(hot, bars(day(7)), hot_days=[day(7)])
+    ingest(hot, bars(day(), symbols=["NEW"]))
+    restore(hot, vintages)
+    assert len(answer(hot, lake)) == 6 + 6 + 3
