@@ -400,6 +400,29 @@ def test_rows_that_can_not_be_compared_are_refused_whole(opened, home):
     assert opened.ingest("market_data", bars(FEW, "2")).late_rows == 3
 
 
+def test_what_became_of_held_restatements_survives_the_loss_of_the_database(opened, home, new_database):
+    third, fourth = date(2024, 1, 17), date(2024, 1, 18)
+    opened.backfill("market_data", source=Bars(ALL, "1", third, fourth))
+    opened.backfill("market_data", source=Bars(MANY, "2", DAY, NEXT, third, fourth))
+    opened.backfill("market_data", source=Bars(FEW, "7", fourth))
+    opened.accept("market_data", start=NEXT, end=third)
+    opened.reject("market_data", start=third, end=fourth)
+    opened.accept("market_data", start=fourth)
+
+    def history(tc):
+        return [(v.receipt, v.state, v.reason, v.is_live) for v in tc.vintages("market_data")]
+
+    settings = load_settings(home, environ={"THERMOCLINE_HOT_URL": new_database("embedded")})
+    with thermocline.open(settings=settings) as again:
+        again.recover(["market_data"])
+        assert history(again) == history(opened)
+        assert (closes(again), closes(again, NEXT), closes(again, third)) == ({1: 20}, {1: 8, 2: 12}, {1: 20})
+        assert closes(again, fourth) == {1: 8, 2: 9, 7: 3}
+        again.accept("market_data")
+        assert closes(again) == {1: 8, 2: 12}
+        whole(again)
+
+
 # ---------------------------------------------------------------------------------------------------------- the command
 
 

@@ -184,6 +184,13 @@ def test_a_damaged_file_is_refused_or_read_but_never_crashes(data):
         list(decode(MARKET_DATA, io.BytesIO(body[:position]), "it"))
 
 
+def test_a_columns_name_that_is_no_text_any_more_is_told_as_damage():
+    body, _ = encoded(MINUTES, [bars(MINUTES, ("AAPL",), 1)])
+    damaged = body.replace(b"asset_class", b"\xf3sset_class")
+    with pytest.raises(LakeError, match="it: "):
+        list(decode(MARKET_DATA, io.BytesIO(damaged), "it"))
+
+
 def test_a_flipped_bit_in_a_page_is_noticed():
     body, _ = encoded(MINUTES, [bars(MINUTES, ("AAPL", "MSFT"), 20)])
     closes = table_of(body).metadata.row_group(0).column(MARKET_DATA.names.index("close"))

@@ -124,6 +124,10 @@ class Vintage:
         """Whether readers get it."""
         return self.state is VintageState.PUBLISHED and self.superseded_at is None
 
+    def accepted_in(self, version: int) -> str:
+        """The reason, once it was accepted and its rows are live in another version."""
+        return f"{self.reason}; accepted as part of version {version}"
+
     def document(self) -> dict[str, Any]:
         """The vintage as one flat JSON object."""
         receipt = self.receipt

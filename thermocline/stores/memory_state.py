@@ -143,7 +143,7 @@ class State:
             version = vintage.receipt.version
             live_version = merged.get(vintage.partition, version)
             if vintage.partition in merged:
-                self._end(vintage, f"accepted as part of version {live_version}", now)
+                self._end(vintage, vintage.accepted_in(live_version), now)
             else:
                 self._check_held(vintage)
                 if ended := self.live_of(vintage.partition):
@@ -156,14 +156,13 @@ class State:
     def dismiss(self, vintages: Sequence[Vintage], run_id: str, reason: str, now: datetime) -> None:
         """Note that held vintages are never to be live; their objects may go in time."""
         for vintage in vintages:
-            self._end(vintage, reason, now)
+            self._end(vintage, f"{vintage.reason}; {reason}" if reason else vintage.reason, now)
             detail = {"version": vintage.receipt.version, "path": vintage.receipt.path, "reason": vintage.reason}
             self.record(Act("reject", vintage.partition, run_id, detail), now)
 
     def _end(self, vintage: Vintage, reason: str, now: datetime) -> None:
         self._check_held(vintage)
-        told = "; ".join(text for text in (vintage.reason, reason) if text)
-        self.alter(replace(vintage, state=VintageState.REJECTED, reason=told))
+        self.alter(replace(vintage, state=VintageState.REJECTED, reason=reason))
         self.note_unnamed([vintage.receipt.path], vintage.partition.dataset, now)
 
     def _check_held(self, vintage: Vintage) -> None:

@@ -240,7 +240,7 @@ def _conformed(dataset: Dataset, batch: pa.RecordBatch) -> pa.RecordBatch:
 def _explained(name: str, remedy: str) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, OSError, SchemaError) as error:
+    except (pa.ArrowException, OSError, SchemaError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         msg = f"{name}: {reason}; {remedy}"
         raise LakeError(msg) from error

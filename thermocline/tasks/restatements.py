@@ -63,7 +63,7 @@ def reject(hot: Hot, lake: Lake, choice: Choice, *, now: datetime, run_id: str) 
     with hot.writer(choice.dataset) as writer:
         held = choice.of(hot)
         if held:
-            lake.note(choice.dataset, [_entry(vintage, now, run_id) for vintage in held])
+            lake.note(choice.dataset, [_entry(vintage, now, run_id, vintage.reason) for vintage in held])
             writer.reject(held, run_id=run_id)
     result.moved = [_moved(vintage.receipt, "rejected") for vintage in held]
     return result
@@ -152,15 +152,21 @@ class _Acceptance:
         removed = [live[receipt.partition].receipt.path for receipt in added if receipt.partition in live]
         merged = [vintage for vintage in accepted if receipts[vintage.partition] != vintage.receipt]
         head = self.lake.publish(self.dataset, added=added, removed=removed, expected_head=head, run_id=self.run_id)
-        self.lake.note(self.dataset, [_entry(vintage, self.now, self.run_id) for vintage in merged])
+        self._note(merged, receipts)
         new = [receipts[vintage.partition] for vintage in merged]
         publication = Publication(self.dataset, head, self.run_id, new, accepted=accepted)
         with step(Step.ACCEPT):
             self.writer.publish(publication, None, {r.partition: _StoredRows(self.lake, r) for r in added})
 
+    def _note(self, merged: Sequence[Vintage], receipts: Mapping[Partition, Receipt]) -> None:
+        """Tell the lake of vintages that are not live themselves, but in another one."""
+        entries = [_entry(v, self.now, self.run_id, v.accepted_in(receipts[v.partition].version)) for v in merged]
+        self.lake.note(self.dataset, entries)
+
     def _end(self, held: Sequence[Vintage], reason: str) -> None:
         if held:
-            self.lake.note(self.dataset, [_entry(vintage, self.now, self.run_id) for vintage in held])
+            entries = [_entry(v, self.now, self.run_id, f"{v.reason}; {reason}") for v in held]
+            self.lake.note(self.dataset, entries)
             self.writer.reject(held, run_id=self.run_id, reason=reason)
 
 
@@ -175,9 +181,8 @@ class _StoredRows:
         return trusted(self.lake, self.receipt)
 
 
-def _entry(vintage: Vintage, now: datetime, run_id: str) -> Entry:
-    receipt = vintage.receipt
-    return Entry(Event.REJECT, now, run_id, vintage.partition, receipt.version, receipt, vintage.reason)
+def _entry(vintage: Vintage, now: datetime, run_id: str, reason: str) -> Entry:
+    return Entry(Event.REJECT, now, run_id, vintage.partition, vintage.receipt.version, vintage.receipt, reason)
 
 
 def _moved(receipt: Receipt, action: str) -> Moved:

@@ -29,7 +29,7 @@ def accept(connection: Connection, publication: Publication, at: datetime) -> No
         partition, version = vintage.partition, vintage.receipt.version
         live_version = merged.get(partition, version)
         if partition in merged:
-            _end(connection, vintage, f"accepted as part of version {live_version}")
+            _end(connection, vintage, vintage.accepted_in(live_version))
         else:
             ledger.supersede(connection, [partition], at)
             _alter(connection, vintage, VintageState.PUBLISHED, at, vintage.reason)
@@ -40,14 +40,13 @@ def accept(connection: Connection, publication: Publication, at: datetime) -> No
 def reject(connection: Connection, vintages: Sequence[Vintage], *, run_id: str, reason: str) -> None:
     """Note that held vintages are never to be live; their objects may go in time."""
     for vintage in vintages:
-        _end(connection, vintage, reason)
+        _end(connection, vintage, f"{vintage.reason}; {reason}" if reason else vintage.reason)
         detail = {"version": vintage.receipt.version, "path": vintage.receipt.path, "reason": vintage.reason}
         ledger.record(connection, Act("reject", vintage.partition, run_id, detail))
 
 
 def _end(connection: Connection, vintage: Vintage, reason: str) -> None:
-    told = "; ".join(text for text in (vintage.reason, reason) if text)
-    _alter(connection, vintage, VintageState.REJECTED, vintage.published_at, told)
+    _alter(connection, vintage, VintageState.REJECTED, vintage.published_at, reason)
     ledger.note_unnamed(connection, vintage.partition.dataset, [vintage.receipt.path])
 
 
