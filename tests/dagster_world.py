@@ -51,7 +51,7 @@ class Bars:
         """See `Source.fetch`."""
         for day in self.days:
             if day in request.days:
-                made = [bars(Partition("market_data", interval, day), count=1) for interval in self.intervals]
+                made = [bars(Partition("market_data", each, day), count=1, close=self.close) for each in self.intervals]
                 yield Fetched(pa.Table.from_batches(made), f"bars of {day}", self.unreadable)
 
 

@@ -4,8 +4,9 @@ from datetime import date, timedelta
 
 import dagster as dg
 import pytest
-from dagster_world import FIRST, Bars, days
+from dagster_world import FIRST, FIVE_DAYS_HOT, Bars, days
 
+from thermocline.settings import load_settings
 from thermocline.tasks import backfill as task
 
 LAST = FIRST + timedelta(days=9)
@@ -154,3 +155,14 @@ def test_the_check_of_a_range_reads_its_objects_back(world):
     (bad,) = run.get_asset_check_evaluations()
     assert not bad.passed
     assert "market_data/1day/2024-01-02" in bad.description
+
+
+def test_a_restatement_that_is_held_is_seen_in_the_days_event_and_changes_no_row(make_world, home):
+    variables = FIVE_DAYS_HOT | {"THERMOCLINE_STORAGE__LIFECYCLE__RESTATEMENTS__HOLD_SYMBOLS": "2"}
+    world = make_world(settings=load_settings(home, environ=variables))
+    world.run("backfill", FIRST)
+    before = world.rows()
+    world.source = Bars([FIRST], close="200")
+    ((_, metadata),) = world.events("lake", "market_data", run=world.run("backfill", FIRST)).items()
+    assert (metadata["action"], metadata["held"], metadata["written"]) == ("held", 1, 0)
+    assert (world.rows(), list(world.vintages().values())) == (before, [1])
