@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -16,9 +17,12 @@ from thermocline.faults import listening
 from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.journal import Event, entries_of
 from thermocline.model.partition import ALL_DAYS, Partition
+from thermocline.model.paths import month_path
 from thermocline.model.receipt import VintageState
+from thermocline.ports import Publication
 from thermocline.settings import load_settings
 from thermocline.stores import embedded
+from thermocline.stores.parquet import encode
 from thermocline.tasks.recover import Outcome
 
 DAYS = [date(2024, 1, day) for day in (15, 16, 17, 18, 19)]
@@ -290,6 +294,48 @@ def test_what_waits_for_a_person_and_what_was_rejected_stays_so(world, oracle):
             3: (VintageState.HELD, "half of it"),
             4: (VintageState.REJECTED, "half of it"),
         }
+
+
+def share_an_object(tc) -> None:
+    """Bring the first two days into one object of the month, as compacting does."""
+    receipts = [vintage.receipt for vintage in tc.hot.live(MARKET_DATA, ALL_DAYS)][:2]
+    rows = pa.Table.from_batches([batch for receipt in receipts for batch in tc.lake.read(receipt)])
+    rows = rows.sort_by([(name, "ascending") for name in MARKET_DATA.sort])
+    with encode(receipts[0].partition, rows.to_batches()) as file:
+        path = tc.lake.objects.put(month_path("market_data", "1day", DAYS[0], 1), file.stream).path
+    moved = tc.lake.observe(*(replace(receipt, path=path) for receipt in receipts))
+    assert [r.contents for r in moved] == [r.contents for r in receipts]
+    removed = [receipt.path for receipt in receipts]
+    with tc.hot.writer(MARKET_DATA) as writer:
+        head = tc.lake.publish(
+            MARKET_DATA, added=(), removed=removed, relocated=moved, expected_head=writer.head(), run_id="month"
+        )
+        writer.publish(Publication(MARKET_DATA, head, "month", relocated=moved))
+
+
+@pytest.mark.usefixtures("oracle")
+@pytest.mark.parametrize("lost", ["database", "snapshot", "metadata", "journal"])
+def test_days_that_share_an_object_are_found_in_it_again(world, lost):
+    with world.open() as tc:
+        share_an_object(tc)
+        agree(tc)
+        before = rows_of(tc), history(tc)
+    if lost == "snapshot":
+        world.lose_commits(1)
+    elif lost == "metadata":
+        shutil.rmtree(world.metadata)
+    elif lost == "journal":
+        shutil.rmtree(world.journal)
+    world.lose_database()
+    with world.open() as tc:
+        result = tc.recover(["market_data"], verify=True)
+        assert result.is_whole, result.document()
+        assert rows_of(tc) == before[0]
+        agree(tc)
+        found = {(v.partition, v.receipt.version, v.receipt.path) for v in tc.hot.live(MARKET_DATA, ALL_DAYS)}
+        assert found == {(r.partition, r.version, r.path) for r, *_, is_live, _ in before[1] if is_live}
+        if lost != "journal":
+            assert history(tc) == before[1]
 
 
 # ----------------------------------------------------------------------------- runs that died before all was lost
