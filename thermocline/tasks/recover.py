@@ -277,7 +277,7 @@ class _Dataset:
 
 def _described(table: TableVersion | None) -> str:
     if table is None:
-        return "none that can be read; a new one is made"
+        return "no version of it can be read; a new one is made"
     which = "the one that the catalog names" if table.is_registered else (table.location or "of a lake that was moved")
     return f"{which}, as of {table.at:%Y-%m-%d %H:%M:%S} UTC"
 
