@@ -52,7 +52,11 @@ def recover(invocation: Invocation, datasets: Sequence[str], dry_run: bool, veri
 
 def _told(done: "Recovered", *, dry_run: bool) -> list[str]:
     rebuilt = [each for each in done.datasets if each.outcome == "rebuilt"]
-    lines = [f"{each.dataset}: the table that other engines read: {each.table}." for each in done.datasets if each.outcome == "table"]
+    lines = [
+        f"{each.dataset}: the table that other engines read: {each.table}."
+        for each in done.datasets
+        if each.outcome == "table"
+    ]
     for each in rebuilt:
         lines.append(f"{each.dataset}: from the journal and the table: {each.table}.")
         lines += [
