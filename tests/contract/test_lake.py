@@ -433,16 +433,8 @@ def test_a_damaged_object_is_an_error_of_the_lake_also_in_the_middle_of_a_stream
 
 def shared(lake, *batches, version=1):
     """Receipts of days that lie in one object of their month."""
-    rows = pa.Table.from_batches(batches).sort_by([(name, "ascending") for name in MARKET_DATA.sort])
-    written = lake.write(day(0), 1000 + version, rows.combine_chunks().to_batches(), run_id="run-1")
-    path = month_path("market_data", "1day", DAY, version)
-    with lake.objects.open(written.path) as stream:
-        stored = lake.objects.put(path, stream)
     days = [Partition("market_data", "1day", batch["ts"][0].as_py().date()) for batch in batches]
-    return [
-        replace(written, partition=each, path=path, etag=stored.etag, contents=contents_of(MARKET_DATA, [batch]))
-        for each, batch in zip(days, batches, strict=True)
-    ]
+    return lake.combine([write(lake, *both, version) for both in zip(batches, days, strict=True)])
 
 
 def test_only_rows_of_days_that_are_to_be_read_from_it_come_out_of_a_shared_object(lake):
@@ -481,6 +473,76 @@ def test_late_rows_stand_in_for_those_of_a_shared_object(lake):
     assert found["close"].to_pylist() == [1, 1]
 
 
+def test_days_are_combined_into_one_object_sorted_as_a_file_is(lake):
+    batches = [bars(day(number), ("A", "B"), 2) for number in (0, 3, 9)]
+    sources = [write(lake, batch, Partition("market_data", "1day", batch["ts"][0].as_py().date())) for batch in batches]
+    receipts = lake.combine(sources)
+    assert {receipt.path for receipt in receipts} == {month_path("market_data", "1day", DAY, 1)}
+    assert lake.observe(*receipts) == receipts
+    assert [(r.partition, r.version, r.contents) for r in receipts] == [
+        (r.partition, r.version, r.contents) for r in sources
+    ]
+    with lake.objects.open(receipts[0].path) as stream:
+        found = pq.read_table(stream)
+        stream.seek(0)
+        assert pq.read_schema(stream).metadata[b"thermocline.month"] == b"2024-01"
+    expected = pa.Table.from_batches(batches).sort_by([(name, "ascending") for name in MARKET_DATA.sort])
+    assert found.cast(expected.schema).equals(expected)
+
+
+@pytest.mark.parametrize("dataset", DATASETS.values(), ids=lambda dataset: dataset.name)
+def test_every_kind_of_value_is_combined_exactly(lake, dataset):
+    days = [Partition(dataset.name, "1min" if dataset.has_intervals else "", DAY + timedelta(days=n)) for n in (0, 1)]
+    batches = [rows(dataset, 200, day=partition.day) for partition in days]
+    sources = [write(lake, *both) for both in zip(batches, days, strict=True)]
+    receipts = lake.combine(sources)
+    assert [receipt.contents for receipt in receipts] == [source.contents for source in sources]
+    assert lake.observe(*receipts) == receipts
+    for receipt, batch in zip(receipts, batches, strict=True):
+        assert as_sorted_lists(pa.Table.from_batches(lake.read(receipt)), dataset) == as_sorted_lists(
+            pa.table(batch), dataset
+        )
+
+
+def test_a_shared_object_and_days_of_their_own_are_combined_into_the_next_object(lake):
+    first = shared(lake, *(bars(day(number)) for number in range(4)))
+    changed = write(lake, bars(day(2), close="1"), day(2), version=2)
+    second = lake.combine([first[0], first[1], changed, first[3]])
+    assert {receipt.path for receipt in second} == {month_path("market_data", "1day", DAY, 2)}
+    assert [receipt.version for receipt in second] == [1, 1, 2, 1]
+    assert [receipt.contents for receipt in second] == [
+        receipt.contents for receipt in (first[0], first[1], changed, first[3])
+    ]
+    assert lake.observe(*first) == first
+
+
+def test_a_combined_object_of_the_same_bytes_is_adopted_whichever_it_is(lake):
+    sources = [write(lake, bars(day(number)), day(number)) for number in range(3)]
+    whole, part = lake.combine(sources), lake.combine(sources[:2])
+    assert part[0].path == month_path("market_data", "1day", DAY, 2)
+    assert (lake.combine(sources), lake.combine(sources[:2]), lake.combine(part)) == (whole, part, part)
+    lake.delete(whole[0].path)
+    assert lake.combine(sources)[0].path == month_path("market_data", "1day", DAY, 3)
+
+
+def test_combining_notices_a_row_of_another_day_and_a_missing_object(lake):
+    stranger = pa.Table.from_batches([bars(day(0)), bars(day(5))]).sort_by("symbol").combine_chunks().to_batches()[0]
+    receipts = [write(lake, stranger), write(lake, bars(day(1)), day(1))]
+    with pytest.raises(LakeError, match="belong to other days"):
+        lake.combine(receipts)
+    lake.delete(receipts[1].path)
+    with pytest.raises(LakeError, match="20240116"):
+        lake.combine(receipts[1:])
+    assert not [path for path in lake.objects.list("") if "202401.parquet" in path]
+
+
+def test_only_days_of_one_month_and_interval_can_share_an_object(lake):
+    sources = [write(lake, bars(each), each) for each in (day(0), day(30), day(1, "1min"))]
+    for wrong in (sources[:2], [sources[0], sources[2]]):
+        with pytest.raises(LakeError, match="one interval and month"):
+            lake.combine(wrong)
+
+
 def test_a_shared_object_is_observed_once_for_all_its_days_and_read_a_day_at_a_time(lake):
     batches = [bars(day(number), close=str(number)) for number in range(3)]
     receipts = shared(lake, *batches)
@@ -506,10 +568,9 @@ def test_sql_reads_of_each_object_the_days_that_count(lake):
 
 
 def test_days_before_1970_are_told_apart_too(lake):
-    """Dividing microseconds rounds towards 1970, from both sides."""
-    eve, first = (Partition("market_data", "1day", each) for each in (date(1969, 12, 31), date(1970, 1, 1)))
-    receipts = shared(lake, bars(eve), bars(first))
-    for receipt, partition in zip(receipts, (eve, first), strict=True):
+    """Dividing microseconds rounds towards 1970."""
+    days = [Partition("market_data", "1day", date(1969, 12, number)) for number in (29, 30, 31)]
+    for receipt, partition in zip(shared(lake, *map(bars, days)), days, strict=True):
         found = answer(lake, Query(MARKET_DATA), cold(receipt))
         assert as_sorted_lists(found, MARKET_DATA) == as_sorted_lists(pa.table(bars(partition)), MARKET_DATA)
 

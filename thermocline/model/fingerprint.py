@@ -187,15 +187,35 @@ def contents_of(dataset: Dataset, batches: Iterable[pa.RecordBatch]) -> Contents
     return fingerprinter.contents()
 
 
-def contents_by_day(dataset: Dataset, batches: Iterable[pa.RecordBatch], days: Sequence[date]) -> list[Contents]:
-    """What the batches contain of each of the days; rows of other days are not counted."""
-    counted = {day: Fingerprinter(dataset) for day in days}
-    for batch in batches:
+class DailyFingerprinter:
+    """Takes batches as a `Fingerprinter` does, and says of each of some days what they contained of it."""
+
+    def __init__(self, dataset: Dataset, days: Sequence[date]) -> None:
+        """Start with no rows."""
+        self._counted = {day: Fingerprinter(dataset) for day in days}
+        self.rows_of_other_days = 0
+
+    def update(self, batch: pa.RecordBatch) -> None:
+        """Count a batch in, each row for its day."""
         found = pc.cast(pc.cast(batch.column("ts"), pa.timestamp("us")), pa.date32(), safe=False)
         for day in pc.unique(found).to_pylist():
-            if day in counted:
-                counted[day].update(batch.filter(pc.equal(found, pa.scalar(day, pa.date32()))))
-    return [counted[day].contents() for day in days]
+            rows = batch.filter(pc.equal(found, pa.scalar(day, pa.date32())))
+            if day in self._counted:
+                self._counted[day].update(rows)
+            else:
+                self.rows_of_other_days += rows.num_rows
+
+    def contents(self) -> list[Contents]:
+        """What was counted in so far, in the order of the days."""
+        return [fingerprinter.contents() for fingerprinter in self._counted.values()]
+
+
+def contents_by_day(dataset: Dataset, batches: Iterable[pa.RecordBatch], days: Sequence[date]) -> list[Contents]:
+    """What the batches contain of each of the days; rows of other days are not counted."""
+    fingerprinter = DailyFingerprinter(dataset, days)
+    for batch in batches:
+        fingerprinter.update(batch)
+    return fingerprinter.contents()
 
 
 def _instant(microseconds: int | None) -> datetime | None:

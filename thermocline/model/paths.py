@@ -15,6 +15,7 @@ _OBJECT = re.compile(
     r"cold_storage/(?P<dataset>[^/]+)/year=(?P<year>\d{4})/month=(?P<month>\d\d)/day=(?P<day>\d\d)/"
     r"(?P<stem>[^/]+)_(?P<stamp>\d{8})(?:_v(?P<version>[1-9]\d*))?\.parquet"
 )
+_MONTH = re.compile(r"cold_storage/[^/]+/year=\d{4}/month=\d\d/[^/]+_\d{6}(?:_v(?P<version>[1-9]\d*))?\.parquet")
 
 
 def encode(text: str) -> str:
@@ -63,6 +64,12 @@ def month_path(dataset: str, interval: str, month: date, version: int) -> str:
     name = "_".join(part for part in (dataset, encode(interval), f"{month:%Y%m}") if part)
     suffix = "" if version == 1 else f"_v{version}"
     return f"{COLD}/{dataset}/year={month:%Y}/month={month:%m}/{name}{suffix}.parquet"
+
+
+def month_version(path: str) -> int:
+    """Which object of its month a path that `month_path` wrote names; 0 where it did not write it."""
+    match = _MONTH.fullmatch(path)
+    return int(match["version"] or 1) if match else 0
 
 
 def holds_one_day(path: str) -> bool:

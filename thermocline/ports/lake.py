@@ -162,6 +162,19 @@ class Lake(Protocol):
         """
         ...
 
+    def combine(self, receipts: Sequence[Receipt]) -> list[Receipt]:
+        """Write the rows of days of one interval and calendar month, sorted, as one object that the days share.
+
+        Each receipt's rows are read from the object that it names, be it the day's own or one that days share. The
+        receipts that come back, in the same order, name the new object and say what was written of their day; a caller
+        compares that with what the days were, and observes the object. Object and name are as with `write`: the very
+        same bytes are adopted, a name that is taken is never used. Memory stays bounded, by way of the disk.
+
+        Raises:
+            LakeError: An object is missing or damaged, or holds rows of a day that is none of these.
+        """
+        ...
+
     def observe(self, *receipts: Receipt) -> list[Receipt]:
         """Read one object back from the store, whole, and say what it is: its bytes, size, and each partition's rows.
 

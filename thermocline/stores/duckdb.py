@@ -201,6 +201,24 @@ def scan(
         yield pa.RecordBatchReader.from_batches(schema, rows)
 
 
+@contextmanager
+def sorted_rows(
+    engine: Engine, dataset: Dataset, located: Sequence[Located], *, evolved: bool
+) -> Iterator[Iterator[pa.RecordBatch]]:
+    """The rows that count of these files, sorted as a file is, by way of the disk where memory does not suffice."""
+    schema = dataset.arrow_schema
+    with engine.connection() as connection:
+
+        def rows() -> Iterator[pa.RecordBatch]:
+            with explained():
+                source = relation_sql(dataset, located, connection if evolved else None)
+                sql = f"SELECT {columns_sql(dataset.names)} FROM {source} ORDER BY {columns_sql(dataset.sort)}"  # noqa: S608
+                for batch in connection.execute(sql).to_arrow_reader(_BATCH_ROWS):
+                    yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+
+        yield rows()
+
+
 def _rows(
     connection: duckdb.DuckDBPyConnection,
     query: Query,

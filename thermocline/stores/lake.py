@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from functools import partial
 from io import BytesIO
 from typing import BinaryIO, Protocol, Self
 
@@ -28,6 +29,8 @@ from thermocline.model.paths import (
     holds_one_day,
     journal_path,
     journal_prefix,
+    month_path,
+    month_version,
     object_path,
     parse_object_path,
     table_location,
@@ -39,7 +42,7 @@ from thermocline.ports import Catalog, Changes, Located, Objects
 from thermocline.stores import duckdb
 from thermocline.stores.changes import changes
 from thermocline.stores.duckdb import Engine
-from thermocline.stores.parquet import EncodedFile, copy_hashing, decode, encode, temporary_file
+from thermocline.stores.parquet import EncodedFile, copy_hashing, decode, encode, encode_month, temporary_file
 from thermocline.stores.retrying import RetryingObjects
 
 _JOURNAL_THREADS = 8
@@ -108,6 +111,31 @@ class ParquetLake:
                 run_id=run_id,
                 contents=file.contents,
             )
+
+    def combine(self, receipts: Sequence[Receipt]) -> list[Receipt]:
+        """See `Lake.combine`."""
+        first = receipts[0].partition
+        if len({(*r.partition.series, r.partition.day.replace(day=1)) for r in receipts}) != 1:
+            msg = f"only days of one interval and month can share an object, not {first} with all the others"
+            raise LakeError(msg)
+        dataset = dataset_named(first.dataset)
+        evolved = any(receipt.schema_version != dataset.schema_version for receipt in receipts)
+        with (
+            duckdb.sorted_rows(self._engine, dataset, self._located(receipts), evolved=evolved) as batches,
+            encode_month([receipt.partition for receipt in receipts], batches, directory=self._temp_dir) as file,
+        ):
+            stored = self._stored_month(first, file)
+            return [
+                replace(
+                    receipt,
+                    path=stored.path,
+                    size_bytes=file.size_bytes,
+                    sha256=file.sha256,
+                    etag=stored.etag,
+                    contents=contents,
+                )
+                for receipt, contents in zip(receipts, file.by_day, strict=True)
+            ]
 
     def observe(self, *receipts: Receipt) -> list[Receipt]:
         """See `Lake.observe`. The bytes that are hashed are the very bytes that are decoded."""
@@ -267,12 +295,15 @@ class ParquetLake:
 
     def locations(self, vintages: Iterable[Vintage]) -> list[Located]:
         """See `Lake.locations`. On a local disk, characters that DuckDB takes for a pattern are bracketed."""
+        return self._located(vintage.receipt for vintage in vintages)
+
+    def _located(self, receipts: Iterable[Receipt]) -> list[Located]:
         is_local = self._objects.filesystem is None
         days: dict[str, list[date]] = {}
-        for vintage in vintages:
-            named = days.setdefault(vintage.receipt.path, [])
-            if not holds_one_day(vintage.receipt.path):
-                named.append(vintage.partition.day)
+        for receipt in receipts:
+            named = days.setdefault(receipt.path, [])
+            if not holds_one_day(receipt.path):
+                named.append(receipt.partition.day)
         return [
             Located(duckdb.exact(self._objects.location(path), is_local=is_local), tuple(sorted(named)))
             for path, named in days.items()
@@ -288,6 +319,23 @@ class ParquetLake:
             except ObjectExistsError:
                 if (stored := self._same(path, file)) is not None:
                     return version, stored
+        raise AssertionError  # pragma: no cover  # the count has no end
+
+    def _stored_month(self, partition: Partition, file: EncodedFile) -> StoredObject:
+        """Store a month's object under a name later than all that are there, or adopt one of the very same bytes."""
+        named = partial(month_path, partition.dataset, partition.interval, partition.day)
+        there = {month_version(path): path for path in self._objects.list(named(1).removesuffix(".parquet"))}
+        for _, path in sorted(there.items(), reverse=True):
+            if (stored := self._same(path, file)) is not None:
+                return stored
+        for version in itertools.count(max(there, default=0) + 1):
+            file.stream.seek(0)
+            try:
+                with step(Step.UPLOAD):
+                    return self._objects.put(named(version), file.stream)
+            except ObjectExistsError:
+                if (stored := self._same(named(version), file)) is not None:
+                    return stored
         raise AssertionError  # pragma: no cover  # the count has no end
 
     def _same(self, path: str, file: EncodedFile) -> StoredObject | None:

@@ -6,7 +6,7 @@ can be recognised. A file therefore says what it holds, but not which run wrote 
 
 import hashlib
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from typing import Any, BinaryIO, Self, cast
@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from thermocline.errors import LakeError, SchemaError
 from thermocline.model.dataset import Dataset, Kind
 from thermocline.model.datasets import dataset_named
-from thermocline.model.fingerprint import Fingerprinter
+from thermocline.model.fingerprint import DailyFingerprinter, Fingerprinter
 from thermocline.model.partition import Partition
 from thermocline.model.receipt import Contents
 from thermocline.stores.sorted_rows import starts_of_runs
@@ -41,16 +41,22 @@ _DICTIONARY_KINDS = {Kind.TEXT, Kind.MONEY, Kind.FLOAT, Kind.DATE}
 class EncodedFile:
     """A Parquet file that was written but not stored yet: small in memory, large in a temporary file.
 
-    `sha256` and `size_bytes` are of its bytes, `contents` of its rows. Closing it gives memory and disk back.
+    `sha256` and `size_bytes` are of its bytes, `by_day` of its rows: the contents of each day that it was written for.
+    Closing it gives memory and disk back.
     """
 
-    def __init__(self, stream: BinaryIO, contents: Contents) -> None:
+    def __init__(self, stream: BinaryIO, by_day: Sequence[Contents]) -> None:
         """Measure the file from its beginning."""
         self.stream = stream
-        self.contents = contents
+        self.by_day = by_day
         stream.seek(0)
         self.sha256, self.size_bytes = copy_hashing(stream)
         stream.seek(0)
+
+    @property
+    def contents(self) -> Contents:
+        """The contents of the only day, or of the first."""
+        return self.by_day[0]
 
     def __enter__(self) -> Self:
         """Hand the file over."""
@@ -83,23 +89,62 @@ def encode(partition: Partition, batches: Iterable[pa.RecordBatch], *, directory
     Raises:
         LakeError: There are no rows, or they are not in the dataset's schema.
     """
-    dataset = dataset_named(partition.dataset)
-    fingerprinter = Fingerprinter(dataset)
+    fingerprinter = Fingerprinter(dataset_named(partition.dataset))
     with ExitStack() as undo:
         stream = undo.enter_context(temporary_file(directory))
-        with (
-            _explained(f"the rows of {partition} can't be written", "nothing was stored"),
-            pq.ParquetWriter(stream, dataset.arrow_schema, **_options(dataset)) as writer,
-        ):
-            writer.add_key_value_metadata(_facts(partition, dataset))
-            for group in _row_groups(dataset, _observed(dataset, fingerprinter, batches)):
-                writer.write_table(group, row_group_size=group.num_rows)
+        _write(stream, partition, {"day": partition.day.isoformat()}, fingerprinter, batches)
         contents = fingerprinter.contents()
         if not contents.rows:
             msg = f"{partition} has no rows, so there is nothing to write; a day that became empty is to be withdrawn"
             raise LakeError(msg)
         undo.pop_all()
-    return EncodedFile(stream, contents)
+    return EncodedFile(stream, [contents])
+
+
+def encode_month(
+    partitions: Sequence[Partition], batches: Iterable[pa.RecordBatch], *, directory: str | None = None
+) -> EncodedFile:
+    """Write sorted rows of days of one month as `encode` does; the contents are those of each day, in that order.
+
+    Raises:
+        LakeError: A row belongs to none of the days, or the rows are not in the dataset's schema.
+    """
+    first = partitions[0]
+    fingerprinter = DailyFingerprinter(dataset_named(first.dataset), [partition.day for partition in partitions])
+    with ExitStack() as undo:
+        stream = undo.enter_context(temporary_file(directory))
+        _write(stream, first, {"month": f"{first.day:%Y-%m}"}, fingerprinter, batches)
+        if strangers := fingerprinter.rows_of_other_days:
+            msg = (
+                f"{strangers} rows in the objects of {first} and the days after it belong to other days; nothing was "
+                f"stored. `thermocline verify {first.dataset}` names the objects that are not as they were written"
+            )
+            raise LakeError(msg)
+        undo.pop_all()
+    return EncodedFile(stream, fingerprinter.contents())
+
+
+def _write(
+    stream: BinaryIO,
+    partition: Partition,
+    span: Mapping[str, str],
+    fingerprinter: Fingerprinter | DailyFingerprinter,
+    batches: Iterable[pa.RecordBatch],
+) -> None:
+    dataset = dataset_named(partition.dataset)
+    facts = {
+        "dataset": partition.dataset,
+        "interval": partition.interval,
+        **span,
+        "schema_version": str(dataset.schema_version),
+    }
+    with (
+        _explained(f"the rows of {partition} can't be written", "nothing was stored"),
+        pq.ParquetWriter(stream, dataset.arrow_schema, **_options(dataset)) as writer,
+    ):
+        writer.add_key_value_metadata({f"thermocline.{name}": fact for name, fact in facts.items()})
+        for group in _row_groups(dataset, _observed(dataset, fingerprinter, batches)):
+            writer.write_table(group, row_group_size=group.num_rows)
 
 
 def decode(dataset: Dataset, stream: BinaryIO, name: str) -> Iterator[pa.RecordBatch]:
@@ -124,15 +169,6 @@ def decode(dataset: Dataset, stream: BinaryIO, name: str) -> Iterator[pa.RecordB
             yield _conformed(dataset, batch)
 
 
-def _facts(partition: Partition, dataset: Dataset) -> dict[str, str]:
-    return {
-        "thermocline.dataset": partition.dataset,
-        "thermocline.interval": partition.interval,
-        "thermocline.day": partition.day.isoformat(),
-        "thermocline.schema_version": str(dataset.schema_version),
-    }
-
-
 @lru_cache
 def _options(dataset: Dataset) -> dict[str, Any]:
     schema = dataset.arrow_schema
@@ -151,7 +187,7 @@ def _options(dataset: Dataset) -> dict[str, Any]:
 
 
 def _observed(
-    dataset: Dataset, fingerprinter: Fingerprinter, batches: Iterable[pa.RecordBatch]
+    dataset: Dataset, fingerprinter: Fingerprinter | DailyFingerprinter, batches: Iterable[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         fingerprinter.update(batch)
