@@ -17,6 +17,7 @@ class Step(StrEnum):
     GATHER = "gather"
     QUARANTINE = "quarantine"
     ARCHIVE = "archive"
+    COMBINE = "combine"
     UPLOAD = "upload"
     PUT = "put"
     REPLACE = "replace"

@@ -1,7 +1,7 @@
 """A partition: one dataset (and interval) on one UTC day, the half-open `[start, end)`."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Self
@@ -130,6 +130,18 @@ def chunks(partitions: Sequence[Partition], size: int) -> Iterator[Sequence[Part
     """The partitions in runs of at most `size`."""
     for start in range(0, len(partitions), size):
         yield partitions[start : start + size]
+
+
+def months_of(partitions: Iterable[Partition]) -> list[DayRange]:
+    """The calendar months that have one of the partitions, in order, neighbours as one range."""
+    ranges: list[DayRange] = []
+    for first in sorted({partition.day.replace(day=1) for partition in partitions}):
+        following = (first + 31 * ONE_DAY).replace(day=1)
+        if ranges and ranges[-1].end == first:
+            ranges[-1] = DayRange(ranges[-1].start, following)
+        else:
+            ranges.append(DayRange(first, following))
+    return ranges
 
 
 def partitions_of(dataset: Dataset, rows: "pa.Table") -> list[Partition]:

@@ -122,6 +122,8 @@ class State:
             self.vintages[receipt.partition] = (*earlier, Vintage(receipt, now))
         self.accept(publication, now)
         self.relocate(publication.relocated, now)
+        for receipt in (*publication.receipts, *publication.relocated):
+            self.unnamed.pop(receipt.path, None)
         self.reject(publication.rejected, publication.run_id)
         if publication.head is not None:
             self.heads[publication.dataset.name] = publication.head

@@ -9,7 +9,8 @@ from thermocline.model.dataset import Dataset
 from thermocline.model.datasets import dataset_named
 from thermocline.model.fingerprint import Fingerprinter
 from thermocline.model.partition import ALL_DAYS, Partition
-from thermocline.model.receipt import Receipt
+from thermocline.model.paths import holds_one_day
+from thermocline.model.receipt import Receipt, by_object
 from thermocline.ports import Lake, Publication, Writer
 
 if TYPE_CHECKING:
@@ -32,22 +33,50 @@ def archive(
     return written
 
 
-def confirm(lake: Lake, receipt: Receipt) -> None:
-    """Read an object back and compare it, byte by byte and row by row, with its receipt.
+def confirm(lake: Lake, *receipts: Receipt) -> None:
+    """Read an object back, once, and compare it, byte by byte and row by row, with the receipts that name it.
 
     Raises:
         FingerprintMismatchError: It differs.
         LakeError: It is missing or can't be read.
     """
     with step(Step.READ_BACK):
-        observed = lake.observe(receipt)[0]
+        observed = lake.observe(*receipts)
     with step(Step.VERIFY):
-        if differences := disagreements(receipt, observed):
-            msg = (
-                f"{receipt.path} was read back and is not what was written ({'; '.join(differences)}); nothing was "
-                f"deleted. Run `thermocline verify {receipt.partition.dataset} --start {receipt.partition.day}`"
-            )
-            raise FingerprintMismatchError(msg)
+        for receipt, found in zip(receipts, observed, strict=True):
+            _compare(receipt, found)
+
+
+def _compare(receipt: Receipt, observed: Receipt) -> None:
+    if differences := disagreements(receipt, observed):
+        msg = (
+            f"{receipt.path} was read back and is not what was written ({'; '.join(differences)}); nothing was "
+            f"deleted. Run `thermocline verify {receipt.partition.dataset} --start {receipt.partition.day}`"
+        )
+        raise FingerprintMismatchError(msg)
+
+
+class ReadBack:
+    """Confirms receipts one by one, and reads an object that several of them share once for all of them."""
+
+    def __init__(self, lake: Lake, receipts: Sequence[Receipt]) -> None:
+        """Name the receipts that may be asked for; nothing is read yet."""
+        self._lake = lake
+        self._sharing = by_object(receipt for receipt in receipts if not holds_one_day(receipt.path))
+        self._observed: dict[Partition, Receipt] = {}
+
+    def confirm(self, receipt: Receipt) -> None:
+        """See `confirm`."""
+        if receipt.path not in self._sharing:
+            confirm(self._lake, receipt)
+            return
+        if receipt.partition not in self._observed:
+            sharing = self._sharing[receipt.path]
+            with step(Step.READ_BACK):
+                observed = self._lake.observe(*sharing)
+            self._observed |= {found.partition: found for found in observed}
+        with step(Step.VERIFY):
+            _compare(receipt, self._observed[receipt.partition])
 
 
 def trusted(lake: Lake, receipt: Receipt) -> "Iterator[pa.RecordBatch]":

@@ -37,8 +37,9 @@ from thermocline.ports import (
     SpoolFactory,
     Writer,
 )
-from thermocline.tasks.archive import archive, confirm, settled_head, trusted, unjournaled
+from thermocline.tasks.archive import ReadBack, archive, settled_head, trusted, unjournaled
 from thermocline.tasks.holding import HELD, held_vintages, hold, same_content, told
+from thermocline.tasks.repack import unpack
 from thermocline.tasks.trouble import BACKFILL, note_trouble
 
 if TYPE_CHECKING:
@@ -222,7 +223,10 @@ class _Batch:
         changed = [p for p in changed if p not in restated] + overtaken + [p for p in broken if p not in overtaken]
         receipts = self._archive(changed)
         if receipts:
-            removed = [live[r.partition].receipt.path for r in receipts if r.partition in live]
+            replaced = [r.partition for r in receipts if r.partition in live]
+            head = unpack(self.writer, lake, self.dataset, replaced, head=head, run_id=run_id)
+            live = self._live(partitions)
+            removed = [live[partition].receipt.path for partition in replaced]
             head = lake.publish(self.dataset, added=receipts, removed=removed, expected_head=head, run_id=run_id)
         hot_rows = {p: _SpooledRows(self.spool, p) for p in hot_only if p not in restated}
         # Live ingest may have started one of these days since the hot set was read. Of a day that is hot the lake may
@@ -274,13 +278,14 @@ class _Batch:
         if not self.backfill.repair:
             return []
         lake, broken = self.backfill.lake, []
-        astray = unjournaled(lake, self.dataset, [vintage.receipt for vintage in unchanged])
+        receipts = [vintage.receipt for vintage in unchanged]
+        astray, read_back = unjournaled(lake, self.dataset, receipts), ReadBack(lake, receipts)
         for vintage in unchanged:
             if vintage.partition in astray:
                 broken.append(vintage.partition)
                 continue
             try:
-                confirm(lake, vintage.receipt)
+                read_back.confirm(vintage.receipt)
             except (TransientLakeError, RequestBudgetError):
                 raise  # a store that does not answer says nothing of the object
             except LakeError:

@@ -9,6 +9,7 @@ from thermocline.model.partition import DayRange
 from thermocline.model.receipt import Receipt, Vintage
 from thermocline.ports import Hot, Lake, Publication, Writer
 from thermocline.tasks.archive import archive, settled_head, trusted
+from thermocline.tasks.repack import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,23 +44,23 @@ def _delete_cold(lake: Lake, writer: Writer, deletion: Deletion, run_id: str) ->
     head = settled_head(writer, lake, dataset, run_id=run_id)
     receipts: list[Receipt] = []
     withdrawn: list[Vintage] = []
-    removed: list[str] = []
     for vintage in writer.live(deletion.days, deletion.intervals):
         kept = sum(batch.num_rows for batch in _remaining(lake, vintage.receipt, deletion))
         if kept == vintage.receipt.contents.rows:
             continue
-        removed.append(vintage.receipt.path)
         if kept:
             version = writer.next_versions([vintage.partition])[vintage.partition]
             rows = _remaining(lake, vintage.receipt, deletion)
             receipts.append(archive(lake, vintage.partition, version, rows, run_id=run_id))
         else:
             withdrawn.append(vintage)
-    if removed:
+    gone = [vintage.partition for vintage in withdrawn]
+    if changed := {*(receipt.partition for receipt in receipts), *gone}:
+        head = unpack(writer, lake, dataset, changed, head=head, run_id=run_id)
+        removed = [v.receipt.path for v in writer.live(deletion.days, deletion.intervals) if v.partition in changed]
         head = lake.publish(
             dataset, added=receipts, removed=removed, expected_head=head, run_id=run_id, withdrawn=withdrawn
         )
-        gone = [vintage.partition for vintage in withdrawn]
         writer.publish(Publication(dataset, head, run_id, receipts, gone, name="delete"))
 
 

@@ -32,8 +32,9 @@ from thermocline.model.paths import object_path
 from thermocline.model.receipt import Receipt, Vintage
 from thermocline.model.report import Failed, Moved
 from thermocline.ports import SILENT, Detached, Export, Hot, Lake, Progress, Publication, SpoolFactory, Writer
-from thermocline.tasks.archive import archive, confirm, note_head, settled_head, trusted
+from thermocline.tasks.archive import ReadBack, archive, note_head, settled_head, trusted
 from thermocline.tasks.release import Release
+from thermocline.tasks.repack import unpack
 from thermocline.tasks.trouble import RELEASE, ROTATE, end_trouble, note_trouble
 
 BATCH_DAYS = 32
@@ -209,12 +210,13 @@ class _Batch:
         if not partitions:
             return
         live = self._live(partitions)
+        read_back = ReadBack(lake, [vintage.receipt for vintage in live.values()])
         verified: dict[Partition, _Verified] = {}
         over: RequestBudgetError | None = None
         for partition in partitions:
             try:
                 if over is None:
-                    verified[partition] = self._verified(partition, live.get(partition))
+                    verified[partition] = self._verified(partition, live.get(partition), read_back)
                     continue
             except RequestBudgetError as error:
                 over = error  # what is verified is still worth publishing; nothing more is begun
@@ -222,8 +224,10 @@ class _Batch:
                 self._fail(partition, error)
                 continue
             self._fail(partition, over)
+        head = self._unpacked(verified, live, head)
         added = [v.receipt for v in verified.values() if v.is_new and v.receipt]
         if added:
+            live = self._live(partitions)
             removed = [live[r.partition].receipt.path for r in added if r.partition in live]
             head = self._published(added, removed, head)
         for partition, day in verified.items():
@@ -259,7 +263,7 @@ class _Batch:
         span = DayRange(min(p.day for p in partitions), max(p.end.date() for p in partitions))
         return {vintage.partition: vintage for vintage in self.writer.live(span)}
 
-    def _verified(self, partition: Partition, vintage: Vintage | None) -> _Verified:
+    def _verified(self, partition: Partition, vintage: Vintage | None, read_back: ReadBack) -> _Verified:
         """Read a day once to see whether it says anything new; write it only if it does."""
         with self.writer.export(partition) as export:
             if not export.rows and not vintage:
@@ -268,25 +272,41 @@ class _Batch:
                 return _Verified(export, self._archive(partition, export.batches()), is_new=True)
             contents = contents_of(self.dataset, export.batches())
             if contents.content_fingerprint == vintage.receipt.contents.content_fingerprint:
-                return self._confirmed_or_anew(partition, export, vintage)
+                return self._confirmed_or_anew(partition, export, vintage, read_back)
             with self.rotation.spool(self.dataset) as spool:
                 spool.append(trusted(self.rotation.lake, vintage.receipt))
                 spool.append(export.batches())
                 merged = contents_of(self.dataset, spool.batches(partition))
                 if merged.content_fingerprint == vintage.receipt.contents.content_fingerprint:
-                    confirm(self.rotation.lake, vintage.receipt)
+                    read_back.confirm(vintage.receipt)
                     return _Verified(export, vintage.receipt, is_new=False)
                 return _Verified(export, self._archive(partition, spool.batches(partition)), is_new=True)
 
-    def _confirmed_or_anew(self, partition: Partition, export: Export, vintage: Vintage) -> _Verified:
+    def _confirmed_or_anew(
+        self, partition: Partition, export: Export, vintage: Vintage, read_back: ReadBack
+    ) -> _Verified:
         """The live vintage where its object is good, else a new one from the hot rows, which say the same."""
         try:
-            confirm(self.rotation.lake, vintage.receipt)
+            read_back.confirm(vintage.receipt)
         except (TransientLakeError, RequestBudgetError):
             raise  # a store that does not answer says nothing of the object
         except LakeError:
             return _Verified(export, self._archive(partition, export.batches()), is_new=True)
         return _Verified(export, vintage.receipt, is_new=False)
+
+    def _unpacked(self, verified: dict[Partition, _Verified], live: Mapping[Partition, Vintage], head: str) -> str:
+        """Take days that get a new vintage out of the objects that they share; those that can't be, fail."""
+
+        def failed(partitions: Sequence[Partition], error: ThermoclineError) -> None:
+            for partition in partitions:
+                del verified[partition]
+                self._fail(partition, error)
+
+        replaced = [partition for partition, day in verified.items() if day.is_new and partition in live]
+        lake, run_id = self.rotation.lake, self.rotation.run_id
+        return unpack(
+            self.writer, lake, self.dataset, replaced, head=head, run_id=run_id, one_by_one=True, on_failed=failed
+        )
 
     def _archive(self, partition: Partition, batches: Any) -> Receipt:
         version = self.writer.next_versions([partition])[partition]

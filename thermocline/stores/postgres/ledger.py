@@ -162,6 +162,12 @@ def _objects_of(connection: Connection, receipts: Sequence[Receipt]) -> list[str
     return [path for (path,) in rows]
 
 
+def name_again(connection: Connection, receipts: Iterable[Receipt]) -> None:
+    """Forget that nothing named the objects of these receipts; they may have been left by a run that died."""
+    paths = sorted({receipt.path for receipt in receipts})
+    connection.execute("DELETE FROM thermocline.unnamed_object WHERE path = ANY(%s)", (paths,))
+
+
 def note_unnamed(connection: Connection, dataset: str, paths: Collection[str]) -> None:
     """Note, of these objects, those that no vintage names from now on."""
     connection.execute(

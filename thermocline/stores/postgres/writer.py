@@ -376,6 +376,7 @@ class PostgresWriter:
         ledger.add_vintages(self._connection, publication.receipts, at)
         held.accept(self._connection, publication, at)
         ledger.relocate(self._connection, publication.relocated)
+        ledger.name_again(self._connection, (*publication.receipts, *publication.relocated))
         ledger.add_rejected(self._connection, publication.rejected, run_id=publication.run_id)
         if publication.head is not None:
             ledger.set_head(self._connection, self._dataset, publication.head)
