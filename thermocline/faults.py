@@ -37,6 +37,7 @@ class Step(StrEnum):
     DELETE = "delete"
     SWAP = "swap"
     EXPIRE = "expire"
+    DELETE_OBJECT = "delete-object"
     HOLD = "hold"
     ACCEPT = "accept"
     REJECT = "reject"
@@ -59,6 +60,7 @@ INSIDE: Mapping[Step, tuple[str, ...]] = {
     Step.DELETE: ("committing",),
     Step.RESTORE: ("committing",),
     Step.SWAP: ("renamed", "committed"),
+    Step.EXPIRE: ("committing",),
     Step.HOLD: ("committing",),
     Step.REJECT: ("committing",),
     Step.REHEARSE: ("loaded",),

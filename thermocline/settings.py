@@ -246,6 +246,9 @@ class LifecycleSettings(Section):
     hot_intervals: Intervals = Field(default_factory=_default_intervals)
     archive_on_backfill: bool = True
     undo_days: Annotated[int, BeforeValidator(_no_flag), Field(ge=0, le=LONGEST_WINDOW_DAYS)] = 7
+    keep_vintages_days: Annotated[int, BeforeValidator(_no_flag), Field(ge=0, le=LONGEST_WINDOW_DAYS)] | None = None
+    object_grace_hours: Annotated[int, BeforeValidator(_no_flag), Field(ge=1, le=24 * LONGEST_WINDOW_DAYS)] = 24
+    compact_target_mib: Annotated[int, BeforeValidator(_no_flag), Field(ge=1, le=1 << 20)] = 128
     auto_rotation: AutoRotation = AutoRotation()
     restatements: Restatements = Restatements()
     drills: Drills = Drills()

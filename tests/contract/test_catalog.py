@@ -5,7 +5,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 
 import pyarrow as pa
@@ -25,6 +25,7 @@ from thermocline.stores.memory import MemoryCatalog, MemoryObjects
 from thermocline.stores.objects_local import LocalObjects
 from thermocline.stores.parquet import encode
 
+NOW = datetime.now(UTC)
 NAMES = ["memory", "iceberg on disk", "iceberg in memory"]
 
 
@@ -351,3 +352,22 @@ def test_a_catalog_that_can_not_be_reached_is_an_error_without_its_password(loca
         catalog.head(MARKET_DATA)
     assert "s3cret" not in str(caught.value)
     catalog.close()
+
+
+# ----------------------------------------------------------------------------------------------------------- snapshots
+
+
+def test_old_snapshots_are_forgotten_but_never_the_newest(catalog, objects):
+    assert catalog.snapshots(MARKET_DATA) == {}
+    assert catalog.expire_snapshots(MARKET_DATA, NOW + timedelta(days=1)) == []
+    heads = [""]
+    for number in range(3):
+        heads.append(publish(catalog, [put(objects, number)], head=heads[-1]))
+    assert list(catalog.snapshots(MARKET_DATA)) == heads[1:]
+    assert catalog.expire_snapshots(MARKET_DATA, NOW - timedelta(days=1)) == []
+    assert sorted(catalog.expire_snapshots(MARKET_DATA, NOW + timedelta(days=1))) == sorted(heads[1:3])
+    assert list(catalog.snapshots(MARKET_DATA)) == heads[3:] == [catalog.head(MARKET_DATA)]
+    assert catalog.expire_snapshots(MARKET_DATA, NOW + timedelta(days=1)) == []
+    assert len(catalog.paths(MARKET_DATA)) == 3
+    last = publish(catalog, [put(objects, 3)], head=heads[-1])
+    assert (catalog.head(MARKET_DATA), len(catalog.paths(MARKET_DATA))) == (last, 4)

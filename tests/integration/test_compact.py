@@ -322,7 +322,7 @@ def test_a_day_whose_cutover_fails_stays_as_it_was_beside_those_that_went(compac
 
 
 def rehydrate_all(world) -> None:
-    rehydrate(world.hot, world.lake, MARKET_DATA, ALL_DAYS, run_id="rehydrate")
+    rehydrate(world.hot, world.lake, MARKET_DATA, ALL_DAYS, run_id="rehydrate", until=AS_OF)
 
 
 def test_a_month_comes_back_to_hot_and_leaves_again_without_a_write(compacted):
@@ -340,7 +340,9 @@ def test_a_month_comes_back_to_hot_and_leaves_again_without_a_write(compacted):
 
 
 def test_a_day_that_is_hot_is_not_answered_from_its_month(compacted):
-    rehydrate(compacted.hot, compacted.lake, MARKET_DATA, DayRange(day(3).day, day(4).day), run_id="rehydrate")
+    rehydrate(
+        compacted.hot, compacted.lake, MARKET_DATA, DayRange(day(3).day, day(4).day), run_id="rehydrate", until=AS_OF
+    )
     compacted.check()
     route = explain(compacted.hot, Query(MARKET_DATA)).document()
     assert [segment["tier"] for segment in route["segments"]] == ["cold", "hot", "cold"]

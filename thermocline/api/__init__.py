@@ -19,6 +19,7 @@ from pathlib import Path
 from thermocline.api.asking import Asking
 from thermocline.api.checking import Checking
 from thermocline.api.keeping import Keeping
+from thermocline.api.lake import LakeKeeping
 from thermocline.api.moving import Moving
 from thermocline.api.opened import TIERS, Storage, new_run_id
 from thermocline.api.recovering import Recovering
@@ -66,5 +67,5 @@ def open(  # noqa: A001  # `thermocline.open()` reads as what it does
     )
 
 
-class Thermocline(Moving, Keeping, Asking, Checking, Vintages, Recovering, Programs):
+class Thermocline(Moving, Keeping, LakeKeeping, Asking, Checking, Vintages, Recovering, Programs):
     """Both tiers, and what moves rows between them. Use it as a context manager, or call `close`."""

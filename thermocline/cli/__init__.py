@@ -14,6 +14,7 @@ from thermocline.cli.cleanup import cleanup
 from thermocline.cli.commands import CommandLine, global_options
 from thermocline.cli.demo import demo
 from thermocline.cli.keeping import migrate, stop, vacuum
+from thermocline.cli.lake import compact, expire
 from thermocline.cli.moving import backfill, ingest, load, rehydrate, rotate, undo
 from thermocline.cli.recover import recover
 from thermocline.cli.vintages import accept, diff, reject, vintages
@@ -26,7 +27,7 @@ _SECTIONS: Mapping[str, Sequence[click.Command]] = {
     "Moving rows": (backfill, ingest, load, rotate, undo, rehydrate),
     "Asking": (query, explain, sql, status, verify, drill, audit),
     "Vintages": (vintages, diff, accept, reject),
-    "Keeping house": (cleanup, vacuum, migrate, recover, stop),
+    "Keeping house": (cleanup, vacuum, compact, expire, migrate, recover, stop),
 }
 
 

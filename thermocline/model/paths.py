@@ -72,6 +72,11 @@ def month_version(path: str) -> int:
     return int(match["version"] or 1) if match else 0
 
 
+def has_rows(path: str) -> bool:
+    """Whether a path is one that `object_path` or `month_path` writes."""
+    return bool(_OBJECT.fullmatch(path) or _MONTH.fullmatch(path))
+
+
 def holds_one_day(path: str) -> bool:
     """Whether an object holds one partition alone, as all do that were not compacted."""
     return "/day=" in path

@@ -18,8 +18,11 @@ from thermocline.ports.ledger import (
     Ingested,
     Publication,
     Trouble,
+    UnnamedObject,
     Vacuumed,
     came_to_hot,
+    expired_act,
+    gone_act,
 )
 from thermocline.ports.plain import Mapped, MonthOfRows, PlainSurvey, PlainTable
 from thermocline.ports.progress import SILENT, Progress
@@ -60,7 +63,10 @@ __all__ = [
     "Spool",
     "SpoolFactory",
     "Trouble",
+    "UnnamedObject",
     "Vacuumed",
     "Writer",
     "came_to_hot",
+    "expired_act",
+    "gone_act",
 ]

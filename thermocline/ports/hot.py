@@ -11,7 +11,18 @@ from thermocline.model.query import Query, Segment
 from thermocline.model.receipt import Contents, Vintage, VintageState
 from thermocline.model.rejected import Rejected
 from thermocline.model.report import Failed
-from thermocline.ports.ledger import Act, AuditGuard, AuditQuery, Detached, HotDay, HotLeaf, Ingested, Trouble, Vacuumed
+from thermocline.ports.ledger import (
+    Act,
+    AuditGuard,
+    AuditQuery,
+    Detached,
+    HotDay,
+    HotLeaf,
+    Ingested,
+    Trouble,
+    UnnamedObject,
+    Vacuumed,
+)
 from thermocline.ports.plain import Mapped, PlainTable
 from thermocline.ports.writer import Writer
 
@@ -100,6 +111,10 @@ class Hot(Protocol):
         states: Collection[VintageState] = (),
     ) -> list[Vintage]:
         """Every vintage of those days, or those in the named states, ordered by interval, day and version."""
+        ...
+
+    def unnamed(self, dataset: Dataset) -> list[UnnamedObject]:
+        """The objects that no kept vintage names, as far as that was noted, oldest note first."""
         ...
 
     def late(self, dataset: Dataset) -> Mapping[Partition, int]:

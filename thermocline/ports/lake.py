@@ -1,8 +1,8 @@
 """The cold tier."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from thermocline.model.changes import ChangeCounts
@@ -112,6 +112,20 @@ class Catalog(Protocol):
         """
         ...
 
+    def snapshots(self, dataset: Dataset) -> Mapping[str, datetime]:
+        """The snapshots that the table remembers, and when each was committed; `head` names the newest."""
+        ...
+
+    def expire_snapshots(self, dataset: Dataset, before: datetime) -> list[str]:
+        """Forget the snapshots that were committed before an instant, but never the newest; return which those were.
+
+        Other engines can't travel back to them any more. No object is deleted.
+
+        Raises:
+            CatalogConflictError: Another commit was faster; nothing was changed.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Located:
@@ -203,7 +217,23 @@ class Lake(Protocol):
         ...
 
     def delete(self, path: str) -> None:
-        """Delete an object that no vintage names."""
+        """Delete an object that no vintage names; one that is gone already is no error."""
+        ...
+
+    def objects_of(self, dataset: Dataset) -> Iterator[str]:
+        """The paths of every object in the lake that looks like one with rows of the dataset, named or not."""
+        ...
+
+    def size_of(self, path: str) -> int:
+        """The size of an object in bytes, 0 where there is none."""
+        ...
+
+    def snapshots(self, dataset: Dataset) -> Mapping[str, datetime]:
+        """See `Catalog.snapshots`."""
+        ...
+
+    def expire_snapshots(self, dataset: Dataset, before: datetime) -> list[str]:
+        """See `Catalog.expire_snapshots`."""
         ...
 
     def head(self, dataset: Dataset) -> str:

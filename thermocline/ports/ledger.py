@@ -62,6 +62,14 @@ class Holding:
 
 
 @dataclass(frozen=True, slots=True)
+class UnnamedObject:
+    """An object that no vintage which is kept names, and since when that is known."""
+
+    path: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Trouble:
     """A partition that an act could not do: the last reason, how often in a row, and since when."""
 
@@ -160,6 +168,22 @@ def came_to_hot(partition: Partition, run_id: str, detail: Mapping[str, Any], un
     if until is None:
         return Act("load", partition, run_id, detail)
     return Act("rehydrate", partition, run_id, {**detail, "until": until.isoformat()})
+
+
+def expired_act(dataset: Dataset, vintages: Collection[Vintage], run_id: str) -> Act:
+    """What the audit log says of vintages that expire."""
+    named = sorted((vintage.partition, vintage.receipt.version) for vintage in vintages)
+    return Act(
+        "expire",
+        None,
+        run_id,
+        {"dataset": dataset.name, "vintages": [f"{partition} version {version}" for partition, version in named]},
+    )
+
+
+def gone_act(dataset: Dataset, path: str, size_bytes: int, run_id: str) -> Act:
+    """What the audit log says of an object that was deleted."""
+    return Act("delete-object", None, run_id, {"dataset": dataset.name, "path": path, "bytes": size_bytes})
 
 
 @dataclass(frozen=True)

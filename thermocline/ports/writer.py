@@ -79,6 +79,26 @@ class Writer(Protocol):
         """
         ...
 
+    def expire(self, vintages: Collection[Vintage], *, run_id: str) -> None:
+        """Have superseded vintages count as expired, and note the objects that no kept vintage names from then on.
+
+        A vintage is kept that was published, be it superseded or not, or is held. One that is live or held does not
+        expire.
+        """
+        ...
+
+    def note_unnamed(self, paths: Collection[str]) -> None:
+        """Note, of these objects, those that no kept vintage names; what was noted already keeps its time."""
+        ...
+
+    def may_go(self, path: str) -> bool:
+        """Whether an object was noted and is still named by no kept vintage; else the note is forgotten."""
+        ...
+
+    def gone(self, path: str, *, size_bytes: int, run_id: str) -> None:
+        """Note in the audit log that an object which might go is deleted, and forget it."""
+        ...
+
     def load(
         self, vintage: Vintage, batches: "Iterable[pa.RecordBatch]", *, run_id: str, until: date | None = None
     ) -> int:

@@ -1,6 +1,7 @@
 """The catalog of Iceberg tables. PyIceberg is imported when the catalog is first asked, not before."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,14 @@ class IcebergCatalog:
     ) -> str:
         """See `Catalog.publish`."""
         return self._tables.publish(dataset, frozenset(added), frozenset(removed), expected_head, run_id)
+
+    def snapshots(self, dataset: Dataset) -> Mapping[str, datetime]:
+        """See `Catalog.snapshots`."""
+        return self._tables.snapshots(dataset)
+
+    def expire_snapshots(self, dataset: Dataset, before: datetime) -> list[str]:
+        """See `Catalog.expire_snapshots`."""
+        return self._tables.expire_snapshots(dataset, before)
 
     def close(self) -> None:
         """Give the database connections back."""

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,27 @@ class IcebergTables:
             session.commit()
         if not changed:
             self._catalog.register_table(self._identifier(dataset), location)
+
+    def snapshots(self, dataset: Dataset) -> dict[str, datetime]:
+        """See `Catalog.snapshots`."""
+        with self._explained():
+            table = self._found(dataset)
+            found = table.snapshots() if table else []
+            return {str(each.snapshot_id): datetime.fromtimestamp(each.timestamp_ms / 1000, UTC) for each in found}
+
+    def expire_snapshots(self, dataset: Dataset, before: datetime) -> list[str]:
+        """See `Catalog.expire_snapshots`. PyIceberg forgets them in the metadata alone."""
+        with self._explained():
+            table = self._found(dataset)
+            old = [name for name, at in self.snapshots(dataset).items() if at < before]
+            if table is None or not (old := [name for name in old if name != _head(table)]):
+                return []
+            try:
+                table.maintenance.expire_snapshots().by_ids([int(name) for name in old]).commit()
+            except CommitFailedException:
+                raise CatalogConflictError(_conflict(dataset, "was moved meanwhile", _head(table))) from None
+            self._point_to(table.refresh(), dataset)
+            return old
 
     def close(self) -> None:
         """Give the database connections back."""

@@ -1,7 +1,7 @@
 """The cold tier: Parquet objects in a store of objects, and the table over them in a catalog."""
 
 import itertools
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
@@ -26,6 +26,7 @@ from thermocline.model.fingerprint import contents_by_day, contents_of
 from thermocline.model.journal import Entry, Event, Journal, entries_of
 from thermocline.model.partition import Partition, is_of, partitions_of
 from thermocline.model.paths import (
+    has_rows,
     holds_one_day,
     journal_path,
     journal_prefix,
@@ -178,6 +179,25 @@ class ParquetLake:
     def delete(self, path: str) -> None:
         """See `Lake.delete`."""
         self._objects.delete(path)
+
+    def objects_of(self, dataset: Dataset) -> Iterator[str]:
+        """See `Lake.objects_of`."""
+        return (path for path in self._objects.list(f"{table_location(dataset.name)}/year=") if has_rows(path))
+
+    def size_of(self, path: str) -> int:
+        """See `Lake.size_of`."""
+        try:
+            return self._objects.stat(path).size_bytes
+        except FileNotFoundError:
+            return 0
+
+    def snapshots(self, dataset: Dataset) -> Mapping[str, datetime]:
+        """See `Lake.snapshots`."""
+        return self._catalog.snapshots(dataset)
+
+    def expire_snapshots(self, dataset: Dataset, before: datetime) -> list[str]:
+        """See `Lake.expire_snapshots`."""
+        return self._catalog.expire_snapshots(dataset, before)
 
     def head(self, dataset: Dataset) -> str:
         """See `Lake.head`."""

@@ -5,7 +5,7 @@ import io
 import itertools
 import os
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
@@ -126,6 +126,7 @@ class MemoryCatalog:
         self._lock = threading.Lock()
         self._tables: dict[str, tuple[str, frozenset[str]]] = {}
         self._commits: dict[str, list[tuple[str, str]]] = {}
+        self._snapshots: dict[str, dict[str, datetime]] = {}
 
     def head(self, dataset: Dataset) -> str:
         """See `Catalog.head`."""
@@ -153,6 +154,7 @@ class MemoryCatalog:
             self._commits.setdefault(dataset.name, []).append((head, run_id))
             head = str(int(head or 0) + 1)
             self._tables[dataset.name] = head, after
+            self._snapshots.setdefault(dataset.name, {})[head] = datetime.now(UTC)
             return head
 
     def newest(self, dataset: Dataset) -> TableVersion | None:
@@ -169,6 +171,19 @@ class MemoryCatalog:
             self._tables[dataset.name] = (version.head, version.paths) if version else ("", frozenset())
             self._commits[dataset.name] = list(version.commits) if version else []
             return self._tables[dataset.name][0]
+
+    def snapshots(self, dataset: Dataset) -> Mapping[str, datetime]:
+        """See `Catalog.snapshots`."""
+        return dict(self._snapshots.get(dataset.name, {}))
+
+    def expire_snapshots(self, dataset: Dataset, before: datetime) -> list[str]:
+        """See `Catalog.expire_snapshots`."""
+        with self._lock:
+            known, head = self._snapshots.get(dataset.name, {}), self.head(dataset)
+            old = [name for name, at in known.items() if at < before and name != head]
+            for name in old:
+                del known[name]
+            return old
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -36,9 +36,12 @@ from thermocline.ports import (
     Publication,
     Snapshot,
     Trouble,
+    UnnamedObject,
     Vacuumed,
     Writer,
     came_to_hot,
+    expired_act,
+    gone_act,
 )
 from thermocline.ports.ledger import restored
 from thermocline.stores.client import client_name
@@ -146,6 +149,11 @@ class MemoryHot:
     ) -> list[Vintage]:
         """See `Hot.vintages`."""
         return self._state.vintages_of(dataset, days, intervals, states)
+
+    def unnamed(self, dataset: Dataset) -> list[UnnamedObject]:
+        """See `Hot.unnamed`."""
+        noted = sorted((since, path) for path, (name, since) in self._state.unnamed.items() if name == dataset.name)
+        return [UnnamedObject(path, since) for since, path in noted]
 
     def late(self, dataset: Dataset) -> Mapping[Partition, int]:
         """See `Hot.late`."""
@@ -296,6 +304,29 @@ class _Writer:
     def reject(self, vintages: Sequence[Vintage], *, run_id: str, reason: str = "") -> None:
         with self._hot.transaction() as state:
             state.dismiss(vintages, run_id, reason, self._clock())
+
+    def expire(self, vintages: Collection[Vintage], *, run_id: str) -> None:
+        with self._hot.transaction() as state:
+            for vintage in vintages:
+                state.expire(vintage)
+            paths = {vintage.receipt.path for vintage in vintages}
+            state.note_unnamed(paths, self._dataset.name, self._clock())
+            state.record(expired_act(self._dataset, vintages, run_id), self._clock())
+
+    def note_unnamed(self, paths: Collection[str]) -> None:
+        with self._hot.transaction() as state:
+            state.note_unnamed(paths, self._dataset.name, self._clock())
+
+    def may_go(self, path: str) -> bool:
+        with self._hot.transaction() as state:
+            if path in state.named():
+                state.unnamed.pop(path, None)
+            return path in state.unnamed
+
+    def gone(self, path: str, *, size_bytes: int, run_id: str) -> None:
+        with self._hot.transaction() as state:
+            state.unnamed.pop(path, None)
+            state.record(gone_act(self._dataset, path, size_bytes, run_id), self._clock())
 
     def load(
         self, vintage: Vintage, batches: Iterable[pa.RecordBatch], *, run_id: str, until: date | None = None

@@ -202,15 +202,26 @@ class State:
 
     def note_unnamed(self, paths: Iterable[str], dataset: str, now: datetime) -> None:
         """Note, of these objects, those that no vintage names from now on."""
-        named = {
+        named = self.named()
+        for path in paths:
+            if path not in named:
+                self.unnamed.setdefault(path, (dataset, now))
+
+    def named(self) -> set[str]:
+        """The objects that kept vintages name."""
+        return {
             vintage.receipt.path
             for vintages in self.vintages.values()
             for vintage in vintages
             if vintage.state in {VintageState.PUBLISHED, VintageState.HELD}
         }
-        for path in paths:
-            if path not in named:
-                self.unnamed.setdefault(path, (dataset, now))
+
+    def expire(self, vintage: Vintage) -> None:
+        """Mark a vintage that was superseded as expired."""
+        for known in self.vintages.get(vintage.partition, ()):
+            superseded = known.superseded_at is not None and known.state is VintageState.PUBLISHED
+            if superseded and known.receipt.version == vintage.receipt.version:
+                self.alter(replace(known, state=VintageState.EXPIRED))
 
     def record(self, act: Act, now: datetime) -> None:
         """Append to the audit log."""

@@ -59,6 +59,7 @@ def relocate(
 
     `name` is what the audit log calls it. A run that dies between the two is settled by the next: the ledger decides.
     """
+    writer.head()  # a run that lost its lock with its connection learns it here, before it touches the table
     head = lake.publish(dataset, added=(), removed=removed, relocated=relocated, expected_head=head, run_id=run_id)
     writer.publish(Publication(dataset, head, run_id, relocated=relocated, name=name))
     return head

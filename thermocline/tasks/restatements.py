@@ -10,11 +10,12 @@ from thermocline.faults import Step, step
 from thermocline.model.dataset import Dataset
 from thermocline.model.fingerprint import contents_of
 from thermocline.model.journal import Entry, Event
-from thermocline.model.partition import DayRange, Partition
+from thermocline.model.partition import DayRange, Partition, months_of
 from thermocline.model.receipt import Receipt, Vintage, VintageState
 from thermocline.model.report import Failed, Moved
 from thermocline.ports import Hot, Lake, Publication, SpoolFactory, Writer
 from thermocline.tasks.archive import archive, confirm, settled_head, trusted
+from thermocline.tasks.repack import unpack
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -149,7 +150,10 @@ class _Acceptance:
         live: Mapping[Partition, Vintage],
     ) -> None:
         added = [receipts[vintage.partition] for vintage in accepted]
-        removed = [live[receipt.partition].receipt.path for receipt in added if receipt.partition in live]
+        replaced = {receipt.partition for receipt in added if receipt.partition in live}
+        head = unpack(self.writer, self.lake, self.dataset, replaced, head=head, run_id=self.run_id)
+        now_live = [vintage for days in months_of(replaced) for vintage in self.writer.live(days)]
+        removed = [vintage.receipt.path for vintage in now_live if vintage.partition in replaced]
         merged = [vintage for vintage in accepted if receipts[vintage.partition] != vintage.receipt]
         head = self.lake.publish(self.dataset, added=added, removed=removed, expected_head=head, run_id=self.run_id)
         self._note(merged, receipts)

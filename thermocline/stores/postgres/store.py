@@ -28,10 +28,11 @@ from thermocline.ports import (
     PlainTable,
     Snapshot,
     Trouble,
+    UnnamedObject,
     Vacuumed,
     Writer,
 )
-from thermocline.stores.postgres import guard, ledger, scratch, tables, trouble
+from thermocline.stores.postgres import expiry, guard, ledger, scratch, tables, trouble
 from thermocline.stores.postgres.adoption import PostgresPlainTable
 from thermocline.stores.postgres.connection import Connection, connect, scalar, translated
 from thermocline.stores.postgres.ingest import ingest
@@ -150,6 +151,11 @@ class PostgresHot:
         """See `Hot.vintages`."""
         with self._session(dataset) as connection:
             return ledger.vintages(connection, dataset, days, intervals, states)
+
+    def unnamed(self, dataset: Dataset) -> list[UnnamedObject]:
+        """See `Hot.unnamed`."""
+        with self._session(dataset) as connection:
+            return expiry.unnamed(connection, dataset)
 
     def late(self, dataset: Dataset) -> Mapping[Partition, int]:
         """See `Hot.late`."""

@@ -16,10 +16,10 @@ from thermocline.faults import Step, reached, step
 from thermocline.model.dataset import Dataset
 from thermocline.model.partition import DayRange, Partition
 from thermocline.model.receipt import Vintage
-from thermocline.ports import Act, Detached, Export, Holding, Publication, came_to_hot
+from thermocline.ports import Act, Detached, Export, Holding, Publication, came_to_hot, expired_act, gone_act
 from thermocline.ports.ledger import restored
 from thermocline.stores.postgres import days as days_
-from thermocline.stores.postgres import held, ledger, locks, rows, shape, tables, trouble
+from thermocline.stores.postgres import expiry, held, ledger, locks, rows, shape, tables, trouble
 from thermocline.stores.postgres.connection import Connection, scalar
 from thermocline.stores.postgres.counted import Counted
 from thermocline.stores.postgres.rows import Streams
@@ -144,6 +144,29 @@ class PostgresWriter:
         with self._connection.transaction():
             held.reject(self._connection, vintages, run_id=run_id, reason=reason)
             reached("reject:committing")
+
+    @step(Step.EXPIRE)
+    def expire(self, vintages: Collection[Vintage], *, run_id: str) -> None:
+        """See `Writer.expire`."""
+        with self._connection.transaction():
+            expiry.expire(self._connection, self._dataset, vintages)
+            ledger.record(self._connection, expired_act(self._dataset, vintages, run_id))
+            reached("expire:committing")
+
+    def note_unnamed(self, paths: Collection[str]) -> None:
+        """See `Writer.note_unnamed`."""
+        ledger.note_unnamed(self._connection, self._dataset.name, paths)
+
+    def may_go(self, path: str) -> bool:
+        """See `Writer.may_go`. Asked on the connection that holds the lock, so a writer that lost it is told."""
+        with self._connection.transaction():
+            return expiry.may_go(self._connection, path)
+
+    def gone(self, path: str, *, size_bytes: int, run_id: str) -> None:
+        """See `Writer.gone`."""
+        with self._connection.transaction():
+            expiry.forget(self._connection, path)
+            ledger.record(self._connection, gone_act(self._dataset, path, size_bytes, run_id))
 
     @step(Step.LOAD)
     def load(

@@ -1,0 +1,130 @@
+"""Commands that keep the lake in order: compact, expire."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from thermocline.cli.commands import command
+from thermocline.cli.invocation import FAILED, Invocation, exit_with
+from thermocline.cli.options import as_of_option, datasets_argument, days_options, intervals_option
+from thermocline.cli.words import Size, Table, first_rows, plural, size
+
+if TYPE_CHECKING:
+    from thermocline.tasks.compact import Month
+    from thermocline.tasks.expire import Expired
+
+_LARGEST_MIB = 1 << 20
+_LONGEST_DAYS = 36_500
+
+
+@command(
+    examples=(
+        "thermocline compact --dry-run",
+        "thermocline compact market_data --interval 1day --start 2012-01-01 --end 2013-01-01",
+    )
+)
+@datasets_argument
+@days_options
+@intervals_option
+@click.option(
+    "--target-mib",
+    type=click.IntRange(1, _LARGEST_MIB),
+    metavar="N",
+    help="Bring a month together only if its objects are no larger than N MiB, instead of what the settings say.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say which months would be brought together.")
+@as_of_option
+def compact(
+    invocation: Invocation, datasets: Sequence[str], *, dry_run: bool, as_of: date | None, **chosen: Any
+) -> None:
+    """Bring the objects of each closed month together in one.
+
+    Of the named datasets, or of all. A month is closed when rotation would take every day of it and none of its days is
+    hot, has late rows or waits for a person. Rows and answers stay the same; the old objects go with `expire`.
+    """
+    with invocation.opened() as opened:
+        if dry_run:
+            months = opened.plan_compaction(datasets, as_of=as_of, **chosen)
+            document = {"dry_run": True, "months": [month.document() for month in months]}
+            invocation.answer(document, *_listed(months), f"{plural(len(months), 'month')} would be brought together.")
+            return
+        with invocation.progress() as progress:
+            done = opened.compact(datasets, as_of=as_of, progress=progress, **chosen)
+    for failed in done.failed:
+        click.echo(f"Error: {failed.partition.series} {failed.partition.day:%Y-%m}: {failed.reason}", err=True)
+    before = sum(month.size_bytes for month in done.months)
+    invocation.answer(
+        {"dry_run": False, **done.document()},
+        *_listed(done.months),
+        f"{plural(len(done.months), 'month')} compacted, verified: {size(before)} are now {size(done.size_bytes)}."
+        if done.months
+        else "No closed month lies in more objects than one.",
+    )
+    if done.failed:
+        exit_with(FAILED)
+
+
+def _listed(months: "Sequence[Month]") -> tuple[Table | str, ...]:
+    rows = [
+        (m.dataset, m.interval or None, f"{m.month:%Y-%m}", len(m.receipts), m.rows, m.objects, Size(m.size_bytes))
+        for m in months
+    ]
+    return first_rows(Table(("dataset", "interval", "month", "days", "rows", "objects", "size"), rows))
+
+
+@command(
+    examples=(
+        "thermocline expire --dry-run",
+        "thermocline expire market_data --keep-vintages-days 365",
+    )
+)
+@datasets_argument
+@click.option(
+    "--keep-vintages-days",
+    type=click.IntRange(0, _LONGEST_DAYS),
+    metavar="N",
+    help="Keep a superseded version for N days, instead of what the settings say.",
+)
+@click.option(
+    "--grace-hours",
+    type=click.FloatRange(0),
+    metavar="H",
+    help="Delete what nothing named for H hours, instead of what the settings say; more than the longest query takes.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would go.")
+@as_of_option
+def expire(
+    invocation: Invocation, datasets: Sequence[str], *, dry_run: bool, as_of: date | None, **chosen: Any
+) -> None:
+    """Let go what is kept no longer.
+
+    Superseded versions of days that are older than they are kept (by default they are kept forever), snapshots of the
+    Iceberg table, and objects that no kept version names: those that compaction or a run that died left behind. An
+    object is deleted only when it was without a name for the grace, 24 hours by default.
+    """
+    with invocation.opened() as opened:
+        if dry_run:
+            found = opened.plan_expiry(datasets, as_of=as_of, **chosen)
+        else:
+            with invocation.progress() as progress:
+                found = opened.expire(datasets, as_of=as_of, progress=progress, **chosen)
+    deleted = [(each.dataset, idle.path, Size(idle.size_bytes)) for each in found for idle in each.deleted]
+    would = "would be " if dry_run else ""
+    invocation.answer(
+        {"dry_run": dry_run, "datasets": [each.document() for each in found]},
+        *first_rows(Table(("dataset", "object", "size"), deleted)),
+        _told(found, would),
+    )
+
+
+def _told(found: "Sequence[Expired]", would: str) -> str:
+    objects, waiting = sum(len(each.deleted) for each in found), sum(len(each.waiting) for each in found)
+    freed = size(sum(each.deleted_bytes for each in found))
+    vintages, snapshots = sum(len(each.vintages) for each in found), sum(len(each.snapshots) for each in found)
+    return (
+        f"{plural(objects, 'object')} {would}deleted ({freed}), {plural(vintages, 'version')} and "
+        f"{plural(snapshots, 'snapshot')} {would}forgotten; {plural(waiting, 'object')} without a name "
+        f"{would}kept until the grace is over."
+    )

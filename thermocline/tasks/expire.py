@@ -1,0 +1,153 @@
+"""Expiry: what is kept no longer goes, each thing only when nobody can still be at it.
+
+Vintages that were superseded for longer than vintages are kept count as expired; none ever does by default. Snapshots
+of the table that are older than a grace are forgotten, but for the newest. Objects that no kept vintage names are noted
+first, those too that a run which died left behind, and are deleted when they were noted for longer than the grace. The
+grace is to be longer than the longest query, since a query may read what was live when it began.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from thermocline.faults import Step, step
+from thermocline.model.dataset import Dataset
+from thermocline.model.journal import Entry, Event
+from thermocline.model.partition import ALL_DAYS, midnight
+from thermocline.model.receipt import Vintage, VintageState
+from thermocline.ports import SILENT, Hot, Lake, Progress, Writer
+from thermocline.tasks.archive import settled_head
+
+GRACE_HOURS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """An object that no kept vintage names. `since` is None where that is noticed only now."""
+
+    path: str
+    size_bytes: int
+    since: datetime | None
+
+    def document(self) -> dict[str, Any]:
+        """The object as JSON."""
+        return {"path": self.path, "bytes": self.size_bytes, "since": self.since and self.since.isoformat()}
+
+
+@dataclass
+class Expired:
+    """What goes, or went: `vintages` and `snapshots` are forgotten, `deleted` objects deleted; `waiting` go later."""
+
+    dataset: str
+    run_id: str = ""
+    vintages: list[Vintage] = field(default_factory=list)
+    snapshots: list[str] = field(default_factory=list)
+    deleted: list[Idle] = field(default_factory=list)
+    waiting: list[Idle] = field(default_factory=list)
+
+    @property
+    def deleted_bytes(self) -> int:
+        """The bytes of the objects that are deleted."""
+        return sum(idle.size_bytes for idle in self.deleted)
+
+    def document(self) -> dict[str, Any]:
+        """The result as JSON."""
+        return {
+            "dataset": self.dataset,
+            "run_id": self.run_id or None,
+            "vintages": [vintage.document() for vintage in self.vintages],
+            "snapshots": self.snapshots,
+            "deleted": [idle.document() for idle in self.deleted],
+            "deleted_bytes": self.deleted_bytes,
+            "waiting": [idle.document() for idle in self.waiting],
+        }
+
+
+@dataclass(frozen=True)
+class Expiry:
+    """The parts of one expiry. `keep_days` None keeps every vintage; `as_of` is today, `now` this very moment."""
+
+    hot: Hot
+    lake: Lake
+    as_of: date
+    now: datetime
+    keep_days: int | None = None
+    grace: timedelta = timedelta(hours=GRACE_HOURS)
+    progress: Progress = SILENT
+
+    def plan(self, datasets: Sequence[Dataset]) -> list[Expired]:
+        """What `run` would do as of now; changes nothing."""
+        planned = []
+        for dataset in datasets:
+            waiting, due = self._idle(dataset)
+            snapshots = self._old_snapshots(dataset)
+            planned.append(Expired(dataset.name, "", self._old_vintages(dataset), snapshots, due, waiting))
+        return planned
+
+    def run(self, datasets: Sequence[Dataset], *, run_id: str) -> list[Expired]:
+        """Let go what is due, as the writer of each dataset: nobody else writes, or adopts an object, meanwhile.
+
+        What a vintage that expires leaves behind is noted and goes with a later run. A run that dies is continued by
+        the next; an object that is gone already is no error.
+        """
+        results = []
+        with self.lake.run(run_id):
+            for dataset in datasets:
+                with self.hot.writer(dataset) as writer:
+                    results.append(self._expire(dataset, writer, run_id))
+        return results
+
+    def _expire(self, dataset: Dataset, writer: Writer, run_id: str) -> Expired:
+        result = Expired(dataset.name, run_id)
+        if writer.head() is None:
+            return result  # nothing was ever published; a table that is there is not ours
+        settled_head(writer, self.lake, dataset, run_id=run_id)
+        if old := self._old_vintages(dataset):
+            at = datetime.now(UTC)
+            self.lake.note(dataset, [Entry(Event.EXPIRE, at, run_id, v.partition, v.receipt.version) for v in old])
+            writer.expire(old, run_id=run_id)
+            result.vintages = old
+        # First the snapshots that name objects, then the objects.
+        result.snapshots = self.lake.expire_snapshots(dataset, self.now - self.grace)
+        waiting, due = self._idle(dataset)
+        writer.note_unnamed([idle.path for idle in waiting if idle.since is None])
+        result.waiting = waiting
+        published = self.lake.paths(dataset)
+        self.progress.begin(f"expiring {dataset.name}", len(due))
+        for idle in due:
+            self.progress.advance()
+            if idle.path in published or not writer.may_go(idle.path):
+                continue
+            with step(Step.DELETE_OBJECT):
+                self.lake.delete(idle.path)
+            writer.gone(idle.path, size_bytes=idle.size_bytes, run_id=run_id)
+            result.deleted.append(idle)
+        return result
+
+    def _old_vintages(self, dataset: Dataset) -> list[Vintage]:
+        if self.keep_days is None:
+            return []
+        before = midnight(self.as_of) - timedelta(days=self.keep_days)
+        kept = self.hot.vintages(dataset, ALL_DAYS, states=[VintageState.PUBLISHED])
+        return [vintage for vintage in kept if vintage.superseded_at is not None and vintage.superseded_at < before]
+
+    def _old_snapshots(self, dataset: Dataset) -> list[str]:
+        head = self.lake.head(dataset)
+        before = self.now - self.grace
+        return [name for name, at in self.lake.snapshots(dataset).items() if at < before and name != head]
+
+    def _idle(self, dataset: Dataset) -> tuple[list[Idle], list[Idle]]:
+        """The objects that no kept vintage names: those whose grace is not over, and those that may go."""
+        kept = self.hot.vintages(dataset, ALL_DAYS, states=[VintageState.PUBLISHED, VintageState.HELD])
+        named = {vintage.receipt.path for vintage in kept}
+        since: dict[str, datetime | None] = {noted.path: noted.since for noted in self.hot.unnamed(dataset)}
+        for path in self.lake.objects_of(dataset):
+            since.setdefault(path, None)
+        waiting: list[Idle] = []
+        due: list[Idle] = []
+        for path in sorted(since.keys() - named):
+            idle = Idle(path, self.lake.size_of(path), since[path])
+            over = idle.since is not None and idle.since <= self.now - self.grace
+            (due if over else waiting).append(idle)
+        return waiting, due
