@@ -22,10 +22,10 @@ export DAGSTER_DISABLE_TELEMETRY := yes
 # A range of days is planned in one event instead of one a day; docs/guide/dagster.md has the numbers.
 export DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS := 1
 
-.PHONY: help setup demo test lint check format dev stop clean distclean hooks
+.PHONY: help setup demo test test-faults soak lint check format dev stop clean distclean hooks
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: $(READY)  ## install the locked packages into .venv, nothing else
 
@@ -42,8 +42,15 @@ demo: setup  ## run the whole pipeline once on real bars: backfill, load, rotate
 	@$(BIN)/thermocline demo $(ARGS)
 
 # A worker is a process with a PostgreSQL of its own; beyond eight they only get in each other's way.
-test: setup  ## run every test
-	@$(BIN)/pytest -n logical --maxprocesses 8 --dist loadgroup $(ARGS)
+test: setup  ## run every test but those of test-faults
+	@$(BIN)/pytest -n logical --maxprocesses 8 --dist loadgroup --ignore=tests/faults $(ARGS)
+
+test-faults: setup  ## kill every act at every point, break every store, and see that no row is lost or doubled
+	@$(BIN)/pytest -n logical --maxprocesses 8 --dist loadgroup tests/faults $(ARGS)
+
+# Pass on e.g. ARGS="--kills 1000 --seed 7"; a run that finds something prints the seed that finds it again.
+soak: setup  ## kill a random mix of acts 200 times at random moments, beside a model of what should be there
+	@PYTHONPATH="$(CURDIR):$(CURDIR)/tests" $(BIN)/python -m killing.soak $(ARGS)
 
 lint: setup  ## check style, types, the direction of imports and the files around the code
 	$(BIN)/ruff check .
@@ -52,7 +59,7 @@ lint: setup  ## check style, types, the direction of imports and the files aroun
 	$(BIN)/lint-imports
 	$(BIN)/pytest --quiet tests/unit/test_project_files.py
 
-check: lint test  ## lint, then test: what must pass before a commit
+check: lint test test-faults  ## lint, then both kinds of tests: what must pass before a commit
 
 format: setup  ## fix what can be fixed and lay the code out
 	$(BIN)/ruff check --fix-only .

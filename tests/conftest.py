@@ -5,7 +5,6 @@ import re
 import shutil
 import socket
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,22 +13,12 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from quick_server import passable_folder, quick_server
 
 from thermocline.stores import embedded
 from thermocline.stores.embedded_process import Owner
 
 OLDEST_SUPPORTED = 14
-
-
-@contextmanager
-def passable_folder() -> Iterator[Path]:
-    """A temporary folder with a short path that the user of a server may pass through, unlike pytest's own."""
-    folder = Path(tempfile.mkdtemp(prefix="tc-")).resolve()
-    folder.chmod(0o711)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def url_of(server_url: str, database: str) -> str:
@@ -68,16 +57,8 @@ def home(monkeypatch) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def embedded_url() -> Iterator[str]:
     """The embedded server of a home, with fsync off: tests don't cut the power."""
-    with passable_folder() as home:
-        url = embedded.start(home)
-        with psycopg.connect(url, autocommit=True) as connection:
-            for setting in ("fsync", "full_page_writes", "synchronous_commit"):
-                connection.execute(f"ALTER SYSTEM SET {setting} = off")
-            connection.execute("SELECT pg_reload_conf()")
-        try:
-            yield url
-        finally:
-            embedded.stop(home)
+    with quick_server() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -217,7 +217,7 @@ class _Patient:
         self._hot = hot
         self._wait_seconds = wait_seconds
 
-    def writer(self, dataset):
+    def writer(self, dataset, **_):
         return self._hot.writer(dataset, wait_seconds=self._wait_seconds)
 
     def __getattr__(self, name: str):

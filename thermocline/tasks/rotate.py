@@ -13,6 +13,7 @@ stays hot as it was. A run that dies is made good by the next one, because every
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
@@ -20,6 +21,7 @@ from typing import Any
 from thermocline.errors import (
     CatalogConflictError,
     LakeError,
+    LockTimeoutError,
     RequestBudgetError,
     ThermoclineError,
     TransientLakeError,
@@ -145,6 +147,8 @@ class Rotation:
                 with self.hot.writer(dataset) as writer:
                     _Batch(self, dataset, writer, result, as_of).rotate(some)
             release.run(result.moved)
+            if not due and not folding:
+                self._settle(dataset)
         except ThermoclineError as error:
             # What holds up one dataset need not hold up the next; the days that are left are due again.
             told = {moved.partition for moved in result.moved} | {failed.partition for failed in result.failed}
@@ -177,6 +181,13 @@ class Rotation:
         """What the ledger alone says, where the tables can't be planned with."""
         days = [day.partition for day in self.hot.hot_days(dataset)]
         return [partition for partition in days if self.lifecycle.is_due(partition, as_of)]
+
+    def _settle(self, dataset: Dataset) -> None:
+        """Where nothing is due, make the table follow the ledger all the same: a run may have died between the two."""
+        # Another writer does so itself, before anything else.
+        with suppress(LockTimeoutError), self.hot.writer(dataset, wait_seconds=0) as writer:
+            if writer.head() is not None:
+                settled_head(writer, self.lake, dataset, run_id=self.run_id)
 
     def _is_over(self, detached: Detached, as_of: date) -> bool:
         """Whether `undo` no longer promises to bring the day back."""

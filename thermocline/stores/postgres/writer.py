@@ -330,7 +330,6 @@ class PostgresWriter:
             trouble.end(self._connection, "release", [detached.partition])
             reached("release:committing")
 
-    @step(Step.DELETE)
     @step(Step.RESTORE)
     def restore(self, vintages: Sequence[Vintage], head: str, *, unnamed: Collection[str] = (), run_id: str) -> None:
         """See `Writer.restore`."""
@@ -340,6 +339,7 @@ class PostgresWriter:
             ledger.record(self._connection, restored(self._dataset, vintages, run_id))
             reached("restore:committing")
 
+    @step(Step.DELETE)
     def delete(self, days: DayRange, intervals: Collection[str], symbols: Collection[str], *, run_id: str) -> int:
         """See `Writer.delete`."""
         deleted = 0

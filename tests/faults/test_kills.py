@@ -1,0 +1,214 @@
+"""Every task, killed by SIGKILL at every point it reaches.
+
+At once, and again when the task was run a second time, everybody must see every row exactly once and nothing else.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import pytest
+from killing.rows import Key, as_json, day, rows
+from killing.states import AS_OF, RELEASABLE, STATES, UNDOABLE
+from killing.world import DATASETS, World
+from killing.zygote import Kill
+
+from thermocline.faults import POINTS
+from thermocline.model.datasets import MARKET_DATA
+from thermocline.model.partition import Partition
+
+Seen = Mapping[Key, int]
+
+
+def points(text: str) -> frozenset[str]:
+    """Points from words; a step's own name stands for its first and its last."""
+    return frozenset(
+        point for word in text.split() for point in ([word] if ":" in word else [f"{word}:before", f"{word}:after"])
+    )
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is killed: an act, what it must reach, which rows it puts and takes away, and when it was done."""
+
+    act: str
+    must_reach: frozenset[str]
+    order: Mapping[str, Any]
+    puts: Seen = field(default_factory=dict)
+    takes: Callable[[Key], bool] = lambda _: False
+    is_done: Callable[[World], bool] = lambda _: True
+    state: str = "days_in_every_state"
+    is_whole: bool = True
+    """Whether one commit does it all, so that nobody ever sees a part of it."""
+
+    @property
+    def full_order(self) -> Mapping[str, Any]:
+        """The order, with the rows that are put."""
+        return {**self.order, **({"rows": as_json(self.puts)} if self.puts else {})}
+
+    def after(self, before: Seen) -> dict[Key, int]:
+        """What everybody sees when the act was done."""
+        return {key: value for key, value in {**before, **self.puts}.items() if not self.takes(key)}
+
+
+def is_hot(world: World, number: int, interval: str = "1min") -> bool:
+    """Whether a day of bars is hot."""
+    found = {found.partition for found in world.tc.hot.hot_days(MARKET_DATA)}
+    return Partition("market_data", interval, day(number)) in found
+
+
+def kept_aside(world: World) -> set[date]:
+    """The days whose detached rows are there."""
+    return {found.partition.day for found in world.tc.hot.detached(MARKET_DATA)}
+
+
+def nothing_is_due(world: World) -> bool:
+    """Whether a rotation has moved all there was, has let go of what it may, and has left the rest alone."""
+    due = world.tc.plan_rotation(DATASETS, as_of=AS_OF)
+    return not due and day(RELEASABLE) not in kept_aside(world) and is_hot(world, 35)
+
+
+NOT_YET = points(
+    "expire hold hold:committing accept reject reject:committing rehearse rehearse:loaded register restore "
+    "restore:committing"
+)
+"""Steps that nothing takes yet."""
+
+RESTATED = rows("market_data", "1min", [2, 4, 8, 20, 32, 37], value=5_000)
+COMING_IN = rows("market_data", "1min", [0, 2, 4, 10, 35, 38], "AAPL NEWER", value=7_000)
+
+_WRITES = "archive upload read-back verify put put:written put:named"
+_COMMITS = "journal commit commit:committed replace replace:written put put:written put:named"
+_PUBLISHES = "publish publish:committing"
+_FILLS = "fill fill:copied"
+
+TASKS: Mapping[str, Task] = {
+    "backfill": Task(
+        "backfill",
+        points(f"gather quarantine {_WRITES} {_COMMITS} {_PUBLISHES} {_FILLS}"),
+        {"dataset": "market_data", "unreadable": [["{}", "no row at all"]], "as_of": AS_OF},
+        puts=RESTATED,
+    ),
+    "load": Task(
+        "load",
+        points(f"load load:committing {_FILLS}"),
+        {"datasets": DATASETS, "as_of": AS_OF},
+        is_done=lambda world: is_hot(world, 31) and is_hot(world, 33, "1day"),
+    ),
+    "rotate": Task(
+        "rotate",
+        points(
+            f"{_WRITES} {_COMMITS} {_PUBLISHES} note-head cut-over cut-over:proved cut-over:published detach "
+            "cut-over:committing release release:committing"
+        ),
+        {"datasets": DATASETS, "as_of": AS_OF},
+        is_done=nothing_is_due,
+    ),
+    "undo": Task(
+        "undo",
+        points("undo undo:attached undo:committing"),
+        {"dataset": "market_data", "start": str(day(UNDOABLE)), "end": str(day(UNDOABLE + 1))},
+        is_done=lambda world: is_hot(world, UNDOABLE) and day(UNDOABLE) not in kept_aside(world),
+    ),
+    "rehydrate": Task(
+        "rehydrate",
+        points(f"load load:committing {_FILLS}"),
+        {"dataset": "market_data", "start": str(day(4)), "end": str(day(6))},
+        is_done=lambda world: is_hot(world, 4) and is_hot(world, 5),
+    ),
+    "ingest": Task(
+        "ingest",
+        points(f"ingest ingest:committing quarantine {_FILLS}"),
+        {"dataset": "market_data", "with_a_bad_row": True, "as_of": AS_OF},
+        puts=COMING_IN,
+    ),
+    "delete": Task(
+        "delete",
+        points(f"{_WRITES} {_COMMITS} {_PUBLISHES} delete delete:committing"),
+        {"dataset": "market_data", "symbols": ["AAPL"]},
+        takes=lambda key: key.dataset == "market_data" and key.symbol == "AAPL",
+        is_whole=False,
+    ),
+    "cleanup": Task(
+        "cleanup",
+        points(
+            f"gather quarantine {_WRITES} {_COMMITS} {_PUBLISHES} note-head swap swap:renamed swap:committed "
+            f"load load:committing {_FILLS}"
+        ),
+        {"dataset": "market_data", "as_of": AS_OF},
+        state="a_plain_table",
+    ),
+}
+
+
+@dataclass
+class Stage:
+    """The world, and what each state in it shows; states are made once, and so is the run that nobody kills."""
+
+    world: World
+    shown: dict[str, Seen] = field(default_factory=dict)
+    reached: dict[str, Mapping[str, int]] = field(default_factory=dict)
+
+    def begin(self, state: str) -> Seen:
+        """Bring the world to a state; return the rows that everybody sees in it."""
+        if state in self.shown:
+            self.world.begin(state)
+        else:
+            self.world.begin()
+            self.shown[state] = STATES[state](self.world)
+            self.world.keep(state)
+        return self.shown[state]
+
+    def undisturbed(self, name: str) -> Mapping[str, int]:
+        """How often a task reaches each point when nobody kills it."""
+        if name not in self.reached:
+            self.begin(TASKS[name].state)
+            self.reached[name] = self.world.run(TASKS[name].act, TASKS[name].full_order).done().reached
+        return self.reached[name]
+
+    def check_done(self, task: Task, before: Seen) -> None:
+        """Everybody sees what they should, nothing is left to do, and the lake, the table and the ledger agree."""
+        assert self.world.differences(task.after(before)) == []
+        assert task.is_done(self.world)
+        assert self.world.out_of_step() == []
+
+
+@pytest.fixture(scope="session")
+def stage(killing_world) -> Stage:
+    return Stage(killing_world)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_reaches_the_points_that_it_should_and_does_what_it_should(name, stage):
+    task = TASKS[name]
+    assert set(stage.undisturbed(name)) == task.must_reach
+    before = stage.begin(task.state)
+    assert stage.world.differences(before) == []
+    stage.world.run(task.act, task.full_order).done()
+    stage.check_done(task, before)
+
+
+def test_every_point_that_there_is_is_reached_by_some_task():
+    assert set().union(*(task.must_reach for task in TASKS.values())) == set(POINTS) - NOT_YET
+
+
+CASES = [(name, point) for name, task in TASKS.items() for point in POINTS if point in task.must_reach]
+
+
+@pytest.mark.parametrize(("name", "point"), CASES, ids=[f"{name}-{point}" for name, point in CASES])
+def test_a_task_that_is_killed_loses_nothing_doubles_nothing_and_is_made_good(name, point, stage, record_property):
+    task, world = TASKS[name], stage.world
+    # The first time and the last: with nothing done yet, and with nearly everything.
+    for occurrence in sorted({1, stage.undisturbed(name)[point]}):
+        before = stage.begin(task.state)
+        ended = world.run(task.act, task.full_order, Kill(point, occurrence))
+        assert ended.was_killed, ended
+        assert ended.killed_at == point
+        if task.is_whole:
+            assert world.differences(before, task.after(before)) == []
+        else:
+            assert world.differences_between(before, task.after(before)) == []
+        world.run(task.act, task.full_order).done()
+        stage.check_done(task, before)
+        record_property("kill", (name, point))

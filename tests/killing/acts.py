@@ -1,0 +1,92 @@
+"""What a process does before it dies: the verbs of the Python API, by name, with arguments that JSON can hold."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+import thermocline
+from killing.rows import from_json, table
+from thermocline.api import Thermocline
+from thermocline.ports import Fetched, FetchRequest
+
+Arguments = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A source of rows that are there already, in so many pages, and of records that nobody can read."""
+
+    table: pa.Table
+    unreadable: tuple[tuple[str, str], ...] = ()
+    pages: int = 2
+    name: str = "made"
+
+    def fetch(self, _: FetchRequest) -> Iterator[Fetched]:
+        """Yield the pages."""
+        size = -(-len(self.table) // self.pages) or 1
+        for number, start in enumerate(range(0, max(len(self.table), 1), size)):
+            unreadable = self.unreadable if number == 0 else ()
+            yield Fetched(self.table.slice(start, size), f"page {number}", unreadable)
+
+
+def backfill(tc: Thermocline, order: Arguments) -> None:
+    """Bring rows to the lake."""
+    source = Table(table(order["dataset"], from_json(order["rows"])), tuple(map(tuple, order.get("unreadable", ()))))
+    tc.backfill(order["dataset"], source=source, as_of=order["as_of"])
+
+
+def ingest(tc: Thermocline, order: Arguments) -> None:
+    """Take rows in at once; a row without a price goes to quarantine."""
+    rows = table(order["dataset"], from_json(order["rows"]))
+    if order.get("with_a_bad_row"):
+        bad = rows.slice(0, 1)
+        column = "open" if "open" in rows.column_names else "headline"
+        nothing = pa.nulls(1, bad.schema.field(column).type)
+        bad = bad.set_column(bad.column_names.index(column), bad.schema.field(column), nothing)
+        rows = pa.concat_tables([bad, rows])
+    tc.ingest(order["dataset"], rows, as_of=order["as_of"])
+
+
+def load(tc: Thermocline, order: Arguments) -> None:
+    """Bring the window to hot."""
+    tc.load_hot(order["datasets"], as_of=order["as_of"])
+
+
+def rotate(tc: Thermocline, order: Arguments) -> None:
+    """Move what is due to cold; a day that can't be moved is a failure."""
+    result = tc.rotate(order["datasets"], as_of=order["as_of"])
+    if result.failed:
+        raise AssertionError(result.failed)
+
+
+def undo(tc: Thermocline, order: Arguments) -> None:
+    """Bring rotated days back, those at least that can come back as they were."""
+    tc.undo(order["dataset"], start=order["start"], end=order["end"])
+
+
+def rehydrate(tc: Thermocline, order: Arguments) -> None:
+    """Bring cold days to hot."""
+    tc.rehydrate(order["dataset"], start=order["start"], end=order["end"])
+
+
+def delete(tc: Thermocline, order: Arguments) -> None:
+    """Delete a symbol's rows of some days from both tiers."""
+    tc.delete(order["dataset"], symbols=order["symbols"], start=order.get("start"), end=order.get("end"))
+
+
+def cleanup(tc: Thermocline, order: Arguments) -> None:
+    """Adopt a plain table; where it is adopted already, move what is due."""
+    tc.cleanup(tc.plan_cleanup(order["dataset"], as_of=order["as_of"]))
+
+
+ACTS: Mapping[str, Callable[[Thermocline, Arguments], None]] = {
+    act.__name__: act for act in (backfill, ingest, load, rotate, undo, rehydrate, delete, cleanup)
+}
+
+
+def do(home: str, name: str, order: Arguments) -> None:
+    """Do one act as a process does that was started for it: open everything, act, close."""
+    with thermocline.open(home=home) as tc:
+        ACTS[name](tc, order)

@@ -1,0 +1,67 @@
+"""States to begin from, made by the Python API itself, each with the rows that everybody sees in it."""
+
+from itertools import count
+from typing import Any
+
+from killing.rows import Key, Rows, as_json, day, rows
+from killing.world import World
+
+AS_OF = str(day(40))
+"""Today, for everything that begins from these states; the window is ten days, so days before the thirtieth are due."""
+
+UNDOABLE, RELEASABLE = 6, 7
+"""Days that were rotated: one that `undo` brings back, one whose detached rows are older than `undo_days`."""
+
+CREATE_PLAIN = """
+    CREATE TABLE public.market_data (
+        asset_class text, symbol text, "interval" text, ts timestamptz, open numeric, high numeric, low numeric,
+        close numeric, volume double precision, vwap numeric, trade_count bigint
+    )
+"""
+
+
+def days_in_every_state(world: World) -> dict[Key, int]:
+    """Days that are hot, cold, both, late, restated, detached and due for release; two datasets, two intervals."""
+    expected: dict[Key, int] = {}
+    values = count(1)
+
+    def put(act: str, dataset: str, interval: str, *days: int, symbols: str = "AAPL MSFT BTC/USDT", as_of: int) -> None:
+        wanted = rows(dataset, interval, days, symbols, next(values))
+        world.run(act, {"dataset": dataset, "rows": as_json(wanted), "as_of": str(day(as_of))}).done()
+        expected.update(wanted)
+
+    # Two days that were rotated.
+    put("ingest", "market_data", "1min", UNDOABLE, RELEASABLE, as_of=7)
+    world.run("rotate", {"datasets": ["market_data"], "as_of": str(day(30))}).done()
+    world.execute("UPDATE thermocline.detached SET detached_at = '2024-01-12' WHERE day = %s", day(RELEASABLE))
+    # Cold: alone, twice, under late rows, and inside the window.
+    put("backfill", "market_data", "1min", 2, 3, 4, 5, 31, 32, as_of=40)
+    put("backfill", "market_data", "1min", 5, as_of=40)
+    put("backfill", "market_data", "1day", 8, 33, as_of=40)
+    put("backfill", "news", "", 4, 34, as_of=40)
+    # Hot: as the cold copy says, and with more than it says.
+    world.run("rehydrate", {"dataset": "market_data", "start": str(day(2)), "end": str(day(4))}).done()
+    world.run("rehydrate", {"dataset": "market_data", "start": str(day(32)), "end": str(day(33))}).done()
+    put("ingest", "market_data", "1min", 3, 32, symbols="AAPL NEW", as_of=40)
+    # Late, over a cold day and over none.
+    put("ingest", "market_data", "1min", 4, 9, symbols="MSFT NEW", as_of=40)
+    put("ingest", "news", "", 4, symbols="MSFT NEW", as_of=40)
+    # Hot alone, due and not.
+    put("ingest", "market_data", "1min", 0, 35, as_of=-1)
+    put("ingest", "market_data", "1day", 1, as_of=1)
+    put("ingest", "news", "", 0, 36, as_of=0)
+    return expected
+
+
+def a_plain_table(world: World) -> dict[Key, int]:
+    """A table that was there before Thermocline: two months of bars, a row twice, one without a price."""
+    expected: Rows = rows("market_data", "1min", [1, 2, 20, 33, 35])
+    world.execute(CREATE_PLAIN)
+    world.tc.status(["news"])  # makes what every first use makes
+    world.copy_plain(expected)
+    world.execute("INSERT INTO market_data SELECT * FROM market_data WHERE symbol = 'AAPL' AND ts < '2024-01-12'")
+    world.execute("INSERT INTO market_data VALUES ('equity', 'ODD', '1min', '2024-01-11', NULL, 1, 1, 1, 1, 1, 1)")
+    return dict(expected)
+
+
+STATES: dict[str, Any] = {state.__name__: state for state in (days_in_every_state, a_plain_table)}
