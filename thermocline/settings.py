@@ -229,6 +229,7 @@ class Restatements(Section):
 
     hold_symbols: Annotated[int, BeforeValidator(_no_flag), Field(ge=0)] = RestatementRule().hold_symbols
     hold_share: Annotated[float, BeforeValidator(_no_flag), Field(ge=0, le=1)] = RestatementRule().hold_share
+    hold_after_days: Annotated[int, BeforeValidator(_no_flag), Field(ge=0)] = RestatementRule().hold_after_days
 
 
 class Drills(Section):
@@ -333,7 +334,7 @@ class Settings(Document):
             windows={name: dataset.hot_days for name, dataset in self.datasets.items() if dataset.hot_days is not None},
             archive_on_backfill=own.archive_on_backfill,
             undo_days=own.undo_days,
-            restatements=RestatementRule(own.restatements.hold_symbols, own.restatements.hold_share),
+            restatements=RestatementRule(**own.restatements.model_dump()),
         )
 
 

@@ -156,7 +156,7 @@ def test_a_day_that_is_hot_and_published_stays_as_it_is_until_the_restatement_is
     with thermocline.open(settings=load_settings(home, environ=environ)) as opened:
         opened.backfill("market_data", source=Bars(ALL, "1"), as_of=LATER)
         opened.load_hot(as_of=DAY)
-        assert opened.backfill("market_data", source=Bars(MANY, "2"), as_of=DAY).held == 1
+        assert opened.backfill("market_data", source=Bars(MANY, "2"), as_of=DAY + timedelta(days=2)).held == 1
         assert closes(opened) == {1: 20}
         opened.accept("market_data")
         assert closes(opened) == {1: 8, 2: 12}
@@ -485,3 +485,11 @@ def test_the_command_holds_shows_accepts_and_rejects(tmp_path, new_database, mon
     backfill("newer", "--accept-restatements")
     assert answer(*query)["rows"][0]["close"] == "3.00000000"
     assert Decimal(answer("sql", counted)["rows"][0]["high"]) == 3
+
+
+def test_a_day_that_is_still_being_formed_is_never_held(opened):
+    opened.backfill("market_data", source=Bars(MANY, "1"), as_of=NEXT)
+    opened.load_hot(as_of=NEXT)
+    assert opened.backfill("market_data", source=Bars(MANY, "2"), as_of=NEXT).held == 0
+    assert opened.ingest("market_data", bars(MANY, "3"), as_of=NEXT).held == []
+    assert closes(opened) == {1: 8, 3: 12}

@@ -1,6 +1,6 @@
 """What counts as a restatement, and which of them waits for a person."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 
 import pyarrow as pa
@@ -97,6 +97,13 @@ def test_the_counts_are_those_of_plain_dictionaries_whatever_the_batches(old, ne
 def test_a_restatement_is_held_where_enough_symbols_and_enough_of_the_day_change(changed, symbols, held):
     restatement = Restatement(changed * 100, 5, changed, symbols)
     assert RestatementRule(hold_symbols=10, hold_share=0.2).holds(restatement) is held
+
+
+def test_days_that_are_still_being_formed_are_no_concern_of_the_rule():
+    days = [date(2024, 1, number) for number in range(13, 18)]
+    as_of = date(2024, 1, 16)
+    assert [RestatementRule().concerns(day, as_of) for day in days] == [True, True, False, False, False]
+    assert [RestatementRule(hold_after_days=0).concerns(day, as_of) for day in days] == [True] * 4 + [False]
 
 
 def test_the_rule_can_be_switched_off_and_the_share_too():

@@ -147,6 +147,7 @@ def test_every_scalar_key_can_be_set_by_a_variable():
         "compact_target_mib": "64",
         "hold_symbols": "3",
         "hold_share": "0.5",
+        "hold_after_days": "3",
         "enabled": "false",
         "schedule": "30 3 * * mon-fri",
         "timezone": "America/New_York",

@@ -6,6 +6,7 @@ different rows have one hash about once in 2**64 pairs; a decision on shares of 
 """
 
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 from thermocline.model.dataset import Dataset
@@ -55,15 +56,21 @@ class Restatement:
 class RestatementRule:
     """When a restatement waits for a person: so many symbols changed, and such a share of the day's symbols.
 
-    Rows that are only added never make it wait. With `hold_symbols` 0 nothing ever does.
+    Rows that are only added never make it wait. With `hold_symbols` 0 nothing ever does. Days that are younger than
+    `hold_after_days` are still being formed: their bars change with every tick, and what changes is no restatement.
     """
 
     hold_symbols: int = 10
     hold_share: float = 0.2
+    hold_after_days: int = 2
 
     def may_hold(self, symbols: int) -> bool:
         """Whether new rows of so many symbols can make a restatement wait at all."""
         return 0 < self.hold_symbols <= symbols
+
+    def concerns(self, day: date, as_of: date) -> bool:
+        """Whether a day is old enough for its rows to be final."""
+        return (as_of - day).days >= self.hold_after_days
 
     def holds(self, restatement: Restatement) -> bool:
         """Whether the restatement waits for a person."""

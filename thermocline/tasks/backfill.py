@@ -244,7 +244,8 @@ class _Batch:
         found = {}
         for partition in partitions:
             receipt = live[partition].receipt
-            if self.rule.may_hold(receipt.contents.rows):  # a day has no more symbols than rows
+            is_final = self.rule.concerns(partition.day, self.backfill.as_of)
+            if is_final and self.rule.may_hold(receipt.contents.rows):  # a day has no more symbols than rows
                 published = self.backfill.lake.read(receipt)
                 restatement = restatement_of(self.dataset, published, self.spool.batches(partition))
                 if self.rule.holds(restatement):

@@ -91,7 +91,7 @@ def ingest(
         report.duplicates += conformed.duplicates
         tables.append(conformed.rows)
     guard = _Guard(hot, lake, spool, dataset, run_id)
-    restated = {} if accept_restatements else guard.restated(tables, lifecycle.restatements)
+    restated = {} if accept_restatements else guard.restated(tables, lifecycle.restatements, as_of)
     for table in tables:
         rows = _without(table, restated)
         if restated and not len(rows):
@@ -120,14 +120,17 @@ class _Guard:
     dataset: Dataset
     run_id: str
 
-    def restated(self, tables: "Sequence[pa.Table]", rule: RestatementRule) -> dict[Partition, Restatement]:
+    def restated(
+        self, tables: "Sequence[pa.Table]", rule: RestatementRule, as_of: date
+    ) -> dict[Partition, Restatement]:
         """The days that the rows would change too much, and how much.
 
         Compared with what readers get now, so that rows which were accepted once are accepted again. Rows of few
         symbols are let through without a look at either tier.
         """
         parts = self._parts(tables)
-        suspects = [p for p, rows in parts.items() if rule.may_hold(symbols_in(self.dataset, rows))]
+        final = {p: rows for p, rows in parts.items() if rule.concerns(p.day, as_of)}
+        suspects = [p for p, rows in final.items() if rule.may_hold(symbols_in(self.dataset, rows))]
         if not suspects:
             return {}
         span = DayRange(min(p.day for p in suspects), max(p.end.date() for p in suspects))
