@@ -146,7 +146,7 @@ class ParquetLake:
             sha256, size_bytes, etag = self._fetched(first.path, copy)
             batches = decode(dataset, copy, self._objects.location(first.path))
             if holds_one_day(first.path):
-                contents = [contents_of(dataset, batches)]
+                contents = [contents_of(dataset, batches)] * len(receipts)
             else:
                 contents = contents_by_day(dataset, batches, [receipt.partition.day for receipt in receipts])
         return [
