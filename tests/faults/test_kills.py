@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from killing.rows import Key, as_json, day, rows
-from killing.states import AS_OF, RELEASABLE, STATES, UNDOABLE
+from killing.states import AS_OF, CORRECTED, RELEASABLE, STATES, UNDOABLE
 from killing.world import DATASETS, World
 from killing.zygote import Kill
 
@@ -63,6 +63,11 @@ def kept_aside(world: World) -> set[date]:
     return {found.partition.day for found in world.tc.hot.detached(MARKET_DATA)}
 
 
+def held(world: World) -> list[date]:
+    """The days of which a restatement waits for a person, each as often as one does."""
+    return [vintage.partition.day for vintage in world.tc.vintages("market_data", states=["held"])]
+
+
 def nothing_is_due(world: World) -> bool:
     """Whether a rotation has moved all there was, has let go of what it may, and has left the rest alone."""
     due = world.tc.plan_rotation(DATASETS, as_of=AS_OF)
@@ -70,8 +75,7 @@ def nothing_is_due(world: World) -> bool:
 
 
 NOT_YET = points(
-    "expire hold hold:committing accept reject reject:committing rehearse rehearse:loaded register restore "
-    "restore:committing"
+    "combine expire expire:committing delete-object rehearse rehearse:loaded register restore restore:committing"
 )
 """Steps that nothing takes yet."""
 
@@ -138,6 +142,28 @@ TASKS: Mapping[str, Task] = {
         ),
         {"dataset": "market_data", "as_of": AS_OF},
         state="a_plain_table",
+    ),
+    "hold": Task(
+        "backfill",
+        points(f"gather {_WRITES} journal hold hold:committing"),
+        {"dataset": "market_data", "rows": as_json(CORRECTED), "as_of": AS_OF},
+        is_done=lambda world: held(world) == [day(2), day(20), day(32)],
+        state="many_symbols",
+    ),
+    "accept": Task(
+        "accept",
+        points(f"read-back verify {_COMMITS} {_PUBLISHES} {_FILLS} accept"),
+        {"dataset": "market_data"},
+        puts=CORRECTED,
+        is_done=lambda world: not held(world),
+        state="a_restatement_that_waits",
+    ),
+    "reject": Task(
+        "reject",
+        points("journal put put:written put:named reject reject:committing"),
+        {"dataset": "market_data"},
+        is_done=lambda world: not held(world),
+        state="a_restatement_that_waits",
     ),
 }
 

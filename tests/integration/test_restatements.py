@@ -423,6 +423,32 @@ def test_what_became_of_held_restatements_survives_the_loss_of_the_database(open
         whole(again)
 
 
+def test_a_restatement_of_a_day_in_a_compacted_month_leaves_the_other_days_as_they_are(opened):
+    before = datetime.now(UTC)
+    [month] = opened.compact(["market_data"], as_of=date(2024, 4, 1)).months
+    assert month.path.endswith("market_data_1day_202401.parquet")
+    opened.backfill("market_data", source=Bars(MANY, "2"))
+    assert (closes(opened), closes(opened, NEXT)) == ({1: 20}, {1: 20})
+    assert opened.diff("market_data", DAY).counts() == ChangeCounts(0, 0, 12, 12)
+    whole(opened)
+    assert [moved.action for moved in opened.accept("market_data").moved] == ["accepted"]
+    assert (closes(opened), closes(opened, NEXT)) == ({1: 8, 2: 12}, {1: 20})
+    assert (closes(opened, as_of_vintage=before), closes(opened, NEXT, as_of_vintage=before)) == ({1: 20}, {1: 20})
+    assert opened.diff("market_data", DAY).counts() == ChangeCounts(0, 0, 12, 12)
+    whole(opened)
+
+
+def test_several_days_of_one_compacted_month_may_be_rejected_or_accepted_at_once(opened):
+    opened.compact(["market_data"], as_of=date(2024, 4, 1))
+    opened.backfill("market_data", source=Bars(MANY, "2", DAY, NEXT))
+    assert [moved.partition.day for moved in opened.reject("market_data").moved] == [DAY, NEXT]
+    whole(opened)
+    opened.backfill("market_data", source=Bars(MANY, "3", DAY, NEXT))
+    assert len(opened.accept("market_data").moved) == 2
+    assert (closes(opened), closes(opened, NEXT)) == ({1: 8, 3: 12}, {1: 8, 3: 12})
+    whole(opened)
+
+
 # ---------------------------------------------------------------------------------------------------------- the command
 
 

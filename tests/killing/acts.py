@@ -81,8 +81,20 @@ def cleanup(tc: Thermocline, order: Arguments) -> None:
     tc.cleanup(tc.plan_cleanup(order["dataset"], as_of=order["as_of"]))
 
 
+def accept(tc: Thermocline, order: Arguments) -> None:
+    """Make live what is held."""
+    result = tc.accept(order["dataset"])
+    if result.failed:
+        raise AssertionError(result.failed)
+
+
+def reject(tc: Thermocline, order: Arguments) -> None:
+    """Never make live what is held."""
+    tc.reject(order["dataset"])
+
+
 ACTS: Mapping[str, Callable[[Thermocline, Arguments], None]] = {
-    act.__name__: act for act in (backfill, ingest, load, rotate, undo, rehydrate, delete, cleanup)
+    act.__name__: act for act in (backfill, ingest, load, rotate, undo, rehydrate, delete, cleanup, accept, reject)
 }
 
 

@@ -64,4 +64,27 @@ def a_plain_table(world: World) -> dict[Key, int]:
     return dict(expected)
 
 
-STATES: dict[str, Any] = {state.__name__: state for state in (days_in_every_state, a_plain_table)}
+MANY_SYMBOLS = " ".join(f"S{number:02d}" for number in range(12))
+PUBLISHED = rows("market_data", "1min", [2, 20, 32], MANY_SYMBOLS, value=1_000)
+CORRECTED = rows("market_data", "1min", [2, 20, 32], MANY_SYMBOLS, value=2_000)
+
+
+def many_symbols(world: World) -> dict[Key, int]:
+    """Days of which a restatement would change so many symbols that it waits for a person; one of them is hot."""
+    others = rows("news", "", [4, 36])
+    for dataset, wanted in (("market_data", PUBLISHED), ("news", others)):
+        world.run("backfill", {"dataset": dataset, "rows": as_json(wanted), "as_of": AS_OF}).done()
+    world.run("rehydrate", {"dataset": "market_data", "start": str(day(32)), "end": str(day(33))}).done()
+    return {**PUBLISHED, **others}
+
+
+def a_restatement_that_waits(world: World) -> dict[Key, int]:
+    """Such a restatement of each, held."""
+    expected = many_symbols(world)
+    world.run("backfill", {"dataset": "market_data", "rows": as_json(CORRECTED), "as_of": AS_OF}).done()
+    return expected
+
+
+STATES: dict[str, Any] = {
+    state.__name__: state for state in (days_in_every_state, a_plain_table, many_symbols, a_restatement_that_waits)
+}
