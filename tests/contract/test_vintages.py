@@ -1,10 +1,8 @@
 """What every hot tier and lake promise of vintages that are not live any more, or not yet."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
-import psycopg
 import pytest
 from hot_acts import day, ingest, load, publish, receipt_of, table
 from made_rows import NOON, as_sorted_lists, bars
@@ -130,26 +128,12 @@ def test_a_look_into_the_past_stays_the_same_while_it_is_open(hot, lake):
         assert as_sorted_lists(reader.read_all(), MARKET_DATA) == rows_of(bars(day()))
 
 
-def expire(hot, version):
-    """As retention does it; here by hand, since only what readers say of it matters."""
-    if isinstance(hot, MemoryHot):
-        with hot.transaction() as state:
-            [old] = [v for v in state.vintages[day()] if v.receipt.version == version]
-            state.alter(replace(old, state=VintageState.EXPIRED))
-        return
-    with psycopg.connect(hot.url) as connection:
-        connection.execute(
-            "UPDATE thermocline.vintage SET state = 'expired' WHERE day = %s AND version = %s", (day().day, version)
-        )
-
-
-def test_a_day_whose_vintage_has_expired_is_an_error_and_no_hole(hot, lake, request):
-    if "external" in request.node.name:
-        pytest.skip("its URL is shown without the password that this test would need")
+def test_a_day_whose_vintage_has_expired_is_an_error_and_no_hole(hot, lake):
     [first] = publish(hot, lake, bars(day()))
     [second] = publish(hot, lake, bars(day(), close="200"))
     [other] = publish(hot, lake, bars(day(1)))
-    expire(hot, 1)
+    with hot.writer(MARKET_DATA) as writer:
+        writer.expire(hot.vintages(MARKET_DATA, ALL_DAYS)[:1], run_id="run")
     with pytest.raises(LakeError, match=r"market_data/1min/2024-01-15: version 1, .* has expired"):
         read(hot, lake, first.published_at)
     assert read(hot, lake, first.published_at, start=day(1).start) == []
