@@ -15,8 +15,7 @@ from thermocline.errors import LakeError, UsageError
 from thermocline.faults import listening
 from thermocline.model.changes import ChangeCounts
 from thermocline.model.datasets import MARKET_DATA
-from thermocline.model.journal import Entry, Event
-from thermocline.model.paths import journal_prefix
+from thermocline.model.journal import Event
 from thermocline.ports import Fetched
 from thermocline.settings import load_settings
 
@@ -78,11 +77,8 @@ def states(opened, day=DAY):
 
 def journal(opened):
     """What the lake itself says of holds and rejections."""
-    lines = []
-    for path in opened.lake.objects.list(journal_prefix("market_data")):
-        with opened.lake.objects.open(path) as stream:
-            lines += stream.read().decode().splitlines()
-    return [(e.event, e.version) for e in map(Entry.from_json, lines) if e.event in {Event.HOLD, Event.REJECT}]
+    entries = opened.lake.journal(MARKET_DATA).entries
+    return [(entry.event, entry.version) for entry in entries if entry.event in {Event.HOLD, Event.REJECT}]
 
 
 def whole(opened):
