@@ -37,8 +37,9 @@ SHRINK = "MODEL_SHRINK" in os.environ
 """Whether a failure is made smaller before it is shown, which takes minutes."""
 
 STEPS_EACH = 40
-FIRST = date(2024, 1, 1)
+FIRST = date(2024, 1, 26)
 HOT_DAYS, UNDO_DAYS = 3, 2
+HOLD_SYMBOLS, HOLD_AFTER_DAYS = 3, 2
 SYMBOLS = ("A", "B", "C", "D")
 
 Key = tuple[date, str, int]
@@ -56,6 +57,7 @@ class Model:
     late: set[Key] = field(default_factory=set)
     kept_until: dict[date, date] = field(default_factory=dict)
     checkpoints: list[tuple[datetime, dict[Key, int]]] = field(default_factory=list)
+    held: dict[date, dict[Key, int]] = field(default_factory=dict)
 
     @property
     def cold_days(self) -> set[date]:
@@ -77,6 +79,21 @@ class Model:
         """The hot days that the next rotation takes out."""
         kept = {day for day, until in self.kept_until.items() if until > self.today}
         return {day for day in self.hot_days - kept if day < self.first_hot_day}
+
+    def too_much(self, rows: dict[Key, int], published: dict[Key, int]) -> set[date]:
+        """The published days of which the rows would change so much that a person is to look at it."""
+        return {
+            day
+            for day in days_of(rows) & self.cold_days
+            if len({key[1] for key, value in of(day, rows).items() if published.get(key, value) != value})
+            >= HOLD_SYMBOLS
+            and (self.today - day).days >= HOLD_AFTER_DAYS
+        }
+
+    def hold(self, days: set[date], rows: dict[Key, int]) -> None:
+        """The days with the rows wait; nobody sees them."""
+        for day in days:
+            self.held[day] = of(day, rows)
 
     def backfill(self, rows: dict[Key, int]) -> None:
         """Rows over what is cold, and over whatever readers see."""
@@ -189,15 +206,48 @@ class Machine(RuleBasedStateMachine):
     @rule(rows=some_rows)
     def backfill(self, rows):
         """Days of a source go to the lake."""
+        self.reject()
+        held = self.model.too_much(rows, self.model.cold)
         self.tc.save("market_data", table(rows), as_of=self.model.today)
-        self.model.backfill(rows)
+        self.model.hold(held, rows)
+        self.model.backfill({key: value for key, value in rows.items() if key[0] not in held})
         self._published()
 
     @rule(rows=some_rows)
     def ingest(self, rows):
         """Rows are accepted live: new days, changed rows, and late ones."""
-        self.tc.ingest("market_data", table(rows), as_of=self.model.today)
-        self.model.ingest(rows)
+        self.reject()
+        held = self.model.too_much(rows, self.model.seen)
+        done = self.tc.ingest("market_data", table(rows), as_of=self.model.today)
+        assert {moved.partition.day for moved in done.held} == held
+        self.model.hold(held, rows)
+        self.model.ingest({key: value for key, value in rows.items() if key[0] not in held})
+        self._published()
+
+    @precondition(lambda self: self.model.cold)
+    @rule(choice=st.data(), live=st.booleans())
+    def restate_a_day(self, choice, live):
+        """Every row of a published day gets another value."""
+        day = choice.draw(st.sampled_from(sorted(self.model.cold_days)))
+        rows = {key: value + 20 for key, value in of(day, self.model.cold).items()}
+        (self.ingest if live else self.backfill)(rows)
+
+    @precondition(lambda self: self.model.held)
+    @rule()
+    def accept(self):
+        """A person lets through what is held."""
+        assert self.tc.accept("market_data").failed == []
+        for rows in self.model.held.values():
+            self.model.backfill(rows)
+        self.model.held.clear()
+        self._published()
+
+    @rule()
+    def reject(self):
+        """A person refuses what is held."""
+        if self.model.held:
+            assert self.tc.reject("market_data").failed == []
+            self.model.held.clear()
 
     @precondition(lambda self: self.model.cold)
     @rule(choice=st.data())
@@ -216,6 +266,7 @@ class Machine(RuleBasedStateMachine):
     @rule(symbol=st.sampled_from(SYMBOLS), first=st.integers(0, 11), days=st.integers(1, 4))
     def delete(self, symbol, first, days):
         """Rows go from both tiers, on purpose."""
+        self.reject()
         start = FIRST + timedelta(days=first)
         end = start + timedelta(days=days)
         self.tc.delete("market_data", symbols=[symbol], interval="1min", start=start, end=end)
@@ -267,6 +318,35 @@ class Machine(RuleBasedStateMachine):
         assert not back & (self.model.hot_days | self.model.late_days)
         self.model.bring_to_hot(back)
 
+    # --------------------------------------------------------------------------------------------- the lake is kept
+
+    @rule()
+    def compact(self):
+        """Closed months become one object each."""
+        assert self.tc.compact(["market_data"], as_of=self.model.today + timedelta(days=20)).failed == []
+
+    @rule()
+    def expire(self):
+        """Objects that no vintage names are deleted at once, as no query is running."""
+        self.tc.expire(["market_data"], grace_hours=0)
+
+    @rule()
+    def release(self):
+        """What was detached is dropped: it is ten years later, and the days that may be hot still may."""
+        later = self.model.today.replace(year=self.model.today.year + 10)
+        window = (later - self.model.first_hot_day).days
+        assert self.tc.rotate(as_of=later, hot_days=window).failed == []
+        self.model.kept_until.clear()
+        self.model.rotate()
+        self._published()
+        assert self.tc.hot.detached(MARKET_DATA) == []
+
+    @rule()
+    def verify(self):
+        """Every object is what its receipt says, and the table names just them."""
+        report = self.tc.verify(["market_data"])
+        assert (report.failed, report.table) == ([], [])
+
     # ------------------------------------------------------------------------------------------- rows are asked for
 
     @invariant()
@@ -274,6 +354,8 @@ class Machine(RuleBasedStateMachine):
         """The whole of it, and the books."""
         type(self).steps += 1
         assert rows_in(self.tc.query("market_data").to_arrow()) == self.model.seen
+        held = self.tc.vintages("market_data", states=["held"])
+        assert {vintage.partition.day for vintage in held} == self.model.held.keys()
         assert {day.partition.day for day in self.tc.hot.hot_days(MARKET_DATA)} == self.model.hot_days
         assert {partition.day for partition in self.tc.hot.late(MARKET_DATA)} == self.model.late_days
         live = self.tc.hot.live(MARKET_DATA, ALL_DAYS)
@@ -331,6 +413,7 @@ def test_any_order_of_acts_leaves_what_the_model_says(new_database, tmp_path):
         home.mkdir()
         (home / "thermocline.yaml").write_text(
             f"storage:\n  lifecycle:\n    hot_days: {HOT_DAYS}\n    hot_intervals: [1min]\n    undo_days: {UNDO_DAYS}\n"
+            f"    restatements: {{hold_symbols: {HOLD_SYMBOLS}, hold_share: 0, hold_after_days: {HOLD_AFTER_DAYS}}}\n"
         )
         return home, {"THERMOCLINE_HOT_URL": new_database("embedded")}
 
