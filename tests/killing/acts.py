@@ -93,8 +93,32 @@ def reject(tc: Thermocline, order: Arguments) -> None:
     tc.reject(order["dataset"])
 
 
+def compact(tc: Thermocline, order: Arguments) -> None:
+    """Bring closed months together."""
+    tc.compact(order["datasets"], as_of=order["as_of"])
+
+
+def expire(tc: Thermocline, order: Arguments) -> None:
+    """Let go of vintages that were superseded a while before `as_of`, and of every object without a name."""
+    tc.expire(order["datasets"], keep_vintages_days=1, grace_hours=0, as_of=order["as_of"])
+
+
+def drill(tc: Thermocline, order: Arguments) -> None:
+    """Restore a few days for a trial."""
+    tc.drill(order["datasets"], count=2, seed=order["seed"])
+
+
+def recover(tc: Thermocline, order: Arguments) -> None:
+    """Rebuild a lost ledger."""
+    tc.recover(order["datasets"])
+
+
 ACTS: Mapping[str, Callable[[Thermocline, Arguments], None]] = {
-    act.__name__: act for act in (backfill, ingest, load, rotate, undo, rehydrate, delete, cleanup, accept, reject)
+    act.__name__: act
+    for act in (
+        *(backfill, ingest, load, rotate, undo, rehydrate, delete, cleanup),
+        *(accept, reject, compact, expire, drill, recover),
+    )
 }
 
 

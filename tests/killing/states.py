@@ -85,6 +85,39 @@ def a_restatement_that_waits(world: World) -> dict[Key, int]:
     return expected
 
 
+LONG_AFTER = str(day(150))
+"""Today, where a month is long closed."""
+
+IN_THE_MONTH = {**rows("market_data", "1min", [10, 11, 12]), **rows("market_data", "1min", [11], "MSFT", 50)}
+
+
+def a_closed_month(world: World) -> dict[Key, int]:
+    """Three cold days of one month, one of them restated a little."""
+    for wanted in (rows("market_data", "1min", [10, 11, 12]), rows("market_data", "1min", [11], "MSFT", 50)):
+        world.run("backfill", {"dataset": "market_data", "rows": as_json(wanted), "as_of": LONG_AFTER}).done()
+    world.tc.status(["news"])  # makes what every first use makes
+    return dict(IN_THE_MONTH)
+
+
+def a_compacted_month(world: World) -> dict[Key, int]:
+    """The same in one object, with the objects of before not yet gone."""
+    expected = a_closed_month(world)
+    world.run("compact", {"datasets": ["market_data"], "as_of": LONG_AFTER}).done()
+    return expected
+
+
+def a_lost_database(world: World) -> dict[Key, int]:
+    """A lake that holds a closed month, and a database that knows nothing of it."""
+    a_closed_month(world)
+    world.lose_database()
+    world.tc.status()  # makes what every first use makes
+    return {}
+
+
 STATES: dict[str, Any] = {
-    state.__name__: state for state in (days_in_every_state, a_plain_table, many_symbols, a_restatement_that_waits)
+    state.__name__: state
+    for state in (
+        *(days_in_every_state, a_plain_table, many_symbols, a_restatement_that_waits),
+        *(a_closed_month, a_compacted_month, a_lost_database),
+    )
 }

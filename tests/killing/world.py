@@ -80,6 +80,14 @@ class World:
             self._lake.mkdir()
             self.tc = thermocline.open(home=self.home)  # one that does not know of tables that are gone
 
+    def lose_database(self) -> None:
+        """Go on with the lake alone, and a database in which nothing ever was."""
+        self.tc.close()
+        with psycopg.connect(self.server_url, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {self._database} WITH (FORCE)")
+            connection.execute(f"CREATE DATABASE {self._database} TEMPLATE template0")
+        self.tc = thermocline.open(home=self.home)
+
     def keep(self, state: str) -> None:
         """Keep the state as it is now, under a name."""
         self.tc.close()
