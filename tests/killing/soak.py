@@ -141,6 +141,8 @@ class Soak:
             self._undo: 2,
             self._rehydrate: 2,
             self._delete: 1,
+            self._compact: 1,
+            self._expire: 1,
         }
         [make] = self.dice.choices(list(makers), list(makers.values()))
         return make()
@@ -176,6 +178,13 @@ class Soak:
 
     def _load(self) -> Move:
         return Move("load", {"datasets": DATASETS, "as_of": self._as_of()})
+
+    def _compact(self) -> Move:
+        return Move("compact", {"datasets": DATASETS, "as_of": self._as_of()})
+
+    def _expire(self) -> Move:
+        """Whatever is superseded now may go."""
+        return Move("expire", {"datasets": DATASETS, "as_of": "2040-01-01"})
 
     def _undo(self) -> Move:
         return Move("undo", self._range())

@@ -162,15 +162,13 @@ def _ended(home: str, act: str, order: dict[str, Any], kill: Kill) -> dict[str, 
     with os.fdopen(told, "rb") as pipe:
         last = pipe.read()
     _, status = os.waitpid(pid, 0)
-    said = json.loads(last) if last else {}
-    return {"signal": os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, **said}
+    if os.WIFSIGNALED(status):
+        return {"signal": os.WTERMSIG(status), **(json.loads(last) if last else {})}
+    return {"signal": 0, **(json.loads(last) if last else {"error": f"it ended without a word, with {status}"})}
 
 
 def _live_and_die(home: str, act: str, order: dict[str, Any], kill: Kill, tell: int) -> None:
     """Be the process that works. Does not return."""
-    from killing.acts import do  # noqa: PLC0415  # brings DuckDB
-    from thermocline.faults import listening  # noqa: PLC0415
-
     counts: Counter[str] = Counter()
     counting = threading.Lock()
 
@@ -183,6 +181,9 @@ def _live_and_die(home: str, act: str, order: dict[str, Any], kill: Kill, tell: 
                 time.sleep(60)  # the lock is held: no other thread passes a point before the signal is there
 
     try:
+        from killing.acts import do  # noqa: PLC0415  # brings DuckDB
+        from thermocline.faults import listening  # noqa: PLC0415
+
         with listening(listener):
             do(home, act, order)
         os.write(tell, json.dumps({"reached": counts}).encode())
