@@ -1,5 +1,6 @@
 """A PostgreSQL that was full before Thermocline came."""
 
+import re
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
@@ -245,9 +246,14 @@ def test_a_day_attached_by_hand_to_our_own_table_is_named_once_it_has_rows(opene
            UPDATE one SET ts = '2022-01-03 00:00+00';
            INSERT INTO by_hand SELECT * FROM one"""
     )
-    for act in (opened.status, opened.rotate, lambda: opened.plan_cleanup("market_data", as_of=AS_OF)):
-        with pytest.raises(HotStoreError, match=r"public\.by_hand .*not in the hot set.* DETACH PARTITION"):
+    named = r"public\.by_hand .*not in the hot set.* DETACH PARTITION"
+    for act in (opened.status, opened.plan_rotation, lambda: opened.plan_cleanup("market_data", as_of=AS_OF)):
+        with pytest.raises(HotStoreError, match=named):
             act()
+    rotated = opened.rotate()
+    assert rotated.moved == []
+    assert rotated.failed
+    assert all(re.search(named, failed.reason) for failed in rotated.failed)
     assert connection.execute("SELECT count(*) FROM by_hand").fetchone() == (1,)
 
 
