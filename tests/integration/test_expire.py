@@ -1,8 +1,12 @@
 """What is kept no longer goes; what a kept vintage names, or somebody may still read, stays."""
 
+import shutil
 from datetime import UTC, date, datetime, timedelta
 from io import BytesIO
+from urllib.parse import urlsplit
+from uuid import uuid4
 
+import psycopg
 import pytest
 from hot_acts import migrated
 from lake_world import AS_OF, LATER, day, two_months, world_in
@@ -13,6 +17,7 @@ from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.partition import ALL_DAYS
 from thermocline.model.receipt import VintageState
 from thermocline.ports import AuditQuery
+from thermocline.stores.postgres import PostgresHot
 from thermocline.tasks.expire import Expiry
 
 SOON = timedelta(0)
@@ -162,3 +167,56 @@ def test_wherever_it_dies_nothing_that_is_kept_is_gone_and_the_next_run_complete
     expire(compacted)
     assert lying(compacted) == kept(compacted) == set(compacted.live.values())
     compacted.check()
+
+
+@pytest.fixture
+def backed_up(new_database, tmp_path):
+    """A world, and what brings it back to where its ledger and its catalog were before a few more acts."""
+    url = new_database("embedded")
+    world = world_in(tmp_path, url)
+    world.backfill(*(bars(day(number), ("AAPL", "MSFT"), 2) for number in range(1, 4)))
+    backup = f"backup_{uuid4().hex}"
+    with psycopg.connect(urlsplit(url)._replace(path="/postgres").geturl(), autocommit=True) as server:
+        server.execute(f'CREATE DATABASE {backup} TEMPLATE "{urlsplit(url).path[1:]}"')
+    shutil.copy(tmp_path / "catalog.db", tmp_path / "backup.db")
+
+    def restore() -> None:
+        world.lake.close()
+        shutil.copy(tmp_path / "backup.db", tmp_path / "catalog.db")
+        world.hot = PostgresHot(urlsplit(url)._replace(path=f"/{backup}").geturl())
+
+    yield world, restore
+    world.lake.close()
+    with psycopg.connect(url, autocommit=True) as server:
+        server.execute(f"DROP DATABASE {backup} WITH (FORCE)")
+
+
+def test_what_was_published_since_the_backup_of_a_ledger_that_was_restored_is_never_deleted(backed_up):
+    world, restore = backed_up
+    world.backfill(bars(day(4)))
+    world.backfill(bars(day(1), close="7", ingested_at=LATER))
+    since = {world.live[day(4)], world.live[day(1)]}
+    world.backfill(bars(day(5)))  # of the very last commit nothing proves that it came true
+    restore()
+    expire(world)
+    done = expire(world)
+    assert since <= lying(world)
+    assert {idle.path for idle in done.unaccounted} == since
+    assert [idle["path"] for idle in done.document()["unaccounted"]] == [idle.path for idle in done.unaccounted]
+    # Brought back from their source they are adopted, and nothing is unaccounted for any more.
+    world.backfill(bars(day(4)), bars(day(1), close="7", ingested_at=LATER))
+    assert expire(world).unaccounted == []
+    assert expire(world).deleted == []
+
+
+def test_a_month_that_was_compacted_since_the_backup_is_never_deleted_once_its_days_are_gone(backed_up):
+    world, restore = backed_up
+    world.compact()
+    expire(world)
+    month = set(world.live.values())
+    assert lying(world) == month
+    world.backfill(bars(day(1, month=3)))
+    restore()
+    expire(world)
+    assert {idle.path for idle in expire(world).unaccounted} >= month
+    assert month <= lying(world)

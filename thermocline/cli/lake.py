@@ -115,8 +115,20 @@ def expire(
     invocation.answer(
         {"dry_run": dry_run, "datasets": [each.document() for each in found]},
         *first_rows(Table(("dataset", "object", "size"), deleted)),
+        *_strange(found),
         _told(found, would),
     )
+
+
+def _strange(found: "Sequence[Expired]") -> tuple[Table | str, ...]:
+    rows = [(each.dataset, idle.path, Size(idle.size_bytes)) for each in found for idle in each.unaccounted]
+    if not rows:
+        return ()
+    what = (
+        f"{plural(len(rows), 'object')} stay: the lake's journal says that they were published, and this ledger never "
+        "knew of it. Was PostgreSQL restored from a backup? Backfill these days again, or recover into an empty one."
+    )
+    return (*first_rows(Table(("dataset", "object", "size"), rows)), what)
 
 
 def _told(found: "Sequence[Expired]", would: str) -> str:

@@ -4,9 +4,12 @@ Vintages that were superseded for longer than vintages are kept count as expired
 of the table that are older than a grace are forgotten, but for the newest. Objects that no kept vintage names are noted
 first, those too that a run which died left behind, and are deleted when they were noted for longer than the grace. The
 grace is to be longer than the longest query, since a query may read what was live when it began.
+
+An object that the lake's journal says was published, by a vintage of which this ledger never knew, is not deleted: a
+ledger that came out of a backup is older than its lake, and what was published since may lie nowhere else.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -14,12 +17,15 @@ from typing import Any
 from thermocline.faults import Step, step
 from thermocline.model.dataset import Dataset
 from thermocline.model.journal import Entry, Event
-from thermocline.model.partition import ALL_DAYS, midnight
+from thermocline.model.partition import ALL_DAYS, Partition, midnight
 from thermocline.model.receipt import Vintage, VintageState
+from thermocline.model.recovery import Rebuilt
 from thermocline.ports import SILENT, Hot, Lake, Progress, Writer
 from thermocline.tasks.archive import settled_head
 
 GRACE_HOURS = 24
+
+_KEPT = frozenset({VintageState.PUBLISHED, VintageState.HELD})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,10 @@ class Idle:
 
 @dataclass
 class Expired:
-    """What goes, or went: `vintages` and `snapshots` are forgotten, `deleted` objects deleted; `waiting` go later."""
+    """What goes, or went: `vintages` and `snapshots` are forgotten, `deleted` objects deleted; `waiting` go later.
+
+    `unaccounted` are objects that never go by themselves: they were published, but not by this ledger.
+    """
 
     dataset: str
     run_id: str = ""
@@ -45,6 +54,7 @@ class Expired:
     snapshots: list[str] = field(default_factory=list)
     deleted: list[Idle] = field(default_factory=list)
     waiting: list[Idle] = field(default_factory=list)
+    unaccounted: list[Idle] = field(default_factory=list)
 
     @property
     def deleted_bytes(self) -> int:
@@ -61,6 +71,7 @@ class Expired:
             "deleted": [idle.document() for idle in self.deleted],
             "deleted_bytes": self.deleted_bytes,
             "waiting": [idle.document() for idle in self.waiting],
+            "unaccounted": [idle.document() for idle in self.unaccounted],
         }
 
 
@@ -80,9 +91,9 @@ class Expiry:
         """What `run` would do as of now; changes nothing."""
         planned = []
         for dataset in datasets:
-            waiting, due = self._idle(dataset)
+            waiting, due, strange = self._idle(dataset)
             snapshots = self._old_snapshots(dataset)
-            planned.append(Expired(dataset.name, "", self._old_vintages(dataset), snapshots, due, waiting))
+            planned.append(Expired(dataset.name, "", self._old_vintages(dataset), snapshots, due, waiting, strange))
         return planned
 
     def run(self, datasets: Sequence[Dataset], *, run_id: str) -> list[Expired]:
@@ -110,7 +121,7 @@ class Expiry:
             result.vintages = old
         # First the snapshots that name objects, then the objects.
         result.snapshots = self.lake.expire_snapshots(dataset, self.now - self.grace)
-        waiting, due = self._idle(dataset)
+        waiting, due, result.unaccounted = self._idle(dataset)
         writer.note_unnamed([idle.path for idle in waiting if idle.since is None])
         result.waiting = waiting
         published = self.lake.paths(dataset)
@@ -137,10 +148,13 @@ class Expiry:
         before = self.now - self.grace
         return [name for name, at in self.lake.snapshots(dataset).items() if at < before and name != head]
 
-    def _idle(self, dataset: Dataset) -> tuple[list[Idle], list[Idle]]:
-        """The objects that no kept vintage names: those whose grace is not over, and those that may go."""
-        kept = self.hot.vintages(dataset, ALL_DAYS, states=[VintageState.PUBLISHED, VintageState.HELD])
-        named = {vintage.receipt.path for vintage in kept}
+    def _idle(self, dataset: Dataset) -> tuple[list[Idle], list[Idle], list[Idle]]:
+        """The objects that no kept vintage names: those whose grace is not over, those that may go, those that may not.
+
+        The last ones are unaccounted for.
+        """
+        known = self.hot.vintages(dataset, ALL_DAYS)
+        named = {vintage.receipt.path for vintage in known if vintage.state in _KEPT}
         since: dict[str, datetime | None] = {noted.path: noted.since for noted in self.hot.unnamed(dataset)}
         for path in self.lake.objects_of(dataset):
             since.setdefault(path, None)
@@ -150,4 +164,25 @@ class Expiry:
             idle = Idle(path, self.lake.size_of(path), since[path])
             over = idle.since is not None and idle.since <= self.now - self.grace
             (due if over else waiting).append(idle)
-        return waiting, due
+        strange = self._unaccounted(dataset, known, {idle.path for idle in due})
+        return waiting, [i for i in due if i.path not in strange], [i for i in due if i.path in strange]
+
+    def _unaccounted(self, dataset: Dataset, known: Sequence[Vintage], paths: Collection[str]) -> set[str]:
+        """Of some objects, those that the journal says hold vintages which this ledger has not, or has lost."""
+        if not paths:
+            return set()
+        ledger = {_identity(vintage): vintage for vintage in known}
+        found = set()
+        for vintage in Rebuilt(self.lake.journal(dataset).entries, None).vintages:
+            path, mine = vintage.receipt.path, ledger.get(_identity(vintage))
+            if path not in paths or vintage.state not in _KEPT:
+                continue
+            # Before it was compacted, a vintage of an older ledger lay in an object that has gone since.
+            if mine is None or (mine.state in _KEPT and self.lake.size_bytes(mine.receipt.path) is None):
+                found.add(path)
+        return found
+
+
+def _identity(vintage: Vintage) -> tuple[Partition, int, str]:
+    """Which vintage it is, wherever it lies. A ledger that came out of a backup counts versions anew."""
+    return vintage.partition, vintage.receipt.version, vintage.receipt.contents.fingerprint
