@@ -367,6 +367,7 @@ def test_old_snapshots_are_forgotten_but_never_the_newest(catalog, objects):
     assert catalog.expire_snapshots(MARKET_DATA, NOW - timedelta(days=1)) == []
     assert sorted(catalog.expire_snapshots(MARKET_DATA, NOW + timedelta(days=1))) == sorted(heads[1:3])
     assert list(catalog.snapshots(MARKET_DATA)) == heads[3:] == [catalog.head(MARKET_DATA)]
+    assert catalog.newest(MARKET_DATA).commits[-1][0] == heads[2]
     assert catalog.expire_snapshots(MARKET_DATA, NOW + timedelta(days=1)) == []
     assert len(catalog.paths(MARKET_DATA)) == 3
     last = publish(catalog, [put(objects, 3)], head=heads[-1])

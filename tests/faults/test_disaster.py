@@ -3,7 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -185,6 +185,19 @@ def test_earlier_vintages_are_readable_at_their_times_again(world):
     with world.open() as tc:
         tc.recover(["market_data"])
         assert rows_of(tc, as_of_vintage=moment) == before != rows_of(tc)
+
+
+def test_snapshots_that_were_forgotten_cost_no_version_and_no_time(world, oracle):
+    with world.open() as tc:
+        times = [(v.published_at, v.superseded_at) for v in tc.hot.vintages(MARKET_DATA, ALL_DAYS)]
+        assert len(tc.lake.expire_snapshots(MARKET_DATA, datetime.now(UTC))) == 4
+    world.lose_database()
+    recovered(world, oracle)
+    with world.open() as tc:
+        found = tc.hot.vintages(MARKET_DATA, ALL_DAYS)
+    for known, (published, superseded) in zip(found, times, strict=False):
+        assert abs(known.published_at - published) < timedelta(seconds=1)
+        assert superseded is None or abs(known.superseded_at - superseded) < timedelta(seconds=1)
 
 
 def test_a_home_whose_cluster_was_deleted_is_recovered_by_the_command(home):

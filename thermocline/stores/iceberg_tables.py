@@ -55,7 +55,7 @@ from thermocline.model.recovery import TableVersion
 from thermocline.model.url import without_secrets
 from thermocline.ports import Objects
 from thermocline.stores.iceberg_io import OBJECTS, ObjectsFileIO
-from thermocline.stores.iceberg_versions import RUN_ID, data_files, found_version, numbered_file
+from thermocline.stores.iceberg_versions import BUILT_ON, RUN_ID, data_files, found_version, numbered_file
 
 _log = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ class IcebergTables:
                 return head
             table = self._current(table, dataset)
             transaction = table.transaction()
-            update = transaction.update_snapshot(snapshot_properties={RUN_ID: run_id})
+            update = transaction.update_snapshot(snapshot_properties={RUN_ID: run_id, BUILT_ON: head})
             try:
                 with update.overwrite() if gone else update.merge_append() as snapshot:
                     for path in gone:

@@ -24,6 +24,9 @@ from thermocline.stores.iceberg_io import ObjectsFileIO
 RUN_ID = "thermocline.run-id"
 """The property of a snapshot that names the run which made it."""
 
+BUILT_ON = "thermocline.built-on"
+"""The property of a snapshot that names the head before it; its parent is forgotten with the snapshots that expire."""
+
 _COPY = re.compile(r".*/v(?P<number>\d+)\.metadata\.json")
 _FILE = re.compile(r".*/(?P<number>\d+)-[^/]*\.metadata\.json")
 
@@ -96,8 +99,12 @@ def _commits(metadata: TableMetadata, snapshot: Snapshot | None) -> list[tuple[s
     found = []
     while snapshot is not None:
         parent = snapshot.parent_snapshot_id
-        run_id = snapshot.summary.additional_properties.get(RUN_ID, "") if snapshot.summary else ""
-        found.append(("" if parent is None else str(parent), run_id))
+        properties = snapshot.summary.additional_properties if snapshot.summary else {}
+        head = properties.get(BUILT_ON, None if parent is None else str(parent))
+        if head is None and snapshot.sequence_number == 1:
+            head = ""
+        if head is not None:
+            found.append((head, properties.get(RUN_ID, "")))
         snapshot = metadata.snapshot_by_id(parent) if parent is not None else None
     return found[::-1]
 
