@@ -7,7 +7,8 @@ from made_rows import bars
 from thermocline.model.datasets import MARKET_DATA, NEWS
 from thermocline.model.partition import ALL_DAYS
 from thermocline.model.receipt import VintageState
-from thermocline.ports import AuditQuery, Publication
+from thermocline.model.restatement import Restatement
+from thermocline.ports import AuditQuery, Holding, Publication
 from thermocline.stores.lake import ParquetLake
 from thermocline.stores.memory import MemoryCatalog, MemoryObjects
 from thermocline.stores.memory_hot import MemoryHot
@@ -74,6 +75,17 @@ def test_what_is_published_or_relocated_to_is_no_longer_noted(hot, lake):
         writer.publish(Publication(MARKET_DATA, None, "run", [left]))
         assert noted(hot) == []
         writer.note_unnamed([left.path])
+        assert noted(hot) == []
+
+
+def test_what_is_held_is_no_longer_noted_so_that_its_grace_begins_anew_when_it_loses_its_name(hot, lake):
+    with hot.writer(MARKET_DATA) as writer:
+        left = receipt_of(writer, lake, bars(day()))
+        writer.note_unnamed([left.path])
+        writer.hold([Holding(left, Restatement(1, 0, 1, 1))], run_id="run")
+        assert noted(hot) == []
+        [held] = hot.vintages(MARKET_DATA, ALL_DAYS)
+        writer.publish(Publication(MARKET_DATA, None, "run", accepted=[held]))
         assert noted(hot) == []
 
 

@@ -74,3 +74,20 @@ def test_rows_that_are_hot_or_late_stay(hot, lake, vintages):
     ingest(hot, bars(day(), symbols=["NEW"]))
     restore(hot, vintages)
     assert len(answer(hot, lake)) == 6 + 6 + 3
+
+
+@pytest.mark.parametrize("withdrawn", [False, True])
+def test_a_clock_that_was_set_back_does_not_change_what_was_live_before(hot, lake, withdrawn):
+    century = timedelta(days=36_525)
+    first, second = (archive(lake, day(), v, [bars(day(), close=str(v))], run_id="r") for v in (1, 2))
+    end = NOON + 2 * century if withdrawn else None
+    restore(hot, [Vintage(first, NOON, NOON + century), Vintage(second, NOON + century, end)])
+    [third] = publish(hot, lake, bars(day(), close="3"))
+    assert third.published_at >= (end or NOON + century)
+    with hot.snapshot([MARKET_DATA], ALL_DAYS) as snapshot:
+        for instant, receipt in (
+            (NOON, first),
+            (NOON + century - timedelta(microseconds=1), first),
+            (third.published_at, third.receipt),
+        ):
+            assert [vintage.receipt for vintage in snapshot.as_of(instant)] == [receipt]

@@ -3,10 +3,11 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import psycopg
 import pytest
-from hot_acts import about_to_cut_over, answer, assert_answers, day, hot_set, ingest, migrated, rotate, table
+from hot_acts import about_to_cut_over, answer, assert_answers, day, hot_set, ingest, migrated, publish, rotate, table
 from made_rows import DAY, as_sorted_lists, bars, rows
 
 from thermocline.errors import HotStoreError, LockTimeoutError, StaleStateError
@@ -201,3 +202,15 @@ def test_an_infinite_time_or_date_is_refused_when_it_is_read(hot_url, lake):
         connection.execute("UPDATE options_data SET expiration = 'infinity'")
     with pytest.raises(HotStoreError, match="expiration"), query(hot, lake, Query(OPTIONS_DATA)) as reader:
         reader.read_all()
+
+
+def test_a_vintage_is_dated_when_its_rows_are_in_hot_not_before_that_long_merge(hot_url, lake):
+    hot, asked = PostgresHot(hot_url), []
+    ingest(hot, bars(day()), hot_days=[day()])
+
+    def merging():
+        asked.append(datetime.now(UTC))  # whoever asks as of now gets no vintage, and is never to get one later
+        yield bars(day(), close="9")
+
+    [vintage] = publish(hot, lake, bars(day(), close="9"), rows_if_hot={day(): merging()})
+    assert vintage.published_at > asked[0]

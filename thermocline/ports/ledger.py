@@ -247,6 +247,12 @@ class Publication:
     accepted: Sequence[Vintage] = ()
     name: str = "publish"
 
+    @property
+    def dated(self) -> list[Partition]:
+        """The days of which a vintage begins or ends to be live with it."""
+        begun = (*self.receipts, *(vintage.receipt for vintage in self.accepted))
+        return [*(receipt.partition for receipt in begun), *self.withdrawn]
+
     def act(self, merged: Collection[Partition] = ()) -> Act | None:
         """The line that the audit log gets for it, and for the hot days that were `merged` into; None for no change."""
         touched = [*(r.partition for r in (*self.receipts, *self.relocated)), *self.withdrawn, *merged]

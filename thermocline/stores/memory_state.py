@@ -1,6 +1,6 @@
 """What `MemoryHot` keeps: hot rows and the ledger, as one value that a commit replaces whole."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
@@ -114,6 +114,7 @@ class State:
 
     def publish(self, publication: Publication, now: datetime) -> None:
         """Supersede what is withdrawn or replaced, make the new vintages live, quarantine, note the head."""
+        now = max([now, *self._dates_of(publication.dated)])  # a clock that was set back does not change the past
         for partition in (*publication.withdrawn, *(receipt.partition for receipt in publication.receipts)):
             if ended := self.live_of(partition):
                 self.alter(replace(ended, superseded_at=now))
@@ -128,6 +129,11 @@ class State:
         if publication.head is not None:
             self.heads[publication.dataset.name] = publication.head
 
+    def _dates_of(self, partitions: Iterable[Partition]) -> Iterator[datetime]:
+        for vintage in (vintage for partition in partitions for vintage in self.vintages.get(partition, ())):
+            if vintage.state in {VintageState.PUBLISHED, VintageState.EXPIRED}:
+                yield vintage.superseded_at or vintage.published_at
+
     def hold(self, holdings: Sequence[Holding], run_id: str, now: datetime) -> None:
         """Note vintages that wait for a person."""
         for holding in holdings:
@@ -135,6 +141,7 @@ class State:
             earlier = self.vintages.get(receipt.partition, ())
             vintage = Vintage(receipt, now, state=VintageState.HELD, reason=restatement.reason)
             self.vintages[receipt.partition] = (*earlier, vintage)
+            self.unnamed.pop(receipt.path, None)
             detail = {"version": receipt.version, "path": receipt.path} | restatement.counts()
             self.record(Act("hold", receipt.partition, run_id, detail), now)
 

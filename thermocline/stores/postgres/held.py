@@ -17,6 +17,7 @@ def hold(connection: Connection, holdings: Sequence[Holding], *, run_id: str) ->
         Vintage(holding.receipt, at, state=VintageState.HELD, reason=holding.restatement.reason) for holding in holdings
     ]
     ledger.insert_vintages(connection, vintages)
+    ledger.name_again(connection, (holding.receipt for holding in holdings))
     for holding in holdings:
         detail = {"version": holding.receipt.version, "path": holding.receipt.path} | holding.restatement.counts()
         ledger.record(connection, Act("hold", holding.receipt.partition, run_id, detail))

@@ -116,9 +116,21 @@ def set_head(connection: Connection, dataset: Dataset, head: str) -> None:
     )
 
 
-def now(connection: Connection) -> datetime:
-    """The server's clock: one reading dates everything that one commit says."""
-    at: datetime = scalar(connection, "SELECT clock_timestamp()")
+def now(connection: Connection, partitions: Collection[Partition] = ()) -> datetime:
+    """The server's clock: one reading dates everything that one commit says.
+
+    Never earlier than what these partitions were dated before: a clock that was set back must not change what was live
+    at an instant that somebody has asked about.
+    """
+    named = sorted(set(partitions))
+    at: datetime = scalar(
+        connection,
+        """SELECT greatest(clock_timestamp(), max(v.published_at), max(v.superseded_at))
+           FROM thermocline.vintage v JOIN unnest(%s::text[], %s::text[], %s::date[]) AS named (dataset, interval, day)
+             ON (v.dataset, v.interval, v.day) = (named.dataset, named.interval, named.day)
+           WHERE v.state IN ('published', 'expired')""",
+        ([p.dataset for p in named], [p.interval for p in named], [p.day for p in named]),
+    )
     return at
 
 
@@ -163,7 +175,10 @@ def _objects_of(connection: Connection, receipts: Sequence[Receipt]) -> list[str
 
 
 def name_again(connection: Connection, receipts: Iterable[Receipt]) -> None:
-    """Forget that nothing named the objects of these receipts; they may have been left by a run that died."""
+    """Forget that nothing named the objects of these receipts; they may have been left by a run that died.
+
+    Else their grace would be long over when they lose their name again.
+    """
     paths = sorted({receipt.path for receipt in receipts})
     connection.execute("DELETE FROM thermocline.unnamed_object WHERE path = ANY(%s)", (paths,))
 

@@ -120,12 +120,13 @@ class PostgresWriter:
         versions |= {receipt.partition: receipt.version for receipt in publication.receipts}
         with self._connection.transaction():
             self._close_gate()
-            self._publish(publication)
             hot = {day.partition for day in ledger.hot_days(self._connection, [self._dataset])}
             where_hot = {p: batches for p, batches in (rows_if_hot or {}).items() if p in hot}
             for partition, batches in {**(hot_rows or {}), **where_hot}.items():
                 days_.put(self._connection, self._schema, self._dataset, partition, batches)
                 ledger.add_hot_day(self._connection, partition, versions.get(partition, 0))
+            # Dated last: an instant that somebody asks about while rows go in must not change when they are in.
+            self._publish(publication)
             if act := publication.act({**(hot_rows or {}), **where_hot}.keys()):
                 ledger.record(self._connection, act)
             trouble.end(self._connection, "backfill", {*versions, *(hot_rows or ())})
@@ -394,7 +395,7 @@ class PostgresWriter:
         self._connection.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(self._late.sql))
 
     def _publish(self, publication: Publication) -> None:
-        at = ledger.now(self._connection)
+        at = ledger.now(self._connection, publication.dated)
         ledger.supersede(self._connection, publication.withdrawn, at)
         ledger.add_vintages(self._connection, publication.receipts, at)
         held.accept(self._connection, publication, at)
