@@ -175,6 +175,20 @@ def test_a_lost_database_is_rebuilt_from_the_lake(world, oracle):
     assert (report.days, report.vintages, report.adopted, report.left) == (4, 8, [], [])
 
 
+def test_a_day_that_live_ingest_begins_right_before_the_ledger_is_filled_is_complete_all_the_same(world, oracle):
+    world.lose_database()
+    with world.open() as tc:
+
+        def begin(reached):
+            if reached == "restore:before":
+                tc.ingest("market_data", bars(DAYS[4], symbols=["MSFT"]), as_of=AS_OF)
+
+        with listening(begin):
+            assert tc.recover(["market_data"]).is_whole
+        assert [day.partition.day for day in tc.hot.hot_days(MARKET_DATA)] == [DAYS[4]]
+        assert len(rows_of(tc)) == len(oracle[0]) + 1
+
+
 def test_earlier_vintages_are_readable_at_their_times_again(world):
     with world.open() as tc:
         tc.save("market_data", bars(DAYS[0]))

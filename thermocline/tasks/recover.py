@@ -206,6 +206,8 @@ class _Dataset:
         self._merge_into_hot(live)
         head = self._table_in_line(table, [vintage.receipt for vintage in live])
         self.writer.restore(vintages, head, unnamed=rebuilt.unnamed, run_id=run_id)
+        # Until the ledger knew these days, live ingest could begin one of them; from now on it can't.
+        self._merge_into_hot(live)
 
     def _identify(self, rebuilt: Rebuilt, table: TableVersion | None) -> list[Receipt]:
         """Read the objects of the table that no receipt speaks of."""
@@ -263,8 +265,8 @@ class _Dataset:
         """Bring cold rows into days that live ingest has begun in the new database: a hot day must be complete."""
         begun = {day.partition: day.version for day in self.parts.hot.hot_days(self.dataset)}
         for vintage in live:
-            is_there = self.parts.lake.size_bytes(vintage.receipt.path) is not None
-            if is_there and begun.get(vintage.partition, vintage.receipt.version) < vintage.receipt.version:
+            lacks = begun.get(vintage.partition, vintage.receipt.version) < vintage.receipt.version
+            if lacks and self.parts.lake.size_bytes(vintage.receipt.path) is not None:
                 self.writer.load(vintage, trusted(self.parts.lake, vintage.receipt), run_id=self.parts.run_id)
 
     def _table_in_line(self, table: TableVersion | None, live: Sequence[Receipt]) -> str:
