@@ -30,11 +30,13 @@ from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.partition import ALL_DAYS, DayRange
 from thermocline.model.receipt import Receipt
+from thermocline.ports import Fetched, FetchRequest
 from thermocline.stores.lake import ParquetLake
 from thermocline.stores.open import open_lake
 from thermocline.stores.postgres import PostgresHot
 from thermocline.stores.spool import DuckDBSpool
 from thermocline.tasks.archive import disagreements
+from thermocline.tasks.backfill import Backfill
 from thermocline.tasks.rotate import Rotation
 from thermocline.tasks.undo import undo
 from thermocline.tasks.verify import verify
@@ -42,7 +44,8 @@ from thermocline.tasks.verify import verify
 LIFECYCLE = Lifecycle(hot_days=30, undo_days=7)
 DAYS = [day(0), day(1), day(2)]
 SPOILT = DAYS[1]
-TONIGHT = datetime.now(UTC).date()
+NOW = datetime.now(UTC)
+TONIGHT = NOW.date()
 LATER = TONIGHT + timedelta(days=30)
 VOLUMES = [0.0, math.nan, None, 1.5, 2.5, 3.5]
 
@@ -53,12 +56,34 @@ def rows_of(partition, count):
     return batch.set_column(batch.schema.get_field_index("volume"), batch.schema.field("volume"), volumes)
 
 
+def without_nan(batch):
+    volumes = pa.array([None if v is None or math.isnan(v) else v for v in batch["volume"].to_pylist()], pa.float64())
+    return batch.set_column(batch.schema.get_field_index("volume"), batch.schema.field("volume"), volumes)
+
+
 EVERY = [rows_of(DAYS[0], 3), rows_of(DAYS[1], 300), rows_of(DAYS[2], 3)]
+
+
+PLAIN = [without_nan(batch) for batch in EVERY]
+"""The same as every source delivers it: what is not a number is nothing."""
 
 
 @pytest.fixture(scope="session")
 def prepare_database():
     return migrated
+
+
+@dataclass
+class Made:
+    """A source of given rows."""
+
+    rows: pa.Table
+    name = "made"
+
+    def fetch(self, request):
+        """All of them."""
+        del request
+        yield Fetched(self.rows, "made", accepted_before=True)
 
 
 @dataclass
@@ -90,22 +115,33 @@ class World:
         """A night; one a month later releases what was detached today."""
         return Rotation(self.hot, self.lake, DuckDBSpool, LIFECYCLE, f"night-{as_of}").run([MARKET_DATA], as_of=as_of)
 
+    def repair(self, *batches):
+        """Backfill rows of days, writing anew what is not well."""
+        source = Made(pa.Table.from_batches(batches))
+        made = Backfill(source, self.hot, self.lake, DuckDBSpool, LIFECYCLE, TONIGHT, NOW, "repair", repair=True)
+        return made.run(FetchRequest(MARKET_DATA, ALL_DAYS))
+
     def verify(self):
         """What is wrong with the cold days."""
         return verify(self.hot, self.lake, [MARKET_DATA], ALL_DAYS)
 
-    def assert_well(self) -> None:
+    def assert_well(self, *batches) -> None:
         """Every row comes back once, and nothing is wrong."""
-        assert_answers(self.hot, self.lake, *EVERY)
+        assert_answers(self.hot, self.lake, *(batches or EVERY))
         report = self.verify()
         assert (report.failed, report.table, report.verified) == ([], [], len(DAYS))
 
 
 @pytest.fixture
-def world(new_database, tmp_path):
+def every_row():
+    return EVERY
+
+
+@pytest.fixture
+def world(new_database, tmp_path, every_row):
     url, catalog = new_database("embedded"), tmp_path / "catalog.db"
     hot = PostgresHot(url)
-    ingest(hot, *EVERY, hot_days=DAYS)
+    ingest(hot, *every_row, hot_days=DAYS)
     with open_lake(str(tmp_path / "lake"), catalog_url=f"sqlite:///{catalog}", threads=1) as lake:
         world = World(url, tmp_path / "lake", catalog, hot, lake)
         assert world.rotate(TONIGHT).failed == []
@@ -453,6 +489,56 @@ def test_rows_give_themselves_away_also_where_the_bytes_were_made_to_fit(world, 
     else:
         forged = replace(world.receipt, sha256=observed.sha256, size_bytes=observed.size_bytes)
         assert disagreements(forged, observed) != []
+
+
+of_plain_rows = pytest.mark.parametrize("every_row", [PLAIN], ids=["plain"])
+
+
+@every
+@of_plain_rows
+def test_a_backfill_that_repairs_makes_it_good_from_the_rows_of_the_day(world, spoil, every_row):
+    spoil(world)
+    assert world.repair(*every_row).failed == []
+    world.assert_well(*every_row)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [missing, truncated, byte_flipped_in_statistics, object_of_another_day, row_changed, row_missing, column_missing],
+    ids=lambda spoil: spoil.__name__,
+)
+@of_plain_rows
+def test_a_backfill_that_repairs_never_takes_a_part_of_a_day_for_the_whole(world, spoil, every_row):
+    spoil(world)
+    new = bars(DAYS[2], ("NEW",))
+    result = world.repair(every_row[0], every_row[1][-1:], new)
+    assert [moved.partition for moved in result.moved if moved.action == "written"][-1:] == DAYS[2:]  # others go on
+    if spoil in {byte_flipped_in_statistics, row_missing}:  # what is left and what came are the day as it was
+        assert result.failed == []
+        return world.assert_well(*every_row, new)
+    assert [(each.partition, "was not written in its place" in each.reason) for each in result.failed] == [
+        (SPOILT, True)
+    ]
+    assert {(each.partition, each.act) for each in world.hot.trouble(MARKET_DATA)} == {(SPOILT, "backfill")}
+    assert [failed.partition for failed in world.verify().failed] == [SPOILT]
+    assert world.repair(*every_row).failed == []
+    assert world.hot.trouble(MARKET_DATA) == []
+    return world.assert_well(*every_row, new)
+
+
+def test_rows_that_say_something_else_stand_in_for_a_day_only_if_they_have_each_of_its_keys(world):
+    row_changed(world)
+    [refused] = world.repair(PLAIN[1][1:]).failed
+    assert "it lacks 1 keys that the object still has" in refused.reason
+    assert world.repair(PLAIN[1]).failed == []
+    world.assert_well(EVERY[0], PLAIN[1], EVERY[2])
+
+
+@pytest.mark.parametrize("spoil", [missing, row_doubled_and_another_missing], ids=lambda spoil: spoil.__name__)
+def test_rows_that_say_something_else_never_stand_in_for_rows_that_are_lost(world, spoil):
+    spoil(world)
+    assert [each.partition for each in world.repair(*PLAIN).failed] == [SPOILT]
+    assert undo(world.hot, MARKET_DATA, DayRange(SPOILT.day, SPOILT.end.date()), run_id="undo").failed == []
 
 
 def test_a_table_that_names_more_than_the_ledger_is_found(world):

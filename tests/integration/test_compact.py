@@ -4,6 +4,8 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from hot_acts import load, migrated
 from lake_world import AS_OF, LATER, LIFECYCLE, content, day, objects_of, two_months, world_in
@@ -255,7 +257,52 @@ def test_a_damaged_month_is_mended_when_all_its_days_come_again(compacted):
     [path] = objects_of(compacted)
     (compacted.folder / path).unlink()
     assert len(verify(compacted.hot, compacted.lake, [MARKET_DATA], ALL_DAYS).failed) == 4
-    with pytest.raises(LakeError, match="whole month with --repair"):
-        compacted.backfill(bars(day(3), ("AAPL", "IBM"), 2), repair=True)
+    with pytest.raises(LakeError, match="--repair"):
+        compacted.backfill(bars(day(3), ("NEW",), 2))
+    compacted.forget(lambda row: row["symbol"] == "NEW")
+    compacted.backfill(*(bars(day(number), ("AAPL", "IBM"), 2) for number in (2, 3, 4, 8)), repair=True)
+    compacted.check()
+
+
+def test_a_lost_month_is_mended_from_the_objects_of_its_days_while_these_are_there(compacted):
+    [path] = objects_of(compacted)
+    (compacted.folder / path).unlink()
+    made = compacted.backfill(bars(day(3), ("NEW",), 2), repair=True)
+    assert (made.failed, made.written) == ([], 1)
+    compacted.check()
+
+
+def expire_objects_of_days(world):
+    for path in world.folder.rglob("day=*/*.parquet"):
+        path.unlink()
+
+
+def test_a_damaged_day_of_a_month_is_mended_and_the_rest_of_the_month_stays(compacted):
+    [path] = objects_of(compacted)
+    expire_objects_of_days(compacted)
+    rewritten = pq.read_table(compacted.folder / path, partitioning=None)
+    wrong = pc.equal(pc.day(rewritten["ts"]), 3)
+    trades = pc.if_else(wrong, 99, rewritten["trade_count"])
+    rewritten = rewritten.set_column(rewritten.column_names.index("trade_count"), "trade_count", trades)
+    pq.write_table(rewritten, compacted.folder / path, store_schema=False, store_decimal_as_integer=True)
+    whole = bars(day(3), ("AAPL", "IBM"), 2)
+    made = compacted.backfill(whole[:1], bars(day(4), ("IBM",), 9), repair=True)
+    assert [failed.partition for failed in made.failed] == [day(3), day(4)]
+    assert "can't be taken out of it" in made.failed[1].reason
+    compacted.forget(lambda row: row["ts"].date() == day(4).day)
+    made = compacted.backfill(whole, bars(day(4), ("IBM",), 9), bars(day(4), ("AAPL", "IBM"), 2), repair=True)
+    assert (made.failed, made.written) == ([], 2)
+    compacted.check()
+    assert len(objects_of(compacted)) == 3
+
+
+def test_a_lost_month_that_is_not_in_the_batch_whole_is_refused_and_others_go_on(compacted):
+    [path] = objects_of(compacted)
+    expire_objects_of_days(compacted)
+    (compacted.folder / path).unlink()
+    made = compacted.backfill(bars(day(3), ("AAPL", "IBM"), 2), bars(day(3, 2), ("NEW",)), repair=True)
+    assert [failed.partition for failed in made.failed] == [day(3)]
+    assert "backfill them, too" in made.failed[0].reason
+    assert [moved.partition for moved in made.moved if moved.action == "written"] == [day(3, 2)]
     compacted.backfill(*(bars(day(number), ("AAPL", "IBM"), 2) for number in (2, 3, 4, 8)), repair=True)
     compacted.check()

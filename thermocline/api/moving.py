@@ -78,7 +78,8 @@ class Moving(Opened):
             symbols: Only these, all when empty.
             intervals: Only these, all when empty.
             as_of: Today, for deciding what may be hot.
-            repair: Re-read days that say nothing new, and write those anew whose object is missing or damaged.
+            repair: Re-read every day that comes, and write those anew whose object or receipt is missing or damaged.
+                Days that what came can't stand in for are left, and named as `failed`.
             accept_restatements: Publish such days too.
             progress: Told how far it is.
             on_published: Called for each partition once it is committed.

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 @click.option(
     "--repair",
     is_flag=True,
-    help="Re-read days that say nothing new, and write those anew whose object is missing or damaged.",
+    help="Re-read every day that comes, and write those anew whose object or receipt is missing or damaged.",
 )
 @accept_restatements_option
 def backfill(invocation: Invocation, dataset: str, options: Sequence[tuple[str, Any]], **asked: Any) -> None:
@@ -80,6 +80,9 @@ def backfill(invocation: Invocation, dataset: str, options: Sequence[tuple[str, 
         f"{plural(done.rows, 'row')} of {dataset} read from {asked['source']}: "
         f"{plural(done.written, 'partition')} written, {done.unchanged:,d} unchanged{hot}{held}.",
     )
+    tell_failed(invocation, done.failed)
+    if done.failed:
+        exit_with(FAILED)
 
 
 @command(examples=("thermocline ingest market_data late-bars.csv --source-name desk",))

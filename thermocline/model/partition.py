@@ -132,6 +132,19 @@ def chunks(partitions: Sequence[Partition], size: int) -> Iterator[Sequence[Part
         yield partitions[start : start + size]
 
 
+def whole_months(partitions: Sequence[Partition], size: int) -> Iterator[Sequence[Partition]]:
+    """The partitions, in order, in runs that end with a month of theirs: about `size` each, by up to a month more."""
+    start = 0
+    for at in range(1, len(partitions)):
+        before, after = partitions[at - 1], partitions[at]
+        same = before.series == after.series and before.day.replace(day=1) == after.day.replace(day=1)
+        if at - start >= size and not same:
+            yield partitions[start:at]
+            start = at
+    if partitions:
+        yield partitions[start:]
+
+
 def months_of(partitions: Iterable[Partition]) -> list[DayRange]:
     """The calendar months that have one of the partitions, in order, neighbours as one range."""
     ranges: list[DayRange] = []

@@ -142,11 +142,13 @@ def disagreements(receipt: Receipt, observed: Receipt) -> list[str]:
     return facts + receipt.contents.differences(observed.contents)
 
 
-def settled_head(writer: Writer, lake: Lake, dataset: Dataset, *, run_id: str) -> str:
+def settled_head(writer: Writer, lake: Lake, dataset: Dataset, *, run_id: str, anew: bool = False) -> str:
     """The table's head, after making the table name the objects that the ledger calls live.
 
     They differ only when an earlier run died between its two commits; the ledger decides. What that run had published
-    in the table alone is taken out of it again, and the run's day is done anew from the rows, which never left.
+    in the table alone is taken out of it again, and the run's day is done anew from the rows, which never left. Where
+    the head is the one that was noted the table is taken at its word, unless it is to be looked at `anew`: something
+    else than this program may have been at it.
 
     Raises:
         LakeError: The table belongs to another ledger; it is left as it is.
@@ -163,10 +165,11 @@ def settled_head(writer: Writer, lake: Lake, dataset: Dataset, *, run_id: str) -
         # Noted before anything is published, so that a first run that dies can be told from a foreign table.
         note_head(writer, dataset, head, run_id=run_id)
         return head
-    if head == known:
+    if head == known and not anew:
         return head
     head = settle(lake, dataset, [vintage.receipt for vintage in writer.live(ALL_DAYS)], head, run_id=run_id)
-    note_head(writer, dataset, head, run_id=run_id)
+    if head != known:
+        note_head(writer, dataset, head, run_id=run_id)
     return head
 
 
