@@ -93,6 +93,16 @@ def test_vintages_are_kept_for_ever_unless_a_number_of_days_is_set(compacted):
     compacted.check()
 
 
+def test_a_plan_counts_the_objects_of_versions_that_expire_with_it(compacted):
+    compacted.backfill(bars(day(3), ("AAPL",), 1, close="7", ingested_at=LATER))
+    later = datetime.now(UTC).date() + timedelta(days=12)
+    wanted = {"keep_days": 10, "as_of": later, "grace": timedelta(hours=1)}
+    [plan] = expiry(compacted, **wanted).plan([MARKET_DATA])
+    done = expire(compacted, **wanted)
+    assert [idle.path for idle in plan.waiting] == [idle.path for idle in done.waiting]
+    assert done.vintages[0].receipt.path in {idle.path for idle in plan.waiting}
+
+
 def test_what_a_run_that_died_left_is_noted_first_and_adopted_if_it_is_needed_again(compacted):
     expire(compacted)
     late = bars(day(3), ("AAPL",), 1, close="7", ingested_at=LATER)

@@ -8,7 +8,7 @@ from hot_acts import answer, hot_set, ingest, migrated, publish
 from made_rows import DAY, NOON, as_sorted_lists, bars
 
 import thermocline
-from thermocline.errors import UsageError
+from thermocline.errors import LakeError, UsageError
 from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.partition import ALL_DAYS, DayRange, Partition
@@ -100,6 +100,20 @@ def test_days_that_come_back_stay_for_their_time_and_leave_without_a_byte_writte
     assert hot.live(MARKET_DATA, ALL_DAYS) == vintages
     assert rows(hot, lake) == expected
     assert [act.detail["written"] for act in hot.audit(AuditQuery(names=["rotate"], limit=3))] == [False] * 3
+
+
+def test_a_damaged_object_keeps_its_own_day_cold_and_no_other(hot, lake, cold):
+    damaged = Path(lake.objects.location(cold[1][0].receipt.path))
+    good = damaged.read_bytes()
+    damaged.write_bytes(good[:100] + bytes([good[100] ^ 1]) + good[101:])
+    with pytest.raises(LakeError, match=r"^1 partition could not be brought to hot, 2 others were; nothing was lost"):
+        back(hot, lake)
+    assert hot_set(hot) == set(PARTITIONS[1:])
+    assert [(each.partition, each.act) for each in hot.trouble(MARKET_DATA)] == [(PARTITIONS[0], "load")]
+    damaged.write_bytes(good)
+    assert back(hot, lake).loaded == 1
+    assert hot.trouble(MARKET_DATA) == []
+    assert rows(hot, lake) == cold[2]
 
 
 def test_rows_that_come_meanwhile_make_a_new_vintage_of_their_day_alone(hot, lake, cold):

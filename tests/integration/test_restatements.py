@@ -324,6 +324,12 @@ def test_a_comparison_of_what_is_not_there_says_what_is(opened):
         opened.diff("market_data", DAY, to_version=7)
     with pytest.raises(UsageError, match="was never in the lake"):
         opened.diff("market_data", LATER)
+    opened.backfill("market_data", source=Bars(MANY, "2"))
+    [rejected] = opened.reject("market_data").moved
+    assert opened.diff("market_data", DAY, to_version=2).counts() == ChangeCounts(0, 0, 12, 12)
+    opened.lake.delete(rejected.path)
+    with pytest.raises(LakeError, match="was rejected, and its object has been deleted"):
+        opened.diff("market_data", DAY, to_version=2)
     opened.backfill("market_data", source=Minutes())
     with pytest.raises(UsageError, match="is there at 1day, 1min; name one with --interval"):
         opened.diff("market_data", DAY)

@@ -159,6 +159,10 @@ def status(invocation: Invocation, datasets: Sequence[str], as_of: date | None) 
         series, trouble = opened.status(datasets, as_of=as_of), opened.trouble(datasets)
     used = [each for each in series if each.first]
     unused = [each.dataset for each in series if not each.first]
+    held = sum(each.held_partitions for each in series)
+    waiting = (
+        f"{plural(held, 'partition')} held: see `thermocline vintages DATASET --state held`, then accept or reject."
+    )
     table = Table(
         (
             "dataset", "interval", "hot rows", "hot size", "cold rows", "cold size",
@@ -169,7 +173,7 @@ def status(invocation: Invocation, datasets: Sequence[str], as_of: date | None) 
                 each.dataset, each.interval or None, each.hot_rows, Size(each.hot_bytes), each.cold_rows,
                 Size(each.cold_bytes), each.first, each.last, each.watermark, each.due_partitions, each.late_rows,
                 each.held_partitions,
-                each.trouble_partitions or None,
+                each.trouble_partitions,
                 f"{each.last_rotation:%Y-%m-%d %H:%M}" if each.last_rotation else None,
             )
             for each in used
@@ -179,6 +183,7 @@ def status(invocation: Invocation, datasets: Sequence[str], as_of: date | None) 
         {"datasets": [each.document() for each in series], "trouble": [each.document() for each in trouble]},
         *([table] if used else []),
         *first_rows(_trouble_table(trouble)),
+        *([waiting] if held else []),
         *([f"No rows yet: {', '.join(unused)}."] if unused else []),
     )
 

@@ -166,10 +166,10 @@ def rotate(
     """Move every day older than the hot window to the lake.
 
     Of market_data, unless other datasets are named or `--full` is given; late rows of cold days are folded in of every
-    dataset, unless some are named. Each day is written, read back from the lake
-    and compared before it leaves PostgreSQL; readers never see it in neither place. Nights that were missed are made
-    up; a second run finds nothing to do. `thermocline undo` brings days back. Ends with exit code 1 when a day could
-    not be moved; that day stays hot as it was.
+    dataset, unless some are named. Each day is written, read back from the lake and compared before it leaves
+    PostgreSQL; readers never see it in neither place. Nights that were missed are made up; a second run finds nothing
+    to do. `thermocline undo` brings days back. Ends with exit code 1 when a day could not be moved; that day stays hot
+    as it was.
     """
     with invocation.opened() as opened, invocation.progress() as progress:
         if dry_run:
@@ -286,13 +286,13 @@ def _total(moved: "Sequence[Moved]", what: str, nothing: str) -> str:
     return f"{plural(len(moved), 'partition')} ({plural(sum(each.rows for each in moved), 'row')}) {what}."
 
 
-def tell_failed(invocation: Invocation, failed: "Sequence[Failed]") -> None:
-    """Name the partitions that failed on stderr, each with the reason."""
+def tell_failed(invocation: Invocation, failed: "Sequence[Failed]", what: str = "moved") -> None:
+    """Name the partitions that failed on stderr, each with the reason; `what` could not be done with them."""
     for each in failed:
         click.echo(f"Error: {_told(each)}", err=True)
     if failed:
         stayed = "it was" if len(failed) == 1 else "they were"
-        invocation.note(f"{plural(len(failed), 'partition')} could not be moved and stayed as {stayed}; see above.")
+        invocation.note(f"{plural(len(failed), 'partition')} could not be {what} and stayed as {stayed}; see above.")
 
 
 def _told(failed: "Failed") -> str:

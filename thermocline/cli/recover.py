@@ -42,7 +42,7 @@ def recover(invocation: Invocation, datasets: Sequence[str], dry_run: bool, veri
         for x in found
     ]
     told = first_rows(Table(columns, rows)) if found else ("The lake holds nothing to recover.",)
-    invocation.answer(done.document() | {"dry_run": dry_run}, *told, *_told(done, dry_run=dry_run))
+    invocation.answer({"dry_run": dry_run, **done.document()}, *told, *_told(done, dry_run=dry_run))
     for each in found:
         for remark in _problems(each):
             click.echo(remark, err=True)
@@ -67,6 +67,10 @@ def _told(done: "Recovered", *, dry_run: bool) -> list[str]:
         lines.append(_HOT_ONLY)
     if dry_run and lines:
         lines.append("Nothing was changed.")
+    elif rebuilt:
+        lines.append("`thermocline load` brings the last days back to hot; `thermocline verify` reads every object.")
+    elif not lines and done.is_whole:
+        lines.append("Nothing needs to be rebuilt.")
     return lines
 
 

@@ -128,7 +128,7 @@ def accept(invocation: Invocation, dataset: str, **asked: Any) -> None:
     that are hot get the rows too.
     """
     with invocation.opened() as opened:
-        _tell(invocation, opened.accept(dataset, **asked), "live now")
+        _tell(invocation, opened.accept(dataset, **asked), "accepted", "live now")
 
 
 @command(examples=("thermocline reject market_data --start 2013-01-14 --end 2013-01-15",))
@@ -142,11 +142,11 @@ def reject(invocation: Invocation, dataset: str, **asked: Any) -> None:
     All of the dataset, or those of the named days. They stay listed as rejected; queries get what they got before.
     """
     with invocation.opened() as opened:
-        _tell(invocation, opened.reject(dataset, **asked), "rejected")
+        _tell(invocation, opened.reject(dataset, **asked), "rejected", "rejected")
 
 
-def _tell(invocation: Invocation, done: "Judged", what: str) -> None:
-    tell_failed(invocation, done.failed)
+def _tell(invocation: Invocation, done: "Judged", verb: str, what: str) -> None:
+    tell_failed(invocation, done.failed, verb)
     count = sum(moved.action != "unchanged" for moved in done.moved)
     lines = [f"{plural(count, 'restatement')} {what}."] if count else []
     if same := len(done.moved) - count:
@@ -170,9 +170,8 @@ def _listed(found: "Sequence[Vintage]") -> tuple[Table | str, ...]:
         "size",
         "published",
         "superseded",
-        "run",
-        "object",
         "reason",
+        "object",
     )
     rows = [
         (
@@ -184,9 +183,8 @@ def _listed(found: "Sequence[Vintage]") -> tuple[Table | str, ...]:
             Size(each.receipt.size_bytes),
             _at(each.published_at),
             each.superseded_at and _at(each.superseded_at),
-            each.receipt.run_id,
-            each.receipt.path,
             each.reason or None,
+            each.receipt.path,
         )
         for each in found
     ]

@@ -63,7 +63,7 @@ def compare(
 
     Raises:
         UsageError: There is no such version, none to compare with, or several intervals and none was named.
-        LakeError: A version has expired.
+        LakeError: A version has expired, or was rejected and is deleted.
     """
     found = hot.vintages(dataset, DayRange(day, day + ONE_DAY), [interval] if interval else [])
     where = f"{dataset.name} {day}"
@@ -79,6 +79,12 @@ def compare(
         if vintage.state is VintageState.EXPIRED:
             msg = (
                 f"version {vintage.receipt.version} of {vintage.partition} has expired; its rows can't be had any more"
+            )
+            raise LakeError(msg)
+        if vintage.state is VintageState.REJECTED and not lake.size_of(vintage.receipt.path):
+            msg = (
+                f"version {vintage.receipt.version} of {vintage.partition} was rejected, and its object has been "
+                "deleted since; its rows can't be had any more"
             )
             raise LakeError(msg)
     return comparison

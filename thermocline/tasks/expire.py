@@ -91,9 +91,9 @@ class Expiry:
         """What `run` would do as of now; changes nothing."""
         planned = []
         for dataset in datasets:
-            waiting, due, strange = self._idle(dataset)
-            snapshots = self._old_snapshots(dataset)
-            planned.append(Expired(dataset.name, "", self._old_vintages(dataset), snapshots, due, waiting, strange))
+            old, snapshots = self._old_vintages(dataset), self._old_snapshots(dataset)
+            waiting, due, strange = self._idle(dataset, old)
+            planned.append(Expired(dataset.name, "", old, snapshots, due, waiting, strange))
         return planned
 
     def run(self, datasets: Sequence[Dataset], *, run_id: str) -> list[Expired]:
@@ -148,13 +148,13 @@ class Expiry:
         before = self.now - self.grace
         return [name for name, at in self.lake.snapshots(dataset).items() if at < before and name != head]
 
-    def _idle(self, dataset: Dataset) -> tuple[list[Idle], list[Idle], list[Idle]]:
+    def _idle(self, dataset: Dataset, expiring: Collection[Vintage] = ()) -> tuple[list[Idle], list[Idle], list[Idle]]:
         """The objects that no kept vintage names: those whose grace is not over, those that may go, those that may not.
 
         The last ones are unaccounted for.
         """
         known = self.hot.vintages(dataset, ALL_DAYS)
-        named = {vintage.receipt.path for vintage in known if vintage.state in _KEPT}
+        named = {v.receipt.path for v in known if v.state in _KEPT and v not in expiring}
         since: dict[str, datetime | None] = {noted.path: noted.since for noted in self.hot.unnamed(dataset)}
         for path in self.lake.objects_of(dataset):
             since.setdefault(path, None)

@@ -1,10 +1,12 @@
 """Load: from the lake into hot, each day whole."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
+from thermocline.errors import LakeError, RequestBudgetError, TransientLakeError
 from thermocline.model.dataset import Dataset
 from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.partition import ALL_DAYS, DayRange, Partition, chunks
@@ -50,6 +52,9 @@ def load(
 
     A day that holds its live vintage already is left alone. Each day commits on its own, so that a run which dies is
     continued by the next.
+
+    Raises:
+        LakeError: The objects of some days are missing or damaged; it names them. All others were loaded.
     """
     with lake.run(run_id):
         return _load(
@@ -79,6 +84,9 @@ def rehydrate(
 
     Then one takes them out again, and writes nothing where nothing changed. Days that are hot already stay at least as
     long.
+
+    Raises:
+        LakeError: As `load` does.
     """
     wanted = frozenset(intervals)
     with lake.run(run_id):
@@ -108,6 +116,7 @@ def _load(
     until: date | None = None,
 ) -> Loaded:
     result = Loaded(run_id)
+    bad: list[LakeError] = []
     for dataset in datasets:
         found = {vintage.partition for vintage in hot.live(dataset, days)}
         if until:
@@ -132,10 +141,31 @@ def _load(
                             writer.keep(partition, until, run_id=run_id)
                         result.unchanged += 1
                         continue
-                    with noting_trouble(hot, LOAD, [partition], run_id=run_id):
+                    with _setting_aside(bad), noting_trouble(hot, LOAD, [partition], run_id=run_id):
                         rows = writer.load(vintage, lake.read(vintage.receipt), run_id=run_id, until=until)
-                    moved = Moved(partition, "loaded", rows, vintage.receipt.size_bytes, vintage.receipt.path)
-                    result.moved.append(moved)
-                    on_loaded(moved)
+                        moved = Moved(partition, "loaded", rows, vintage.receipt.size_bytes, vintage.receipt.path)
+                        result.moved.append(moved)
+                        on_loaded(moved)
     result.loaded = len(result.moved)
+    if bad:
+        raise _not_loaded(bad, result.loaded)
     return result
+
+
+@contextmanager
+def _setting_aside(bad: list[LakeError]) -> Iterator[None]:
+    """Go on after a day whose object is not good. A store that is down is down for the other days as well."""
+    try:
+        yield
+    except (TransientLakeError, RequestBudgetError):
+        raise
+    except LakeError as error:
+        bad.append(error)
+
+
+def _not_loaded(bad: Sequence[LakeError], loaded: int) -> LakeError:
+    if len(bad) == 1 and not loaded:
+        return bad[0]
+    days = "1 partition" if len(bad) == 1 else f"{len(bad):,d} partitions"
+    reasons = "\n".join(map(str, bad))
+    return LakeError(f"{days} could not be brought to hot, {loaded:,d} others were; nothing was lost:\n{reasons}")
