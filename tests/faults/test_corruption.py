@@ -37,6 +37,7 @@ from thermocline.stores.postgres import PostgresHot
 from thermocline.stores.spool import DuckDBSpool
 from thermocline.tasks.archive import disagreements
 from thermocline.tasks.backfill import Backfill
+from thermocline.tasks.expire import Expiry
 from thermocline.tasks.rotate import Rotation
 from thermocline.tasks.undo import undo
 from thermocline.tasks.verify import verify
@@ -550,6 +551,39 @@ def test_a_table_that_names_more_than_the_ledger_is_found(world):
     report = world.verify()
     assert "names 1 objects that are not live, such as cold_storage/market_data/stray.parquet" in report.table[0]
     assert "is at snapshot" in report.table[1]
+
+
+def lacks_one(world):
+    return [], [world.receipt.path]
+
+
+def names_one_too_many(world):
+    stray = world.folder / "cold_storage/market_data/stray.parquet"
+    stray.write_bytes(world.object.read_bytes())
+    return [replace(world.receipt, path="cold_storage/market_data/stray.parquet")], []
+
+
+HEALERS = {
+    "rotate": lambda world: world.rotate(TONIGHT),
+    "repair": lambda world: world.repair(without_nan(EVERY[0])),
+    "expire": lambda world: Expiry(world.hot, world.lake, TONIGHT, NOW).run([MARKET_DATA], run_id="expire"),
+}
+
+
+@pytest.mark.parametrize("how", HEALERS)
+@pytest.mark.parametrize("change", [lacks_one, names_one_too_many], ids=lambda change: change.__name__)
+@pytest.mark.parametrize("noted", [True, False], ids=["at the head that was noted", "ahead of the ledger"])
+def test_a_table_that_something_else_changed_is_made_to_say_what_the_ledger_says(world, how, change, noted):
+    added, removed = change(world)
+    head = world.lake.head(MARKET_DATA)
+    head = world.lake.publish(MARKET_DATA, added=added, removed=removed, expected_head=head, run_id="stranger")
+    if noted:
+        with psycopg.connect(world.url, autocommit=True) as connection:
+            connection.execute("UPDATE thermocline.catalog_head SET head = %s WHERE dataset = 'market_data'", [head])
+    assert len(world.verify().table) == (1 if noted else 2)
+    HEALERS[how](world)
+    assert world.verify().table == []
+    assert_answers(world.hot, world.lake, *EVERY)
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -145,7 +145,7 @@ class Compaction:
         return {(partition.interval, partition.day.replace(day=1)) for partition in partitions}
 
     def _compact(self, writer: Writer, dataset: Dataset, months: Sequence[Month], result: Compacted) -> None:
-        head = settled_head(writer, self.lake, dataset, run_id=result.run_id)
+        head = settled_head(writer, self.lake, dataset, run_id=result.run_id, anew=True)
         # Asked again under the lock: what was due may have been restated, loaded or brought together since.
         wanted = {(month.interval, month.month) for month in months}
         written: list[tuple[Month, list[Receipt]]] = []

@@ -113,7 +113,7 @@ class Expiry:
         result = Expired(dataset.name, run_id)
         if writer.head() is None:
             return result  # nothing was ever published; a table that is there is not ours
-        settled_head(writer, self.lake, dataset, run_id=run_id)
+        settled_head(writer, self.lake, dataset, run_id=run_id, anew=True)
         if old := self._old_vintages(dataset):
             at = datetime.now(UTC)
             self.lake.note(dataset, [Entry(Event.EXPIRE, at, run_id, v.partition, v.receipt.version) for v in old])

@@ -187,7 +187,7 @@ class Rotation:
         # Another writer does so itself, before anything else.
         with suppress(LockTimeoutError), self.hot.writer(dataset, wait_seconds=0) as writer:
             if writer.head() is not None:
-                settled_head(writer, self.lake, dataset, run_id=self.run_id)
+                settled_head(writer, self.lake, dataset, run_id=self.run_id, anew=True)
 
     def _is_over(self, detached: Detached, as_of: date) -> bool:
         """Whether `undo` no longer promises to bring the day back."""
@@ -216,7 +216,7 @@ class _Batch:
     def rotate(self, partitions: Sequence[Partition]) -> None:
         """Move the days; what can't move is noted as failed and stays as it is."""
         lake, run_id = self.rotation.lake, self.rotation.run_id
-        head = settled_head(self.writer, lake, self.dataset, run_id=run_id)
+        head = settled_head(self.writer, lake, self.dataset, run_id=run_id, anew=True)
         partitions = self._still_due(partitions)
         if not partitions:
             return

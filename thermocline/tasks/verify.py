@@ -106,7 +106,7 @@ def _table_differences(hot: Hot, lake: Lake, dataset: Dataset) -> list[str]:
         head, present = lake.head(dataset), lake.paths(dataset)
     except LakeError as error:
         return [str(error)]
-    remedy = "the next backfill or rotation of the dataset puts that right"
+    remedy = "the next rotation of the dataset puts that right, or a backfill with --repair"
     table = f"the Iceberg table of {dataset.name}"
     problems = []
     if missing := sorted(named - present):
