@@ -99,7 +99,8 @@ _LETTERS = 60
 
 
 def _brief(detail: Mapping[str, Any]) -> str:
-    """Counts and paths in a few words; what is empty, or stands in the line already, is left out."""
-    told = {name: value for name, value in detail.items() if value not in (None, [], "") and name != "dataset"}
+    """Counts and paths in a few words; what is empty, or stands in the line already, is left out. Paths come last."""
+    names = sorted(detail.keys() - {"dataset", "interval", "day"}, key=lambda name: (name == "path", name))
+    told = {name: detail[name] for name in names if detail[name] not in (None, [], "")}
     text = ", ".join(f"{name} {value if isinstance(value, str) else json.dumps(value)}" for name, value in told.items())
     return text if len(text) <= _LETTERS else f"{text[:_LETTERS]}…"
