@@ -4,7 +4,6 @@ import random
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import date
 
 import pyarrow as pa
@@ -22,7 +21,7 @@ from thermocline.stores.postgres import days as days_
 from thermocline.stores.postgres import expiry, held, ledger, locks, rows, shape, tables, trouble
 from thermocline.stores.postgres.connection import Connection, scalar
 from thermocline.stores.postgres.counted import Counted
-from thermocline.stores.postgres.rows import Streams
+from thermocline.stores.postgres.export import PostgresExport, mark_of
 from thermocline.stores.postgres.tables import Leaf, Table
 
 CUTOVER_LOCK_TIMEOUT = "50ms"
@@ -30,59 +29,6 @@ CUTOVER_LOCK_TIMEOUT = "50ms"
 
 CUTOVER_PATIENCE_SECONDS = 30.0
 """For how long one writer tries detaches again before their days are left for the next run."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """The state of a day's rows in one snapshot: how many rows each transaction left, and which late rows there were.
-
-    A row that is inserted, updated or deleted later changes the counts, because its `xmin` or its absence does. Counts
-    by `xmin` survive VACUUM, which neither moves rows nor renames their transactions.
-    """
-
-    rows_by_xmin: Mapping[str, int]
-    late_rows: int
-    last_late_id: int
-
-
-@dataclass(frozen=True)
-class PostgresExport:
-    """See `Export`. Open only inside `PostgresWriter.export`."""
-
-    partition: Partition
-    dataset: Dataset
-    leaf: Leaf | None
-    mark: Mark
-    rows: int
-    connection: Connection = field(repr=False)
-    streams: Streams = field(repr=False)
-
-    @property
-    def was_hot(self) -> bool:
-        """See `Export.was_hot`."""
-        return self.leaf is not None
-
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """The rows, sorted as a file is."""
-        late = rows.newest_late(
-            tables.late_table(self.dataset), self.dataset, days_.of_day(self.partition, self.dataset)
-        )
-        columns = tables.names(self.dataset.names)
-        if self.leaf is None:
-            source: sql.Composable = late
-        elif not self.mark.late_rows:
-            source = sql.SQL("SELECT {} FROM {}").format(columns, self.leaf.table.sql)
-        else:
-            key = tables.names(self.dataset.key)
-            source = sql.SQL(
-                """SELECT DISTINCT ON ({key}) {columns} FROM (
-                       SELECT {columns}, 0 AS late FROM {leaf} UNION ALL SELECT {columns}, 1 FROM ({late_rows}) AS l
-                   ) AS day ORDER BY {key}, ingested_at DESC, late DESC"""
-            ).format(key=key, columns=columns, leaf=self.leaf.table.sql, late_rows=late)
-        query = sql.SQL("SELECT {} FROM ({}) AS export ORDER BY {}").format(
-            columns, source, rows.ordered(self.dataset.sort, self.dataset)
-        )
-        return self.streams.track(rows.copy_out(self.connection, query, self.dataset))
 
 
 class PostgresWriter:
@@ -207,7 +153,7 @@ class PostgresWriter:
                 shape.check_day(self._connection, leaf, self._dataset)
             elif any(day.partition == partition for day in ledger.hot_days(self._connection, [self._dataset])):
                 raise shape.missing(partition)
-            mark = self._mark(partition, leaf)
+            mark = mark_of(self._connection, self._dataset, partition, leaf)
             late = rows.newest_late(self._late, self._dataset, days_.of_day(partition, self._dataset))
             total = sum(mark.rows_by_xmin.values())
             if mark.late_rows:
@@ -235,7 +181,7 @@ class PostgresWriter:
             if export.leaf:
                 connection.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(export.leaf.table.sql))
                 shape.check_day(connection, export.leaf, self._dataset)
-            self._prove_unchanged(export)
+            export.prove_unchanged()
             reached("cut-over:proved")
             self._publish(publication)
             trouble.end(connection, "rotate", [partition])
@@ -293,7 +239,7 @@ class PostgresWriter:
             self._close_gate()
             vintages = self.live(DayRange(partition.day, partition.end.date()))
             same = any(v.partition == partition and v.receipt.version == detached.version for v in vintages)
-            late = self._mark(partition, None).late_rows
+            late = mark_of(self._connection, self._dataset, partition, None).late_rows
             kept = any(known.table == detached.table for known in ledger.detached(connection, self._dataset))
             if not kept or not same or late or self._leaf(partition):
                 msg = (
@@ -407,34 +353,6 @@ class PostgresWriter:
 
     def _leaf(self, partition: Partition) -> Leaf | None:
         return days_.leaf_of(self._connection, self._schema, self._dataset, partition)
-
-    def _mark(self, partition: Partition, leaf: Leaf | None) -> Mark:
-        counts: dict[str, int] = {}
-        if leaf:
-            query = sql.SQL("SELECT xmin::text, count(*) FROM {} GROUP BY 1").format(leaf.table.sql)
-            counts = dict(self._connection.execute(query).fetchall())
-        late = self._connection.execute(
-            sql.SQL("SELECT count(*), coalesce(max(late_id), 0) FROM {} WHERE {}").format(
-                self._late.sql, days_.of_day(partition, self._dataset)
-            )
-        ).fetchone()
-        late_rows, last_late_id = late or (0, 0)
-        return Mark(counts, late_rows, last_late_id)
-
-    def _prove_unchanged(self, export: PostgresExport) -> None:
-        """Late rows only grow; as many up to the last one that was read means the very same ones."""
-        now = self._mark(export.partition, export.leaf)
-        late = scalar(
-            self._connection,
-            sql.SQL("SELECT count(*) FROM {} WHERE {} AND late_id <= {}").format(
-                self._late.sql, days_.of_day(export.partition, self._dataset), sql.Literal(export.mark.last_late_id)
-            ),
-        )
-        if now.rows_by_xmin != export.mark.rows_by_xmin or late != export.mark.late_rows:
-            msg = (
-                f"rows of {export.partition} changed while it was rotated; they were kept hot, the next run takes it up"
-            )
-            raise StaleStateError(msg)
 
     def _count_merged(self, leaf: Leaf | None, late: sql.Composable) -> int:
         key = tables.names(self._dataset.key)
