@@ -7,7 +7,7 @@ import io
 import random
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pytest
@@ -16,6 +16,7 @@ from hot_acts import assert_answers, day, hot_set, ingest, load, migrated
 from made_rows import DAY, NOON, bars
 
 from thermocline.errors import CatalogConflictError, LakeError, TransientLakeError
+from thermocline.faults import listening
 from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.partition import ALL_DAYS
@@ -29,6 +30,8 @@ from thermocline.stores.postgres import PostgresHot
 from thermocline.stores.retrying import Patience, RetryingObjects
 from thermocline.stores.spool import DuckDBSpool
 from thermocline.tasks.backfill import Backfill
+from thermocline.tasks.compact import Compaction
+from thermocline.tasks.expire import Expiry
 from thermocline.tasks.load import load as load_days
 from thermocline.tasks.rotate import Rotation
 from thermocline.tasks.verify import verify
@@ -68,6 +71,16 @@ class World:
         """Every row, from its source."""
         backfill = Backfill(Rows(), self.hot, self.lake, DuckDBSpool, LIFECYCLE, AS_OF, NOON, "backfill")
         return backfill.run(FetchRequest(MARKET_DATA, ALL_DAYS))
+
+    def compact(self):
+        """The month in one object."""
+        compaction = Compaction(self.hot, self.lake, LIFECYCLE, AS_OF)
+        return compaction.run([MARKET_DATA], run_id="compact")
+
+    def expire(self, days=0):
+        """What is kept no longer, so many days from now."""
+        now = datetime.now(UTC) + timedelta(days=days)
+        return Expiry(self.hot, self.lake, now.date(), now).run([MARKET_DATA], run_id=f"expire-{days}")
 
     def load(self):
         """All days to hot."""
@@ -334,6 +347,54 @@ def test_a_lost_delete_leaves_a_file_that_changes_nothing(cold_days):
     assert cold_days.store.fired[Fault.LOST_DELETE] == 1
     assert [path for path in cold_days.store.objects.list("metadata/") if "late" in path]
     cold_days.assert_well()
+
+
+@pytest.mark.parametrize("fault", [Fault.TIMEOUT, Fault.BROKEN_READ, Fault.WRONG_ETAG])
+def test_a_compaction_outlasts_what_passes(cold_days, fault):
+    cold_days.suffer(fault.on("stat" if fault is Fault.WRONG_ETAG else "open", path=ROWS))
+    [month] = cold_days.compact().months
+    assert cold_days.store.fired == {fault: 1}
+    assert month.objects == len(DAYS)
+    cold_days.assert_well()
+
+
+@pytest.mark.parametrize("fault", [Fault.LOST_PUT, Fault.TRUNCATED_PUT, Fault.BROKEN_FOR_GOOD])
+def test_a_compaction_that_fails_leaves_the_month_as_it_was(cold_days, fault):
+    cold_days.suffer(fault.on("put", path=ROWS))
+    result = cold_days.compact()
+    assert (result.months, len(result.failed), cold_days.store.fired[fault]) == ([], 1, 1)
+    cold_days.suffer()
+    cold_days.assert_well()
+    assert len(cold_days.compact().months) == 1
+    cold_days.assert_well()
+
+
+@pytest.mark.parametrize("fault", [Fault.TIMEOUT, Fault.LOST_ANSWER, Fault.LOST_DELETE])
+def test_an_expiry_deletes_in_the_end_what_the_store_would_not_delete(cold_days, fault):
+    cold_days.compact()
+    cold_days.expire()
+    cold_days.suffer(fault.on("delete", path=ROWS))
+    [expired] = cold_days.expire(days=2)
+    assert (len(expired.deleted), cold_days.store.fired) == (len(DAYS), {fault: 1})
+    cold_days.suffer()
+    left = [path for path in cold_days.lake.objects_of(MARKET_DATA) if "/day=" in path]
+    assert len(left) == (1 if fault is Fault.LOST_DELETE else 0)
+    cold_days.expire(days=3)  # notes what it finds again, as any object that nothing names
+    cold_days.expire(days=5)
+    assert [path for path in cold_days.lake.objects_of(MARKET_DATA) if "/day=" in path] == []
+    cold_days.assert_well()
+
+
+def test_a_release_reads_an_object_that_days_share_once(hot_days):
+    hot_days.rotate()
+    hot_days.compact()
+    read = []
+    with listening(read.append):
+        later = datetime.now(UTC).date() + timedelta(days=60)
+        night = Rotation(hot_days.hot, hot_days.lake, DuckDBSpool, LIFECYCLE, "later").run([MARKET_DATA], as_of=later)
+    assert night.released == DAYS
+    assert read.count("read-back:before") == 1
+    hot_days.assert_well()
 
 
 def test_a_damaged_upload_is_not_adopted_by_the_next_run(hot_days):

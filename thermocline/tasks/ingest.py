@@ -91,7 +91,8 @@ def ingest(
         report.duplicates += conformed.duplicates
         tables.append(conformed.rows)
     guard = _Guard(hot, lake, spool, dataset, run_id)
-    restated = {} if accept_restatements else guard.restated(tables, lifecycle.restatements, as_of)
+    with lake.run(run_id):
+        restated = {} if accept_restatements else guard.restated(tables, lifecycle.restatements, as_of)
     for table in tables:
         rows = _without(table, restated)
         if restated and not len(rows):
@@ -106,7 +107,8 @@ def ingest(
     report.rejected = len(rejected)
     if restated:
         report.held_rows = sum(len(rows_of(table, p)) for table in tables for p in restated)
-        report.held = guard.hold(tables, restated, now=now)
+        with lake.run(run_id):
+            report.held = guard.hold(tables, restated, now=now)
     return report
 
 

@@ -137,14 +137,15 @@ class Recovery:
         not in the lake and can't come back from it.
         """
         result = Recovered(self.run_id)
-        for dataset in datasets:
-            report = DatasetRecovery(dataset.name)
-            result.datasets.append(report)
-            try:
-                with self.hot.writer(dataset) as writer:
-                    _Dataset(self, dataset, writer, report).recover()
-            except ThermoclineError as error:
-                report.outcome, report.error = Outcome.FAILED, str(error)
+        with self.lake.run(self.run_id):
+            for dataset in datasets:
+                report = DatasetRecovery(dataset.name)
+                result.datasets.append(report)
+                try:
+                    with self.hot.writer(dataset) as writer:
+                        _Dataset(self, dataset, writer, report).recover()
+                except ThermoclineError as error:
+                    report.outcome, report.error = Outcome.FAILED, str(error)
         return result
 
 

@@ -9,7 +9,7 @@ from thermocline.model.partition import ALL_DAYS, Partition
 from thermocline.model.receipt import Receipt
 from thermocline.model.report import Failed, Moved
 from thermocline.ports import Detached, Hot, Lake
-from thermocline.tasks.archive import confirm, settled_head, unjournaled
+from thermocline.tasks.archive import ReadBack, settled_head, unjournaled
 
 
 @dataclass
@@ -40,13 +40,14 @@ class Release:
             live = {vintage.partition: vintage.receipt for vintage in writer.live(ALL_DAYS)}
             at_stake = [live[old.partition] for old in self.old if old.partition in live]
             amiss = unjournaled(self.lake, self.dataset, at_stake) | self._astray(at_stake, moved)
+            read_back = ReadBack(self.lake, at_stake)
             for detached in self.old:
                 partition = detached.partition
                 try:
                     if partition in amiss:
                         raise FingerprintMismatchError(amiss[partition])
                     if partition in live:
-                        confirm(self.lake, live[partition])
+                        read_back.confirm(live[partition])
                 except LakeError as error:
                     self.failed.append(Failed(partition, f"its detached rows were kept: {error}"))
                     continue

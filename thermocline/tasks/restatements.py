@@ -61,7 +61,7 @@ class Choice:
 def reject(hot: Hot, lake: Lake, choice: Choice, *, now: datetime, run_id: str) -> Judged:
     """Never make held vintages live. They stay listed as rejected; their objects are deleted in time."""
     result = Judged(choice.dataset.name, run_id)
-    with hot.writer(choice.dataset) as writer:
+    with lake.run(run_id), hot.writer(choice.dataset) as writer:
         held = choice.of(hot)
         if held:
             lake.note(choice.dataset, [_entry(vintage, now, run_id, vintage.reason) for vintage in held])
@@ -78,7 +78,7 @@ def accept(hot: Hot, lake: Lake, spool: SpoolFactory, choice: Choice, *, now: da
     first. A day whose held object is not good stays held and is reported.
     """
     result = Judged(choice.dataset.name, run_id)
-    with hot.writer(choice.dataset) as writer:
+    with lake.run(run_id), hot.writer(choice.dataset) as writer:
         waiting = choice.of(hot)
         while waiting:
             # One of each day at a time: the next one is merged with what this one made live.
