@@ -2,19 +2,16 @@
 
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import partial
-from io import BytesIO
 from typing import BinaryIO, Protocol, Self
 
 import pyarrow as pa
 
 from thermocline.errors import (
     CatalogConflictError,
-    FingerprintMismatchError,
     LakeError,
     ObjectExistsError,
     UsageError,
@@ -28,7 +25,6 @@ from thermocline.model.partition import Partition, is_of, partitions_of
 from thermocline.model.paths import (
     has_rows,
     holds_one_day,
-    journal_path,
     journal_prefix,
     month_path,
     month_version,
@@ -43,10 +39,9 @@ from thermocline.ports import Catalog, Changes, Located, Objects
 from thermocline.stores import duckdb
 from thermocline.stores.changes import changes
 from thermocline.stores.duckdb import Engine
+from thermocline.stores.journal import JournalFiles
 from thermocline.stores.parquet import EncodedFile, copy_hashing, decode, encode, encode_month, temporary_file
 from thermocline.stores.retrying import RetryingObjects
-
-_JOURNAL_THREADS = 8
 
 
 class ClosableCatalog(Catalog, Protocol):
@@ -230,7 +225,7 @@ class ParquetLake:
             left = _days_in(removed) - {receipt.partition for receipt in added}
             entries += [Entry(Event.SETTLE, at, run_id, partition, 0, head=head) for partition in sorted(left)]
         with step(Step.JOURNAL):
-            written = self._written(dataset, entries, run_id) if entries else None
+            written = JournalFiles(self._objects).write(dataset, entries, run_id) if entries else None
         try:
             paths = dict.fromkeys(receipt.path for receipt in (*added, *relocated))
             with step(Step.COMMIT):
@@ -289,29 +284,13 @@ class ParquetLake:
 
     def journal(self, dataset: Dataset) -> Journal:
         """See `Lake.journal`."""
-        paths = list(self._objects.list(journal_prefix(dataset.name)))
-        with ThreadPoolExecutor(_JOURNAL_THREADS) as threads:
-            files = list(threads.map(self._entries, paths))
-        # The sort is stable: entries of one commit stay in their order.
-        entries = sorted((entry for found, _ in files for entry in found), key=lambda entry: entry.at)
-        return Journal(entries, [path for path, (_, whole) in zip(paths, files, strict=True) if not whole])
-
-    def _entries(self, path: str) -> tuple[list[Entry], bool]:
-        """The entries of one file of the journal up to the first that can't be read, and whether that was all."""
-        found: list[Entry] = []
-        with self._objects.open(path) as stream:
-            for line in stream.read().splitlines():
-                try:
-                    found.append(Entry.from_json(line.decode()))
-                except (ValueError, LookupError, TypeError, UsageError):
-                    return found, False
-        return found, bool(found)
+        return JournalFiles(self._objects).read(dataset)
 
     def note(self, dataset: Dataset, entries: Sequence[Entry]) -> None:
         """See `Lake.note`."""
         if entries:
             with step(Step.JOURNAL):
-                self._written(dataset, entries, entries[0].run_id)
+                JournalFiles(self._objects).write(dataset, entries, entries[0].run_id)
 
     def locations(self, vintages: Iterable[Vintage]) -> list[Located]:
         """See `Lake.locations`. On a local disk, characters that DuckDB takes for a pattern are bracketed."""
@@ -386,34 +365,6 @@ class ParquetLake:
         except FileNotFoundError as error:
             msg = f"{self._objects.location(path)} is missing; {_RESTORE}"
             raise LakeError(msg) from error
-
-    def _written(self, dataset: Dataset, entries: Sequence[Entry], run_id: str) -> str:
-        lines = "".join(f"{entry.to_json()}\n" for entry in entries).encode()
-        earlier = self._objects.list(journal_path(dataset.name, run_id, 0).removesuffix("00000.jsonl"))
-        for number in itertools.count(sum(1 for _ in earlier)):
-            path = journal_path(dataset.name, run_id, number)
-            try:
-                self._objects.put(path, BytesIO(lines))
-            except ObjectExistsError:
-                continue
-            self._confirm_journal(path, lines)
-            return path
-        raise AssertionError  # pragma: no cover  # the count has no end
-
-    def _confirm_journal(self, path: str, lines: bytes) -> None:
-        """Read a file of the journal back: it is what a lost database is made anew from."""
-        try:
-            with self._objects.open(path) as stream:
-                found = stream.read()
-        except FileNotFoundError:
-            found = None
-        if found != lines:
-            what = "is not there" if found is None else "holds something else"
-            msg = (
-                f"{self._objects.location(path)} was written and {what} when it was read back; nothing was published. "
-                "Look at the store, then run it again"
-            )
-            raise FingerprintMismatchError(msg)
 
 
 def _days_in(paths: Iterable[str]) -> set[Partition]:
