@@ -1,7 +1,7 @@
 """Compacted months: the same answers from fewer objects, whatever happens to a day of them."""
 
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pyarrow.compute as pc
@@ -14,9 +14,11 @@ from made_rows import bars
 from thermocline.errors import LakeError
 from thermocline.faults import listening
 from thermocline.model.datasets import MARKET_DATA
+from thermocline.model.journal import Event, entries_of
 from thermocline.model.partition import ALL_DAYS, DayRange
 from thermocline.model.paths import holds_one_day
 from thermocline.model.query import Query
+from thermocline.tasks.archive import archive
 from thermocline.tasks.load import rehydrate
 from thermocline.tasks.query import explain
 from thermocline.tasks.status import status
@@ -269,6 +271,16 @@ def test_a_lost_month_is_mended_from_the_objects_of_its_days_while_these_are_the
     (compacted.folder / path).unlink()
     made = compacted.backfill(bars(day(3), ("NEW",), 2), repair=True)
     assert (made.failed, made.written) == ([], 1)
+    compacted.check()
+
+
+def test_what_a_run_that_died_wrote_under_the_same_version_never_stands_in_for_a_lost_day(compacted):
+    [path] = objects_of(compacted)
+    (compacted.folder / path).unlink()
+    written = archive(compacted.lake, day(2), 9, [bars(day(2), ("AAPL", "IBM"), 2, close="1")], run_id="dead")
+    died = entries_of(Event.PUBLISH, [replace(written, version=1)], at=datetime.now(UTC), run_id="dead")
+    compacted.lake.note(MARKET_DATA, died)
+    assert compacted.backfill(bars(day(3), ("NEW",), 2), repair=True).failed == []
     compacted.check()
 
 
