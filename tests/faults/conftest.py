@@ -16,6 +16,15 @@ def killing_world(embedded_url) -> Iterator[World]:
         yield made
 
 
+LONGEST = ("test_readers.py", "test_model.py", "test_nights.py", "test_two_rotations.py", "test_postgres_dies.py")
+"""Begun first, or one worker would end with them while the others have nothing left to do."""
+
+
+def pytest_collection_modifyitems(items) -> None:
+    """Put what takes longest first."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 def pytest_terminal_summary(terminalreporter) -> None:
     """List the points that were reached, and how often a process was killed at each of them."""
     kills: dict[str, Counter[str]] = defaultdict(Counter)

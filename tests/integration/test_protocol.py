@@ -274,7 +274,8 @@ def soon(act: Future, seconds: float = SOON_SECONDS) -> None:
 def test_a_rotation_that_dies_anywhere_is_made_good_by_the_next_one(request, kind):
     """Between two changes of what a death leaves, all deaths are alike; the first and the last of them are tried.
 
-    Iceberg writes many small objects that nobody reads before its commit; there every other change will do.
+    Iceberg writes many small objects that nobody reads before its commit; there every third change will do, as real
+    processes are killed at each of its steps elsewhere.
     """
     world = request.getfixturevalue(kind)
     left: list[tuple] = []
@@ -282,7 +283,7 @@ def test_a_rotation_that_dies_anywhere_is_made_good_by_the_next_one(request, kin
     changes = [number for number in range(1, len(left)) if left[number] != left[number - 1]]
     assert len(left) > 200
     assert len(changes) > 8
-    tried = changes[::2] if kind == "iceberg_world" else [0, *changes, *(number - 1 for number in changes)]
+    tried = changes[::3] if kind == "iceberg_world" else [0, *changes, *(number - 1 for number in changes)]
     for number in sorted({*tried, len(left) - 1}):
         world.begin()
         process = Process()
