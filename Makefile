@@ -46,7 +46,7 @@ test: setup  ## run every test but those of test-faults
 	@$(BIN)/pytest -n logical --maxprocesses 8 --dist loadgroup --ignore=tests/faults $(ARGS)
 
 test-faults: setup  ## kill every act at every point, break every store, and see that no row is lost or doubled
-	@$(BIN)/pytest -n logical --maxprocesses 8 --dist loadgroup tests/faults $(ARGS)
+	@$(BIN)/pytest -n auto --dist loadgroup tests/faults $(ARGS)
 
 # Pass on e.g. ARGS="--kills 1000 --seed 7"; a run that finds something prints the seed that finds it again.
 soak: setup  ## kill a random mix of acts 200 times at random moments, beside a model of what should be there

@@ -1,5 +1,6 @@
 """Deaths, hostile stores and wreckage. `make test-faults` runs them and lists the points at which processes died."""
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
@@ -18,6 +19,11 @@ def killing_world(embedded_url) -> Iterator[World]:
 
 LONGEST = ("test_readers.py", "test_model.py", "test_nights.py", "test_two_rotations.py", "test_postgres_dies.py")
 """Begun first, or one worker would end with them while the others have nothing left to do."""
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: these tests wait for servers, locks and timers for much of their time."""
+    return min(os.cpu_count() or 1, 8) + 1
 
 
 def pytest_collection_modifyitems(items) -> None:
