@@ -17,7 +17,7 @@ def test_readers_notice_nothing_of_a_minute_of_late_rows_rotations_undos_compact
     assert [text for each in told.values() for text in each.wrong] == []
     assert now_accepted > accepted
     asked = {kind: len(seconds) for kind, seconds in told["ask"].seconds.items()}
-    assert min(asked.values()) > 10, asked
+    assert min(asked.values()) >= 3, asked
     assert len(asked) == 5
     acts = told["move"].acts
     moved = ", ".join(f"{times} x {name}" for name, times in sorted((acts + told["append"].acts).items()))
