@@ -27,10 +27,7 @@ class Answer:
             return reader.read_all()
 
     def to_pandas(self, *, exact: bool = False) -> "pd.DataFrame":
-        """A DataFrame: prices as float64, or as `decimal.Decimal` when `exact`; times as UTC timestamps.
-
-        Needs the extra `thermocline[pandas]`.
-        """
+        """A DataFrame: prices as float64, or as `decimal.Decimal` when `exact`; times as UTC timestamps."""
         import pyarrow as pa  # noqa: PLC0415  # `import thermocline` shall not pay for it
 
         table = self.to_arrow()
