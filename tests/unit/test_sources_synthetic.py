@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from thermocline.errors import UsageError
 from thermocline.model.conform import conform
-from thermocline.model.datasets import DATASETS, MARKET_DATA, NEWS, OPTIONS_DATA
+from thermocline.model.datasets import MARKET_DATA, NEWS, OPTIONS_DATA, dataset_named
 from thermocline.model.partition import ALL_DAYS, DayRange
 from thermocline.ports import FetchRequest
 from thermocline.sources import synthetic
 from thermocline.sources.open import open_source
+from thermocline.sources.synthetic_rest import MAKERS
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 MONDAY = date(2024, 1, 1)
@@ -38,8 +39,8 @@ def rows(*arguments, **options):
     return sorted(found.to_pylist(), key=lambda row: [str(value) for value in row.values()])
 
 
-@pytest.mark.parametrize("dataset", DATASETS.values(), ids=lambda dataset: dataset.name)
-def test_every_dataset_can_be_filled_and_a_day_is_the_same_alone_and_among_others(dataset):
+@pytest.mark.parametrize("dataset", [MARKET_DATA, *map(dataset_named, MAKERS)], ids=lambda dataset: dataset.name)
+def test_every_dataset_that_it_makes_can_be_filled_and_a_day_is_the_same_alone_and_among_others(dataset):
     span = days(date(2024, 3, 4), 3)
     alone = [row for day in span for row in rows(days(day), dataset)]
     together = rows(span, dataset)

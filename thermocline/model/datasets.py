@@ -149,8 +149,67 @@ SOCIAL_SENTIMENT = Dataset(
     key=("platform", "symbol", "ts"),
 )
 
+INSTRUMENTS = Dataset(
+    name="instruments",
+    description="which instrument a symbol named from which day on, a row for each symbol that an instrument had",
+    columns=(
+        _required("instrument_id", Kind.TEXT, "permanent: it outlives renames, and a reused symbol gets another one"),
+        _required("asset_class", Kind.TEXT),
+        _required("symbol", Kind.TEXT),
+        _required("ts", Kind.TIMESTAMP, "the first day on which the symbol names it, at 00:00"),
+        Column("until", Kind.DATE, description="the first day on which it no longer does; null while it does"),
+        Column("exchange", Kind.TEXT),
+        Column("name", Kind.TEXT),
+        *_PROVENANCE,
+    ),
+    key=("instrument_id", "symbol", "ts"),
+)
+
+SPLITS = Dataset(
+    name="splits",
+    description="share splits, and other events that multiply the number of shares",
+    columns=(
+        _required("asset_class", Kind.TEXT),
+        _required("symbol", Kind.TEXT, "as it was on that day"),
+        _required("ts", Kind.TIMESTAMP, "the first session that trades at the new price, at 00:00"),
+        _required("old_shares", Kind.PRICE, "so many shares became `new_shares`: 1 and 7 for a 7:1 split"),
+        _required("new_shares", Kind.PRICE),
+        *_PROVENANCE,
+    ),
+    key=("asset_class", "symbol", "ts"),
+)
+
+DIVIDENDS = Dataset(
+    name="dividends",
+    description="cash paid to the holders of a share",
+    columns=(
+        _required("asset_class", Kind.TEXT),
+        _required("symbol", Kind.TEXT, "as it was on that day"),
+        _required("ts", Kind.TIMESTAMP, "the ex-date: the first session that trades without it, at 00:00"),
+        _required("kind", Kind.TEXT, "regular, special …"),
+        _required("amount", Kind.PRICE, "for one share, as it was on that day"),
+        Column("currency", Kind.TEXT),
+        Column("declared_on", Kind.DATE),
+        Column("record_on", Kind.DATE),
+        Column("paid_on", Kind.DATE),
+        *_PROVENANCE,
+    ),
+    key=("asset_class", "symbol", "kind", "ts"),
+)
+
 DATASETS: Mapping[str, Dataset] = {
-    dataset.name: dataset for dataset in (MARKET_DATA, OPTIONS_DATA, FORECASTS, NEWS, FEATURES, SOCIAL_SENTIMENT)
+    dataset.name: dataset
+    for dataset in (
+        MARKET_DATA,
+        OPTIONS_DATA,
+        FORECASTS,
+        NEWS,
+        FEATURES,
+        SOCIAL_SENTIMENT,
+        INSTRUMENTS,
+        SPLITS,
+        DIVIDENDS,
+    )
 }
 
 

@@ -26,7 +26,7 @@ from thermocline.ports.ledger import (
 )
 from thermocline.ports.plain import Mapped, MonthOfRows, PlainSurvey, PlainTable
 from thermocline.ports.progress import SILENT, Progress
-from thermocline.ports.sources import Fetched, FetchRequest, Source, SourceFactory
+from thermocline.ports.sources import Answered, Fetched, FetchRequest, Paged, Source, SourceFactory
 from thermocline.ports.spool import Spool, SpoolFactory
 from thermocline.ports.writer import Export, Writer
 
@@ -34,6 +34,7 @@ __all__ = [
     "SILENT",
     "Act",
     "Analytics",
+    "Answered",
     "AuditGuard",
     "AuditQuery",
     "Catalog",
@@ -52,6 +53,7 @@ __all__ = [
     "Mapped",
     "MonthOfRows",
     "Objects",
+    "Paged",
     "PlainSurvey",
     "PlainTable",
     "Progress",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from thermocline.model.dataset import Dataset
@@ -13,12 +14,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FetchRequest:
-    """Rows wanted from a source. Empty `symbols` or `intervals` mean all that the source has."""
+    """Rows wanted from a source. Empty `symbols` or `intervals` mean all that the source has.
+
+    A bar that is not over at the instant `now` is not final; a source leaves it out. None where the rows are older than
+    any clock, as those of files are.
+    """
 
     dataset: Dataset
     days: DayRange
     symbols: frozenset[str] = frozenset()
     intervals: frozenset[str] = frozenset()
+    now: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A span `[start, end)` of which a source has told all: what is not among the rows, it does not have."""
+
+    symbol: str
+    interval: str
+    start: datetime
+    end: datetime
+    asset_class: str = ""
 
 
 @dataclass(frozen=True)
@@ -27,13 +44,15 @@ class Fetched:
 
     `origin` says where exactly (a file, a page of an API), for quarantine and errors. `unreadable` are records that
     could not even be made rows, each with its reason; they go to quarantine. Rows that were
-    `accepted_before` keep their own `ingested_at`, as those of a table that is adopted do.
+    `accepted_before` keep their own `ingested_at`, as those of a table that is adopted do. `answered` are the spans
+    that are complete with this page; a source that can't know, as files can't, claims none.
     """
 
     rows: "pa.Table"
     origin: str
     unreadable: tuple[tuple[str, str], ...] = ()
     accepted_before: bool = False
+    answered: tuple[Answered, ...] = ()
 
     @property
     def incoming(self) -> "pa.Table":
@@ -60,6 +79,20 @@ class Source(Protocol):
         Raises:
             SourceError: Something could not be read; what was yielded before remains good.
         """
+        ...
+
+
+class Paged(Protocol):
+    """A source that answers in pages of limited size, for whoever plans the fewest requests. Not every source does."""
+
+    @property
+    def rows_per_page(self) -> int:
+        """How many rows one request can bring at most."""
+        ...
+
+    @property
+    def symbols_per_request(self) -> int:
+        """How many symbols one request can ask for; their rows share its pages."""
         ...
 
 
