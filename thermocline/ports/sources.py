@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from thermocline.model.dataset import Dataset
 from thermocline.model.partition import DayRange
@@ -25,6 +25,16 @@ class FetchRequest:
     symbols: frozenset[str] = frozenset()
     intervals: frozenset[str] = frozenset()
     now: datetime | None = None
+
+    def document(self) -> dict[str, Any]:
+        """What is asked for, as JSON."""
+        return {
+            "dataset": self.dataset.name,
+            "symbols": sorted(self.symbols),
+            "intervals": sorted(self.intervals),
+            "start": self.days.start.isoformat(),
+            "end": self.days.end.isoformat(),
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from thermocline.model.report import Failed, Moved
 from thermocline.model.restatement import NEVER, RestatementRule
 from thermocline.ports import (
     SILENT,
+    Answered,
     Fetched,
     FetchRequest,
     Hot,
@@ -40,9 +41,25 @@ BATCH_DAYS = 256
 """Partitions that are published in one commit; each commit costs the table a snapshot."""
 
 
+@dataclass(frozen=True)
+class Unfetched:
+    """A request that its source could not answer to the end, and why; the rows that came before are in."""
+
+    request: FetchRequest
+    reason: str
+
+    def document(self) -> dict[str, Any]:
+        """The request and the reason as JSON."""
+        return {**self.request.document(), "reason": self.reason}
+
+
 @dataclass
 class Backfilled:
-    """What a backfill did. Counts other than `rows` and `rejected` are partitions."""
+    """What a backfill did. Counts other than `rows` and `rejected` are partitions.
+
+    `unfetched` are the requests that failed where others were to go on; `answered` the spans of which the source says
+    that it told all.
+    """
 
     dataset: str
     run_id: str
@@ -55,6 +72,8 @@ class Backfilled:
     held: int = 0
     failed: list[Failed] = field(default_factory=list)
     moved: list[Moved] = field(default_factory=list)
+    unfetched: list[Unfetched] = field(default_factory=list)
+    answered: list[Answered] = field(default_factory=list)
 
     def document(self) -> dict[str, Any]:
         """The result as JSON."""
@@ -69,13 +88,18 @@ class Backfilled:
             "rejected": self.rejected,
             "held": self.held,
             "failed": [failed.document() for failed in self.failed],
+            "unfetched": [unfetched.document() for unfetched in self.unfetched],
             "partitions": [moved.document() for moved in self.moved],
         }
 
 
 @dataclass(frozen=True)
 class Backfill:
-    """The parts of one backfill: from where, to where, under which rules, as of which day."""
+    """The parts of one backfill: from where, to where, under which rules, as of which day.
+
+    With `keep_going` a request that its source can't answer is named, and the others are published; without it nothing
+    is written then.
+    """
 
     source: Source
     hot: Hot
@@ -87,12 +111,15 @@ class Backfill:
     run_id: str
     repair: bool = False
     accept_restatements: bool = False
+    keep_going: bool = False
     progress: Progress = SILENT
     on_published: Callable[[Moved], None] = lambda _: None
     on_gathered: Callable[[Collection[Partition]], None] = lambda _: None
 
-    def run(self, request: FetchRequest) -> Backfilled:
+    def run(self, *requests: FetchRequest) -> Backfilled:
         """Fetch what is asked for and publish every day that says something new.
+
+        Several requests, all of one dataset, are gathered before the first day is published.
 
         A day that would change more of what is published than the lifecycle's rule for restatements allows is held: it
         is written and verified, but readers get what they got before, from both tiers.
@@ -101,20 +128,21 @@ class Backfill:
         each of them once it is committed (or found unchanged).
 
         Raises:
-            SourceError: The source failed; nothing was written.
+            SourceError: The source failed, and it was not to `keep_going`; nothing was written.
             FingerprintMismatchError: The lake does not hold what was written; that batch was not published.
         """
-        result = Backfilled(request.dataset.name, self.run_id)
-        with self.lake.run(self.run_id), self.spool(request.dataset) as spool:
-            self._gather(request, spool, result)
+        dataset = requests[0].dataset
+        result = Backfilled(dataset.name, self.run_id)
+        with self.lake.run(self.run_id), self.spool(dataset) as spool:
+            self._gather(requests, spool, result)
             partitions = spool.partitions()
             self.on_gathered(partitions.keys())
-            self.progress.begin(f"writing {request.dataset.name}", len(partitions))
+            self.progress.begin(f"writing {dataset.name}", len(partitions))
             # A month that is damaged as a whole is mended as a whole.
             batches = whole_months if self.repair else chunks
             for days in batches(list(partitions), BATCH_DAYS):
-                with self.hot.writer(request.dataset) as writer:
-                    batch = Batch(self, request.dataset, writer, spool, self._rule(request))
+                with self.hot.writer(dataset) as writer:
+                    batch = Batch(self, dataset, writer, spool, self._rule(requests))
                     moved = self._published(batch, days)
                 result.failed += batch.failed
                 for partition in moved:
@@ -126,10 +154,11 @@ class Backfill:
         result.held = sum(moved.action == HELD for moved in result.moved)
         return result
 
-    def _rule(self, request: FetchRequest) -> RestatementRule:
+    def _rule(self, requests: Sequence[FetchRequest]) -> RestatementRule:
         """When a restatement waits; never, where what was asked for can't have enough symbols."""
         rule = self.lifecycle.restatements
-        can_hold = not request.symbols or rule.may_hold(len(request.symbols))
+        symbols = frozenset[str]().union(*(request.symbols for request in requests))
+        can_hold = not all(request.symbols for request in requests) or rule.may_hold(len(symbols))
         return rule if can_hold and not self.accept_restatements else NEVER
 
     def _published(self, batch: Batch, partitions: Sequence[Partition]) -> list[Moved]:
@@ -148,39 +177,53 @@ class Backfill:
         return moved
 
     @step(Step.GATHER)
-    def _gather(self, request: FetchRequest, spool: Spool, result: Backfilled) -> None:
+    def _gather(self, requests: Sequence[FetchRequest], spool: Spool, result: Backfilled) -> None:
         """Take every row of the source in; rows that may not go in are quarantined once all others are safe."""
         rejected: list[Rejected] = []
         self.progress.begin(f"reading {self.source.name}", None)
-        for fetched in self._fetched(request):
-            rejected += [
-                Rejected(request.dataset.name, self.source.name, fetched.origin, record, reason)
-                for record, reason in fetched.unreadable
-            ]
-            conformed = conform(
-                fetched.incoming,
-                request.dataset,
-                source=self.source.name,
-                ingested_at=self.now,
-                origin=fetched.origin,
-                days=request.days,
-            )
-            rows = _asked_for(conformed.rows, request)
-            spool.append(rows.to_batches())
-            rejected += conformed.rejected
-            result.rows += len(rows)
-            result.duplicates += conformed.duplicates
-            self.progress.advance(len(rows))
+        for request in requests:
+            try:
+                for fetched in self._fetched(request):
+                    rejected += self._take(request, fetched, spool, result)
+            except SourceError as error:
+                if not self.keep_going:
+                    raise
+                result.unfetched.append(Unfetched(request, str(error)))
         if rejected:
             with step(Step.QUARANTINE):
                 self.hot.quarantine(rejected, run_id=self.run_id)
         result.rejected = len(rejected)
+
+    def _take(self, request: FetchRequest, fetched: Fetched, spool: Spool, result: Backfilled) -> list[Rejected]:
+        """Take the rows of a page in; return those that may not go in."""
+        rejected = [
+            Rejected(request.dataset.name, self.source.name, fetched.origin, record, reason)
+            for record, reason in fetched.unreadable
+        ]
+        conformed = conform(
+            fetched.incoming,
+            request.dataset,
+            source=self.source.name,
+            ingested_at=self.now,
+            origin=fetched.origin,
+            days=request.days,
+        )
+        rejected += conformed.rejected
+        rows = _asked_for(conformed.rows, request)
+        spool.append(rows.to_batches())
+        result.rows += len(rows)
+        result.duplicates += conformed.duplicates
+        result.answered += fetched.answered
+        self.progress.advance(len(rows))
+        return rejected
 
     def _fetched(self, request: FetchRequest) -> Iterator[Fetched]:
         """The source's pages. Its error says what it could not read; what that means for the lake is known here."""
         try:
             yield from self.source.fetch(request)
         except SourceError as error:
+            if self.keep_going:
+                raise
             msg = f"{str(error).rstrip().removesuffix('.')}\n{request.dataset.name}: nothing was written"
             raise type(error)(msg) from error
 
