@@ -71,6 +71,8 @@ class Restatements(Section):
     hold_symbols: Annotated[Count, Field(ge=0)] = RestatementRule().hold_symbols
     hold_share: Share = RestatementRule().hold_share
     hold_after_days: Annotated[Count, Field(ge=0)] = RestatementRule().hold_after_days
+    price_tolerance: Share = RestatementRule().price_tolerance
+    volume_tolerance: Share = RestatementRule().volume_tolerance
 
 
 class Drills(Section):

@@ -11,7 +11,15 @@ from made_rows import DAY, NOON, bars, rows, sorted_batch
 
 from thermocline.model.datasets import DATASETS, MARKET_DATA
 from thermocline.model.partition import Partition
-from thermocline.model.restatement import NEVER, Restatement, RestatementRule, restatement_of, symbols_in
+from thermocline.model.restatement import (
+    NEVER,
+    Restatement,
+    RestatementRule,
+    Tolerance,
+    held_restatement,
+    restatement_of,
+    symbols_in,
+)
 
 PARTITION = Partition("market_data", "1min", DAY)
 SYMBOLS = [f"S{number:02d}" for number in range(20)]
@@ -115,3 +123,45 @@ def test_the_rule_can_be_switched_off_and_the_share_too():
 
 def test_the_reason_gives_the_counts():
     assert Restatement(3400, 5, 12, 30).reason == "12 of 30 symbols changed (3,400 rows changed, 5 added)"
+
+
+RULE = RestatementRule(hold_symbols=5)
+
+
+def held(*new, rule=RULE):
+    """What of the new rows waits under the rule."""
+    return held_restatement(MARKET_DATA, lambda: [PUBLISHED], lambda: new, rule)
+
+
+def test_roundings_and_late_trades_hold_nothing_up():
+    late = [row | {"close": row["close"] + Decimal("0.3"), "volume": 7e7} for row in PUBLISHED.to_pylist()]
+    rounded = sorted_batch(MARKET_DATA, late)
+    assert restatement_of(MARKET_DATA, [PUBLISHED], [rounded]).symbols_changed == 20
+    assert held(rounded) is None
+    assert held(rounded, rule=RestatementRule(price_tolerance=0.001)).symbols_changed == 20
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"close": Decimal("191.00")}, {"volume": 80_000_000.0}, {"volume": None}, {"vwap": Decimal("187.00")}],
+    ids=["a price", "a volume", "a volume lost", "a price that was not known"],
+)
+def test_what_goes_beyond_the_tolerance_waits(values):
+    assert held(altered(SYMBOLS[:6], **values)).symbols_changed == 6
+
+
+def test_null_and_nan_say_the_same_within_a_tolerance_and_no_number():
+    tolerance = RULE.tolerance
+    published = altered(["S00"], volume=None)
+    for value, rows_changed in ((float("nan"), 0), (None, 0), (0.0, 3)):
+        new = altered(["S00"], volume=value)
+        assert restatement_of(MARKET_DATA, [published], [new], tolerance).rows_changed == rows_changed
+
+
+@given(cells, cells, st.integers(1, 7))
+def test_with_a_tolerance_the_counts_stay_those_of_plain_dictionaries(old, new, size):
+    published, incoming = batch_of(old), batch_of(new)
+    changed = {key for key, close in new.items() if key in old and old[key] != close}
+    cuts = [incoming.slice(start, size) for start in range(0, incoming.num_rows, size)]
+    found = restatement_of(MARKET_DATA, [published.slice(0, size), published.slice(size)], cuts, Tolerance(0.2, 0.2))
+    assert (found.rows_changed, found.rows_added) == (len(changed), len(new.keys() - old.keys()))

@@ -148,6 +148,8 @@ def test_every_scalar_key_can_be_set_by_a_variable():
         "hold_symbols": "3",
         "hold_share": "0.5",
         "hold_after_days": "3",
+        "price_tolerance": "0.01",
+        "volume_tolerance": "0.5",
         "enabled": "false",
         "schedule": "30 3 * * mon-fri",
         "timezone": "America/New_York",

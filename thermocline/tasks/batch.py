@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from thermocline.model.fingerprint import contents_of
 from thermocline.model.partition import ALL_DAYS, DayRange, Partition, chunks
 from thermocline.model.receipt import Receipt, Vintage
 from thermocline.model.report import Failed, Moved
-from thermocline.model.restatement import Restatement, RestatementRule, restatement_of
+from thermocline.model.restatement import Restatement, RestatementRule, held_restatement
 from thermocline.ports import Holding, Publication, Spool, Writer
 from thermocline.tasks.archive import archive, settled_head, trusted
 from thermocline.tasks.holding import HELD, held_vintages, hold, same_content, told
@@ -142,9 +142,13 @@ class Batch:
             receipt = live[partition].receipt
             is_final = self.rule.concerns(partition.day, self.backfill.as_of)
             if is_final and self.rule.may_hold(receipt.contents.rows):  # a day has no more symbols than rows
-                published = self.backfill.lake.read(receipt)
-                restatement = restatement_of(self.dataset, published, self.spool.batches(partition))
-                if self.rule.holds(restatement):
+                restatement = held_restatement(
+                    self.dataset,
+                    partial(self.backfill.lake.read, receipt),
+                    partial(self.spool.batches, partition),
+                    self.rule,
+                )
+                if restatement:
                     found[partition] = restatement
         return found
 

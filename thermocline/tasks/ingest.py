@@ -1,8 +1,9 @@
 """Ingest: accept rows at once, whether their day is hot or cold."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from thermocline.errors import LockTimeoutError
@@ -16,7 +17,7 @@ from thermocline.model.query import Query
 from thermocline.model.receipt import Receipt, Vintage
 from thermocline.model.rejected import Rejected
 from thermocline.model.report import Moved
-from thermocline.model.restatement import Restatement, RestatementRule, restatement_of, symbols_in
+from thermocline.model.restatement import Restatement, RestatementRule, held_restatement, symbols_in
 from thermocline.ports import Fetched, Holding, Hot, Lake, SpoolFactory, Writer
 from thermocline.tasks.archive import archive, trusted
 from thermocline.tasks.holding import HELD, held_vintages, hold, same_content, told
@@ -140,8 +141,9 @@ class _Guard:
         found = {}
         for partition in suspects:
             if partition in live:
-                restatement = self._restatement(partition, parts[partition])
-                if rule.holds(restatement):
+                rows = parts[partition]
+                published = partial(self._published, partition)
+                if restatement := held_restatement(self.dataset, published, rows.to_batches, rule):
                     found[partition] = restatement
         return found
 
@@ -152,11 +154,12 @@ class _Guard:
         rows = pa.concat_tables(tables) if tables else self.dataset.arrow_schema.empty_table()
         return {partition: rows_of(rows, partition) for partition in partitions_of(self.dataset, rows)}
 
-    def _restatement(self, partition: Partition, rows: "pa.Table") -> Restatement:
+    def _published(self, partition: Partition) -> "Iterator[pa.RecordBatch]":
+        """What queries get of the partition now."""
         intervals = (partition.interval,) if partition.interval else ()
         asked = Query(self.dataset, partition.start, partition.end, intervals=intervals)
         with query(self.hot, self.lake, asked) as published:
-            return restatement_of(self.dataset, published, rows.to_batches())
+            yield from published
 
     def hold(
         self, tables: "Sequence[pa.Table]", restated: Mapping[Partition, Restatement], *, now: datetime

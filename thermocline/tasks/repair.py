@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
-from functools import cached_property
+from functools import cached_property, partial
 
 from thermocline.errors import LakeError, RequestBudgetError, TransientLakeError
 from thermocline.model.dataset import Dataset
@@ -23,7 +23,7 @@ from thermocline.model.journal import Entry
 from thermocline.model.partition import Partition, months_of
 from thermocline.model.paths import holds_one_day
 from thermocline.model.receipt import Contents, Receipt, Vintage, by_object
-from thermocline.model.restatement import RestatementRule, restatement_of
+from thermocline.model.restatement import RestatementRule, held_restatement
 from thermocline.ports import Lake, Spool, SpoolFactory, Writer
 from thermocline.tasks.archive import disagreements, trusted, unjournaled
 from thermocline.tasks.repack import combined
@@ -179,8 +179,10 @@ class Repair:
         partition, said = wrong.receipt.partition, wrong.receipt.contents
         if not (self.rule.concerns(partition.day, self.as_of) and self.rule.may_hold(said.rows)):
             return None
-        restatement = restatement_of(self.dataset, self.lake.read(rows), came.batches(partition))
-        if not self.rule.holds(restatement):
+        restatement = held_restatement(
+            self.dataset, partial(self.lake.read, rows), partial(came.batches, partition), self.rule
+        )
+        if restatement is None:
             return None
         return self._refused(wrong, f"{restatement.reason}; `--accept-restatements` lets that through")
 
