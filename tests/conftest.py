@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from quick_server import passable_folder, quick_server
+from quick_server import create_database, passable_folder, quick_server
 
 from thermocline.stores import embedded
 from thermocline.stores.embedded_process import Owner
@@ -158,7 +158,7 @@ def _database(server_url: str, prepare: Callable[[str], None] | None) -> Iterato
     template = _template(server_url, prepare)
     name = f"test_{uuid4().hex}"
     with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        create_database(connection, name, template)
     try:
         yield url_of(server_url, name)
     finally:
@@ -172,7 +172,7 @@ def _template(server_url: str, prepare: Callable[[str], None] | None) -> str:
     if (server_url, prepare) not in _templates:
         name = f"template_{uuid4().hex}"
         with psycopg.connect(server_url, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+            create_database(connection, name)
         prepare(url_of(server_url, name))
         _templates[server_url, prepare] = name
     return _templates[server_url, prepare]

@@ -50,35 +50,40 @@ def bars(
     partition: Partition, symbols=("AAPL", "MSFT"), count: int = 3, *, close="187.15", ingested_at: datetime = NOON
 ) -> pa.RecordBatch:
     """Plain bars of a day, a minute apart, sorted as a file is."""
-    return sorted_batch(
-        dataset_named(partition.dataset),
-        [
-            {
-                "asset_class": "equity",
-                "symbol": symbol,
-                "interval": partition.interval,
-                "ts": partition.start + timedelta(minutes=minute),
-                "open": Decimal("186.06"),
-                "high": Decimal("188.44"),
-                "low": Decimal("183.885"),
-                "close": Decimal(close) + minute,
-                "volume": 65_076_600.0,
-                "vwap": None,
-                "trade_count": minute,
-                "source": "made",
-                "ingested_at": ingested_at,
-            }
-            for symbol in symbols
-            for minute in range(count)
-        ],
-    )
+    dataset = dataset_named(partition.dataset)
+    minutes = pa.array([*range(count)] * len(symbols), pa.int64())
+
+    def of_minute(name: str, values) -> pa.Array:
+        return pa.array(values, dataset.column(name).arrow_field.type).take(minutes)
+
+    same = {
+        "asset_class": "equity",
+        "interval": partition.interval,
+        "open": Decimal("186.06"),
+        "high": Decimal("188.44"),
+        "low": Decimal("183.885"),
+        "volume": 65_076_600.0,
+        "vwap": None,
+        "source": "made",
+        "ingested_at": ingested_at,
+    }
+    columns = {name: of_minute(name, [value] * count) for name, value in same.items()}
+    columns["symbol"] = pa.array([symbol for symbol in symbols for _ in range(count)])
+    columns["ts"] = of_minute("ts", [partition.start + timedelta(minutes=minute) for minute in range(count)])
+    columns["close"] = of_minute("close", [Decimal(close) + minute for minute in range(count)])
+    columns["trade_count"] = minutes
+    table = pa.table([columns[name] for name in dataset.names], schema=dataset.arrow_schema)
+    return _sorted(table, dataset)
 
 
 def sorted_batch(dataset: Dataset, made: list[dict]) -> pa.RecordBatch:
     """Rows as one batch, sorted as a file is."""
-    table = pa.Table.from_pylist(made, dataset.arrow_schema)
+    return _sorted(pa.Table.from_pylist(made, dataset.arrow_schema), dataset)
+
+
+def _sorted(table: pa.Table, dataset: Dataset) -> pa.RecordBatch:
     table = table.sort_by([(name, "ascending") for name in dataset.sort]).combine_chunks()
-    return table.to_batches()[0] if made else pa.RecordBatch.from_pylist([], dataset.arrow_schema)
+    return table.to_batches()[0] if len(table) else pa.RecordBatch.from_pylist([], dataset.arrow_schema)
 
 
 def as_sorted_lists(table: pa.Table, dataset: Dataset) -> list[str]:

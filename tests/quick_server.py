@@ -22,6 +22,12 @@ def passable_folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def create_database(connection: psycopg.Connection, name: str, template: str = "template0") -> None:
+    """Copy a database file by file: dropping it is then several times as quick as after a copy through the log."""
+    strategy = " STRATEGY FILE_COPY" if connection.info.server_version >= 15_00_00 else ""
+    connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}{strategy}")
+
+
 @contextmanager
 def quick_server() -> Iterator[str]:
     """The embedded server of a home, with fsync off: tests don't cut the power. Stopped afterwards."""

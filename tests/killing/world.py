@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pyarrow as pa
-from quick_server import passable_folder
+from quick_server import create_database, passable_folder
 
 import thermocline
 from killing.rows import Key, Rows, spelled, table
@@ -71,7 +71,7 @@ class World:
         self.tc.close()
         with psycopg.connect(self.server_url, autocommit=True) as connection:
             connection.execute(f"DROP DATABASE IF EXISTS {self._database} WITH (FORCE)")
-            connection.execute(f"CREATE DATABASE {self._database} TEMPLATE {self._kept(state) or 'template0'}")
+            create_database(connection, self._database, self._kept(state) or "template0")
         shutil.rmtree(self._lake, ignore_errors=True)
         shutil.rmtree(self.home / "tmp", ignore_errors=True)
         if state:
@@ -85,14 +85,14 @@ class World:
         self.tc.close()
         with psycopg.connect(self.server_url, autocommit=True) as connection:
             connection.execute(f"DROP DATABASE {self._database} WITH (FORCE)")
-            connection.execute(f"CREATE DATABASE {self._database} TEMPLATE template0")
+            create_database(connection, self._database)
         self.tc = thermocline.open(home=self.home)
 
     def keep(self, state: str) -> None:
         """Keep the state as it is now, under a name."""
         self.tc.close()
         with psycopg.connect(self.server_url, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {self._kept(state)} TEMPLATE {self._database}")
+            create_database(connection, self._kept(state), self._database)
         shutil.copytree(self._lake, self.folder / state, copy_function=os.link)
 
     def _kept(self, state: str) -> str:
