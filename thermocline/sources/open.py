@@ -9,6 +9,7 @@ from thermocline.errors import SettingsError, UsageError
 from thermocline.ports import Source
 
 KINDS: Mapping[str, str] = {
+    "databento": "thermocline.sources.databento",
     "files": "thermocline.sources.files",
     "lean": "thermocline.sources.lean",
     "sample": "thermocline.sources.sample",
