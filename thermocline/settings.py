@@ -39,6 +39,7 @@ from thermocline.settings_values import (
     SchemaName,
     Share,
     Sources,
+    Text,
     TimeZone,
     WindowDays,
     default_intervals,
@@ -134,6 +135,13 @@ class DatasetSettings(Section):
     hot_days: WindowDays | None = None
 
 
+class FeatureSettings(Section):
+    """What derived indicators are measured against."""
+
+    benchmark: Text = "SPY"
+    benchmark_asset_class: Text = "equity"
+
+
 class PartitionSettings(Section):
     """Which days exist for Dagster."""
 
@@ -149,6 +157,7 @@ class Document(Section):
     storage: StorageSettings = StorageSettings()
     sources: Sources = Field(default_factory=dict, repr=False)
     datasets: dict[DatasetName, DatasetSettings] = Field(default_factory=dict)
+    features: FeatureSettings = FeatureSettings()
     partitions: PartitionSettings = PartitionSettings()
 
 

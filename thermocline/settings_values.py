@@ -178,5 +178,6 @@ def _without_secrets(sources: Mapping[str, Mapping[str, Any]]) -> dict[str, dict
 Sources = Annotated[dict[str, dict[str, Any]], PlainSerializer(_without_secrets)]
 SchemaName = Annotated[str, BeforeValidator(_checked(_schema_name))]
 Day = Annotated[date, BeforeValidator(_day)]
+Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, BeforeValidator(_no_flag)]
 Share = Annotated[float, BeforeValidator(_no_flag), Field(ge=0, le=1)]

@@ -3,6 +3,7 @@
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -27,6 +28,7 @@ from made_rows import DAY, NOON, as_sorted_lists, bars, rows
 
 from thermocline.errors import FingerprintMismatchError, LockTimeoutError, StaleStateError
 from thermocline.model.datasets import DATASETS, MARKET_DATA, NEWS, OPTIONS_DATA
+from thermocline.model.derivation import Derivation
 from thermocline.model.partition import ALL_DAYS, DayRange, Partition
 from thermocline.model.query import Query
 from thermocline.model.rejected import Rejected
@@ -792,3 +794,14 @@ def test_the_head_is_also_told_to_who_writes_nothing(hot):
         writer.publish(Publication(MARKET_DATA, "17", "run"))
     assert hot.head(MARKET_DATA) == "17"
     assert hot.head(NEWS) is None
+
+
+def test_what_derived_days_were_made_of_is_kept_and_replaced(hot):
+    assert hot.derivations(NEWS) == {}
+    first, second = (Derivation(Partition("news", "", DAY + timedelta(days=n)), f"in{n}", f"out{n}") for n in (0, 1))
+    hot.note_derivations([second, first], run_id="r1")
+    assert list(hot.derivations(NEWS).items()) == [(first.partition, first), (second.partition, second)]
+    changed = replace(first, inputs="other")
+    hot.note_derivations([changed], run_id="r2")
+    assert list(hot.derivations(NEWS).values()) == [changed, second]
+    assert hot.derivations(MARKET_DATA) == {}

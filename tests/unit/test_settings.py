@@ -160,6 +160,8 @@ def test_every_scalar_key_can_be_set_by_a_variable():
         "max_retries_per_run": "0",
         "max_requests_per_run": "5000",
         "partitions": "9",
+        "benchmark": "QQQ",
+        "benchmark_asset_class": "fund",
         "start": "2000-01-03",
         "sources": '{"mine": {"kind": "files"}}',
         "datasets": '{"news": {"hot_days": 3}}',

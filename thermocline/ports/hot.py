@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from thermocline.model.dataset import Dataset
+from thermocline.model.derivation import Derivation
 from thermocline.model.partition import DayRange, Partition
 from thermocline.model.query import Query, Segment
 from thermocline.model.receipt import Contents, Vintage, VintageState
@@ -143,6 +144,14 @@ class Hot(Protocol):
 
     def end_trouble(self, act: str, partitions: Collection[Partition]) -> None:
         """Forget the trouble of partitions that turned out not to need the act any more."""
+        ...
+
+    def derivations(self, dataset: Dataset) -> Mapping[Partition, Derivation]:
+        """What the derived days of a dataset were made of, as far as it was noted."""
+        ...
+
+    def note_derivations(self, derivations: Sequence[Derivation], *, run_id: str) -> None:
+        """Keep what derived days were made of, in place of what was noted of them before."""
         ...
 
     def plain(self, dataset: Dataset, mapped: Mapped, *, hold: bool) -> "AbstractContextManager[PlainTable | None]":

@@ -15,6 +15,7 @@ import pyarrow as pa
 from thermocline.errors import HotStoreError, LockTimeoutError
 from thermocline.model.dataset import Dataset
 from thermocline.model.datasets import dataset_named
+from thermocline.model.derivation import Derivation
 from thermocline.model.fingerprint import contents_of
 from thermocline.model.partition import DayRange, Partition, partitions_of, rows_of
 from thermocline.model.receipt import Contents, Vintage, VintageState
@@ -173,6 +174,17 @@ class MemoryHot:
         """See `Hot.end_trouble`."""
         with self.transaction() as state:
             state.end_trouble(act, partitions)
+
+    def derivations(self, dataset: Dataset) -> Mapping[Partition, Derivation]:
+        """See `Hot.derivations`."""
+        found = self._state.derivations
+        return {partition: found[partition] for partition in sorted(found) if partition.dataset == dataset.name}
+
+    def note_derivations(self, derivations: Sequence[Derivation], *, run_id: str) -> None:
+        """See `Hot.note_derivations`."""
+        del run_id
+        with self.transaction() as state:
+            state.derivations.update((each.partition, each) for each in derivations)
 
     def quarantine(self, rejected: Sequence[Rejected], *, run_id: str) -> None:
         """See `Hot.quarantine`."""

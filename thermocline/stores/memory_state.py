@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from thermocline.errors import StaleStateError
 from thermocline.model.dataset import Dataset
+from thermocline.model.derivation import Derivation
 from thermocline.model.duplicates import equal_content
 from thermocline.model.partition import DayRange, Partition
 from thermocline.model.receipt import Receipt, Vintage, VintageState
@@ -53,6 +54,7 @@ class State:
     audit: list[Act] = field(default_factory=list)
     unnamed: dict[str, tuple[str, datetime]] = field(default_factory=dict)
     trouble: dict[tuple[Partition, str], Trouble] = field(default_factory=dict)
+    derivations: dict[Partition, Derivation] = field(default_factory=dict)
 
     def copy(self) -> "State":
         """A state that can be changed without touching this one."""
@@ -66,6 +68,7 @@ class State:
             list(self.audit),
             dict(self.unnamed),
             dict(self.trouble),
+            dict(self.derivations),
         )
 
     def live_of(self, partition: Partition) -> Vintage | None:

@@ -11,6 +11,7 @@ from psycopg import sql
 from thermocline.errors import LockTimeoutError
 from thermocline.faults import Step, reached, step
 from thermocline.model.dataset import Dataset
+from thermocline.model.derivation import Derivation
 from thermocline.model.partition import DayRange, Partition
 from thermocline.model.receipt import Contents, Vintage, VintageState
 from thermocline.model.rejected import Rejected
@@ -32,6 +33,7 @@ from thermocline.ports import (
     Vacuumed,
     Writer,
 )
+from thermocline.stores.postgres import derivations as derived
 from thermocline.stores.postgres import expiry, guard, ledger, scratch, tables, trouble
 from thermocline.stores.postgres.adoption import PostgresPlainTable
 from thermocline.stores.postgres.connection import Connection, connect, scalar, translated
@@ -186,6 +188,16 @@ class PostgresHot:
         """See `Hot.end_trouble`."""
         with self._session() as connection, connection.transaction():
             trouble.end(connection, act, partitions)
+
+    def derivations(self, dataset: Dataset) -> Mapping[Partition, Derivation]:
+        """See `Hot.derivations`."""
+        with self._session(dataset) as connection:
+            return derived.all_of(connection, dataset)
+
+    def note_derivations(self, derivations: Sequence[Derivation], *, run_id: str) -> None:
+        """See `Hot.note_derivations`."""
+        with self._session() as connection, connection.transaction():
+            derived.note(connection, derivations, run_id=run_id)
 
     @contextmanager
     def plain(self, dataset: Dataset, mapped: Mapped, *, hold: bool) -> Iterator[PlainTable | None]:
