@@ -14,6 +14,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from thermocline.errors import SettingsError
+from thermocline.model.calendars import DEFAULT_CALENDARS, CalendarRules
 from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.restatement import RestatementRule
 from thermocline.model.url import file_url
@@ -142,6 +143,12 @@ class FeatureSettings(Section):
     benchmark_asset_class: Text = "equity"
 
 
+class CoverageSettings(Section):
+    """What is asked of a source that had nothing when it was asked before."""
+
+    ask_again_days: Annotated[Count, Field(ge=0, le=LONGEST_WINDOW_DAYS)] = 30
+
+
 class PartitionSettings(Section):
     """Which days exist for Dagster."""
 
@@ -158,6 +165,9 @@ class Document(Section):
     sources: Sources = Field(default_factory=dict, repr=False)
     datasets: dict[DatasetName, DatasetSettings] = Field(default_factory=dict)
     features: FeatureSettings = FeatureSettings()
+    calendars: dict[str, str] = Field(default_factory=lambda: dict(DEFAULT_CALENDARS))
+    coverage: CoverageSettings = CoverageSettings()
+    fetch_from: dict[str, str] = Field(default_factory=dict)
     partitions: PartitionSettings = PartitionSettings()
 
 
@@ -175,6 +185,11 @@ class Settings(Document):
     home: Path
     config: Path | None = None
     lake_url: LakeUrl
+
+    @cached_property
+    def calendar_rules(self) -> CalendarRules:
+        """Which calendar an instrument has."""
+        return CalendarRules({**DEFAULT_CALENDARS, **self.calendars})
 
     @cached_property
     def lifecycle(self) -> Lifecycle:

@@ -159,6 +159,9 @@ def test_every_scalar_key_can_be_set_by_a_variable():
         "attempts": "7",
         "max_retries_per_run": "0",
         "max_requests_per_run": "5000",
+        "ask_again_days": "7",
+        "calendars": '{"equity/*.L": "XLON"}',
+        "fetch_from": '{"equity": "mine"}',
         "partitions": "9",
         "benchmark": "QQQ",
         "benchmark_asset_class": "fund",
@@ -183,6 +186,20 @@ def _meant(text):
         return json.loads(text)
     except json.JSONDecodeError:
         return text
+
+
+def test_a_calendar_that_is_set_leaves_the_others_as_they_are(write):
+    write("calendars: {equity: XLON, equity/7203: XTKS, equity/*.L: XLON, crypto/*: none}")
+    rules = load().calendar_rules
+    asked = [
+        ("equity", "7203"),
+        ("equity", "VOD.L"),
+        ("equity", "SAP"),
+        ("crypto", "BTC/USD"),
+        ("future", "ES"),
+        ("x", "y"),
+    ]
+    assert [rules.of(*each) for each in asked] == ["XTKS", "XLON", "XLON", None, "CMES", None]
 
 
 def test_one_dataset_or_source_can_be_set_by_a_variable(write):

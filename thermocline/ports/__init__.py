@@ -5,6 +5,7 @@ PostgreSQL, Parquet or Iceberg by name beyond what its docstring promises.
 """
 
 from thermocline.ports.analytics import Analytics, Relation
+from thermocline.ports.calendars import Calendars
 from thermocline.ports.hot import Hot, Snapshot
 from thermocline.ports.lake import Catalog, Changes, Lake, Located, Objects
 from thermocline.ports.ledger import (
@@ -37,6 +38,7 @@ __all__ = [
     "Answered",
     "AuditGuard",
     "AuditQuery",
+    "Calendars",
     "Catalog",
     "Changes",
     "Detached",
