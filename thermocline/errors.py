@@ -7,6 +7,7 @@ ThermoclineError                     something could not be done; the text says 
 │   ├── UnknownDatasetError          no dataset of that name
 │   └── BadRangeError                a start that is not before its end, or a date that is none
 ├── SourceError                      rows could not be fetched or read
+│   └── SourceRefusedError           a vendor refuses the question or the key; asking again would not help
 ├── SchemaError                      a batch lacks columns that its dataset must have
 ├── HotStoreError                    PostgreSQL is down, refuses or is too old
 │   ├── LockTimeoutError             another writer, or a long reader, stands in the way
@@ -49,6 +50,10 @@ class BadRangeError(UsageError):
 
 class SourceError(ThermoclineError):
     """Rows could not be fetched or read. Nothing that was read before is lost."""
+
+
+class SourceRefusedError(SourceError):
+    """A vendor refuses the question, or the key; asking the same again would not help."""
 
 
 class SchemaError(ThermoclineError):

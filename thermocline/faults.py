@@ -15,6 +15,9 @@ class Step(StrEnum):
     """A step that leaves something behind, or that something must not be left behind without."""
 
     GATHER = "gather"
+    OPEN_FETCH = "open-fetch"
+    KEEP_PAGE = "keep-page"
+    SETTLE = "settle"
     QUARANTINE = "quarantine"
     ARCHIVE = "archive"
     COMBINE = "combine"

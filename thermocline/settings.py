@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
 
 from thermocline.errors import SettingsError
 from thermocline.model.calendars import DEFAULT_CALENDARS, CalendarRules
@@ -185,6 +185,12 @@ class Settings(Document):
     home: Path
     config: Path | None = None
     lake_url: LakeUrl
+    _environ: Mapping[str, str] | None = PrivateAttr(default=None)
+
+    def variable(self, *names: str) -> SecretStr | None:
+        """The first of these variables of the environment that is set, such as a vendor's key; hidden when shown."""
+        environ = os.environ if self._environ is None else self._environ
+        return next((SecretStr(environ[name]) for name in names if environ.get(name)), None)
 
     @cached_property
     def calendar_rules(self) -> CalendarRules:
@@ -237,7 +243,9 @@ def load_settings(
     document: dict[str, Any] = {"lake_url": file_url(home / "lake")}
     for layer, anchor in reversed(list(zip(layers, anchors, strict=True))):
         document = merged(document, _anchored(without_nulls(layer.document, Document), anchor))
-    return _validated(document | {"home": home, "config": path}, layers)
+    settings = _validated(document | {"home": home, "config": path}, layers)
+    settings._environ = environ  # noqa: SLF001  # nobody else may set it
+    return settings
 
 
 def _validated(document: Mapping[str, Any], layers: list[Layer]) -> Settings:

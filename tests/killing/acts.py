@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -10,6 +11,7 @@ import thermocline
 from killing.rows import from_json, table
 from thermocline.api import Thermocline
 from thermocline.ports import Fetched, FetchRequest
+from thermocline.sources.paging import Answer, Paging, pages_of
 
 Arguments = Mapping[str, Any]
 
@@ -31,10 +33,35 @@ class Table:
             yield Fetched(self.table.slice(start, size), f"page {number}", unreadable)
 
 
+@dataclass(frozen=True)
+class Vendor:
+    """A source that asks for the first half of a table and then for the second."""
+
+    table: pa.Table
+    name: str = "made"
+
+    def fetch(self, request: FetchRequest) -> Iterator[Fetched]:
+        """Yield the pages."""
+        half = len(self.table) // 2
+        halves = {None: Answer(self.table.slice(0, half), "rest"), "rest": Answer(self.table.slice(half), None)}
+        long_ago = datetime(2024, 1, 1, tzinfo=UTC)
+        return pages_of(
+            Paging("everything", {}, halves.__getitem__, lambda page: Fetched(page.rows, "page"), long_ago),
+            self.name,
+            request,
+        )
+
+
 def backfill(tc: Thermocline, order: Arguments) -> None:
     """Bring rows to the lake."""
     source = Table(table(order["dataset"], from_json(order["rows"])), tuple(map(tuple, order.get("unreadable", ()))))
     tc.backfill(order["dataset"], source=source, as_of=order["as_of"])
+
+
+def fetch(tc: Thermocline, order: Arguments) -> None:
+    """Bring rows of a vendor to the lake, who answers in two pages."""
+    rows = table(order["dataset"], from_json(order["rows"]))
+    tc.backfill(order["dataset"], source=Vendor(rows), as_of=order["as_of"])
 
 
 def ingest(tc: Thermocline, order: Arguments) -> None:
@@ -116,7 +143,7 @@ def recover(tc: Thermocline, order: Arguments) -> None:
 ACTS: Mapping[str, Callable[[Thermocline, Arguments], None]] = {
     act.__name__: act
     for act in (
-        *(backfill, ingest, load, rotate, undo, rehydrate, delete, cleanup),
+        *(backfill, fetch, ingest, load, rotate, undo, rehydrate, delete, cleanup),
         *(accept, reject, compact, expire, drill, recover),
     )
 }

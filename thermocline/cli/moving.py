@@ -71,6 +71,11 @@ def backfill(invocation: Invocation, dataset: str, options: Sequence[tuple[str, 
         done = opened.backfill(dataset, **asked, options=dict(options), progress=progress)
     _tell_rejected(invocation, done.rejected)
     _tell_held(invocation, dataset, done.held)
+    if done.pages_resumed:
+        invocation.note(
+            f"{plural(done.pages_resumed, 'page')} of an earlier run that did not finish were there already; "
+            f"{done.pages_fetched:,d} were fetched"
+        )
     if not done.rows:
         invocation.note("the source has no such rows")
     held = f", {plural(done.held, 'partition')} held" if done.held else ""

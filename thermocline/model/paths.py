@@ -15,6 +15,8 @@ _OBJECT = re.compile(
     r"cold_storage/(?P<dataset>[^/]+)/year=(?P<year>\d{4})/month=(?P<month>\d\d)/day=(?P<day>\d\d)/"
     r"(?P<stem>[^/]+)_(?P<stamp>\d{8})(?:_v(?P<version>[1-9]\d*))?\.parquet"
 )
+_PAGE = re.compile(r"raw/.*_p(?P<number>\d{5,})_v(?P<version>[1-9]\d*)\.parquet")
+_LONGEST_LABEL = 100
 _MONTH = re.compile(r"cold_storage/[^/]+/year=\d{4}/month=\d\d/[^/]+_\d{6}(?:_v(?P<version>[1-9]\d*))?\.parquet")
 
 
@@ -95,3 +97,38 @@ def journal_prefix(dataset: str) -> str:
 def journal_path(dataset: str, run_id: str, number: int) -> str:
     """A file of the journal: the receipts of one commit and what becomes of them, a JSON document a line."""
     return f"{journal_prefix(dataset)}{encode(run_id)}-{number:05d}.jsonl"
+
+
+def page_prefix(dataset: str, label: str, stamp: str) -> str:
+    """What the paths of the pages of one fetch begin with. `stamp` begins with the day that it was begun on."""
+    return f"{RAW}/{dataset}/year={stamp[:4]}/{_short(encode(label))}_{dataset}_{stamp}_p"
+
+
+def page_path(dataset: str, label: str, stamp: str, number: int, version: int) -> str:
+    """A page of a source as it came; a later version was fetched where the one before was damaged or had grown."""
+    return f"{page_prefix(dataset, label, stamp)}{number:05d}_v{version}.parquet"
+
+
+def page_version(path: str) -> tuple[int, int] | None:
+    """The number and the version of a page, from its path."""
+    match = _PAGE.fullmatch(path)
+    return (int(match["number"]), int(match["version"])) if match else None
+
+
+def fetches_prefix() -> str:
+    """What the paths of the markers of open fetches begin with."""
+    return f"{METADATA}/fetches/"
+
+
+def fetch_path(dataset: str, source: str, identity: str) -> str:
+    """The marker of a fetch that is not published yet."""
+    return f"{fetches_prefix()}{dataset}/{_short(encode(source))}-{identity[:32]}.json"
+
+
+def _short(encoded: str) -> str:
+    """Encoded text, cut where a file's name could get too long."""
+    return (
+        encoded
+        if len(encoded) <= _LONGEST_LABEL
+        else encoded[:_LONGEST_LABEL].rpartition("%")[0] or encoded[:_LONGEST_LABEL]
+    )

@@ -25,6 +25,7 @@ from thermocline.ports.ledger import (
     expired_act,
     gone_act,
 )
+from thermocline.ports.pages import KeptPages, Page, Pages, PageStore, Question, Unfinished
 from thermocline.ports.plain import Mapped, MonthOfRows, PlainSurvey, PlainTable
 from thermocline.ports.progress import SILENT, Progress
 from thermocline.ports.sources import Answered, Fetched, FetchRequest, Paged, Source, SourceFactory
@@ -50,16 +51,21 @@ __all__ = [
     "HotDay",
     "HotLeaf",
     "Ingested",
+    "KeptPages",
     "Lake",
     "Located",
     "Mapped",
     "MonthOfRows",
     "Objects",
+    "Page",
+    "PageStore",
     "Paged",
+    "Pages",
     "PlainSurvey",
     "PlainTable",
     "Progress",
     "Publication",
+    "Question",
     "Relation",
     "Snapshot",
     "Source",
@@ -67,6 +73,7 @@ __all__ = [
     "Spool",
     "SpoolFactory",
     "Trouble",
+    "Unfinished",
     "UnnamedObject",
     "Vacuumed",
     "Writer",

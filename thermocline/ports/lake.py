@@ -12,6 +12,7 @@ from thermocline.model.partition import Partition
 from thermocline.model.query import Query, Segment
 from thermocline.model.receipt import Receipt, StoredObject, Vintage
 from thermocline.model.recovery import TableVersion
+from thermocline.ports.pages import PageStore
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -165,6 +166,11 @@ class Lake(Protocol):
 
         Inside it, any request may raise a `RequestBudgetError`, which says that the run is to end.
         """
+        ...
+
+    @property
+    def page_store(self) -> PageStore:
+        """Where pages of sources are kept until their rows are published, and stay as a raw record."""
         ...
 
     def write(self, partition: Partition, version: int, batches: "Iterable[pa.RecordBatch]", *, run_id: str) -> Receipt:

@@ -1,12 +1,13 @@
 """Where rows come from."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from thermocline.model.dataset import Dataset
 from thermocline.model.partition import DayRange
+from thermocline.ports.pages import Pages
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -17,7 +18,8 @@ class FetchRequest:
     """Rows wanted from a source. Empty `symbols` or `intervals` mean all that the source has.
 
     A bar that is not over at the instant `now` is not final; a source leaves it out. None where the rows are older than
-    any clock, as those of files are.
+    any clock, as those of files are. `pages` is where a source of a vendor keeps what it fetched, so that a run that is
+    killed is gone on from; None where nothing is to be kept.
     """
 
     dataset: Dataset
@@ -25,6 +27,7 @@ class FetchRequest:
     symbols: frozenset[str] = frozenset()
     intervals: frozenset[str] = frozenset()
     now: datetime | None = None
+    pages: Pages | None = field(default=None, compare=False, repr=False)
 
     def document(self) -> dict[str, Any]:
         """What is asked for, as JSON."""

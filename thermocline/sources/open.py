@@ -7,6 +7,7 @@ from typing import Any, Protocol, cast
 
 from thermocline.errors import SettingsError, UsageError
 from thermocline.ports import Source
+from thermocline.sources.network import Network
 
 KINDS: Mapping[str, str] = {
     "databento": "thermocline.sources.databento",
@@ -17,16 +18,33 @@ KINDS: Mapping[str, str] = {
 }
 """Each kind's module; its `open_source` takes the name and the options."""
 
+NETWORK_KINDS: Mapping[str, str] = {}
+"""Those that ask a vendor: their `open_source` takes a `Network` too, and `VARIABLES` names, for options that hold a
+key, the variables of the environment that do."""
+
 
 class _Module(Protocol):
     def open_source(self, name: str, options: Mapping[str, Any]) -> Source: ...
 
 
-def open_source(name: str, *, path: str | None = None, options: Mapping[str, Any] | None = None) -> Source:
+class _NetworkModule(Protocol):
+    VARIABLES: Mapping[str, tuple[str, ...]]
+
+    def open_source(self, name: str, options: Mapping[str, Any], network: Network) -> Source: ...
+
+
+def open_source(
+    name: str,
+    *,
+    path: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    network: Network | None = None,
+) -> Source:
     """The source of that name.
 
     `options` are what thermocline.yaml says under `sources: {NAME: ...}`; `kind` among them names the kind of source
-    where the name is not one itself. A `path` given here goes before the one in the options. Nothing is read yet.
+    where the name is not one itself. A `path` given here goes before the one in the options. `network` is what sources
+    of vendors share and where they find their keys: `Network.of(settings)`. Nothing is read yet.
 
     Raises:
         UsageError: No source is called so; the text names the nearest one.
@@ -36,9 +54,21 @@ def open_source(name: str, *, path: str | None = None, options: Mapping[str, Any
     kind = chosen.pop("kind", name)
     if path is not None:
         chosen["path"] = path
+    if kind in NETWORK_KINDS:
+        return _of_vendor(
+            cast("_NetworkModule", import_module(NETWORK_KINDS[kind])), name, chosen, network or Network()
+        )
     if kind not in KINDS:
-        near = difflib.get_close_matches(str(kind), KINDS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(KINDS)}."
+        kinds = [*KINDS, *NETWORK_KINDS]
+        near = difflib.get_close_matches(str(kind), kinds, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(kinds)}."
         msg = f"no source is called {kind!r}; {hint} Others are declared under `sources:` in thermocline.yaml"
         raise SettingsError(msg) if "kind" in (options or {}) else UsageError(msg)
     return cast("_Module", import_module(KINDS[kind])).open_source(name, chosen)
+
+
+def _of_vendor(module: _NetworkModule, name: str, options: dict[str, Any], network: Network) -> Source:
+    for option, variables in module.VARIABLES.items():
+        if options.get(option) is None and (key := network.variable(*variables)):
+            options[option] = key
+    return module.open_source(name, options, network)

@@ -40,6 +40,7 @@ from thermocline.stores import duckdb
 from thermocline.stores.changes import changes
 from thermocline.stores.duckdb import Engine
 from thermocline.stores.journal import JournalFiles
+from thermocline.stores.pages import LakePageStore
 from thermocline.stores.parquet import EncodedFile, copy_hashing, decode, encode, encode_month, temporary_file
 from thermocline.stores.retrying import RetryingObjects
 
@@ -87,6 +88,11 @@ class ParquetLake:
     def engine(self) -> Engine:
         """How DuckDB opens this lake's locations."""
         return self._engine
+
+    @property
+    def page_store(self) -> LakePageStore:
+        """See `Lake.page_store`."""
+        return LakePageStore(self._objects)
 
     def run(self, run_id: str) -> AbstractContextManager[object]:
         """See `Lake.run`. Objects that don't repeat requests have no budget."""

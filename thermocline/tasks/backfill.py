@@ -6,7 +6,7 @@ that dies keeps the batches before, and running it again skips them.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -55,10 +55,10 @@ class Unfetched:
 
 @dataclass
 class Backfilled:
-    """What a backfill did. Counts other than `rows` and `rejected` are partitions.
+    """What a backfill did. Counts are partitions, but for `rows`, `duplicates`, `rejected` and the pages of a vendor.
 
-    `unfetched` are the requests that failed where others were to go on; `answered` the spans of which the source says
-    that it told all.
+    `pages_resumed` were there already, from a run that did not finish; `pages_fetched` were asked for. `unfetched` are
+    the requests that failed where others were to go on; `answered` the spans of which the source says that it told all.
     """
 
     dataset: str
@@ -70,6 +70,8 @@ class Backfilled:
     duplicates: int = 0
     rejected: int = 0
     held: int = 0
+    pages_fetched: int = 0
+    pages_resumed: int = 0
     failed: list[Failed] = field(default_factory=list)
     moved: list[Moved] = field(default_factory=list)
     unfetched: list[Unfetched] = field(default_factory=list)
@@ -87,6 +89,8 @@ class Backfilled:
             "duplicates": self.duplicates,
             "rejected": self.rejected,
             "held": self.held,
+            "pages_fetched": self.pages_fetched,
+            "pages_resumed": self.pages_resumed,
             "failed": [failed.document() for failed in self.failed],
             "unfetched": [unfetched.document() for unfetched in self.unfetched],
             "partitions": [moved.document() for moved in self.moved],
@@ -127,14 +131,19 @@ class Backfill:
         `on_gathered` is told, before anything is written, which partitions have rows; `on_published` is called for
         each of them once it is committed (or found unchanged).
 
+        Pages of a vendor are kept in the lake as they come. A run that did not come to its end is gone on from by the
+        next; once all is published, the next run asks the vendor anew.
+
         Raises:
             SourceError: The source failed, and it was not to `keep_going`; nothing was written.
             FingerprintMismatchError: The lake does not hold what was written; that batch was not published.
         """
         dataset = requests[0].dataset
         result = Backfilled(dataset.name, self.run_id)
+        pages = self.lake.page_store.pages(now=self.now, run_id=self.run_id)
+        asked = [replace(request, now=request.now or self.now, pages=pages) for request in requests]
         with self.lake.run(self.run_id), self.spool(dataset) as spool:
-            self._gather(requests, spool, result)
+            self._gather(asked, spool, result)
             partitions = spool.partitions()
             self.on_gathered(partitions.keys())
             self.progress.begin(f"writing {dataset.name}", len(partitions))
@@ -148,6 +157,8 @@ class Backfill:
                 for partition in moved:
                     result.moved.append(partition)
                     self.on_published(partition)
+            pages.settle()
+        result.pages_fetched, result.pages_resumed = pages.fetched, pages.resumed
         result.written = sum(moved.action == "written" for moved in result.moved)
         result.unchanged = sum(moved.action == "unchanged" for moved in result.moved)
         result.merged_hot = sum(moved.action == "merged" for moved in result.moved)
