@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, overload
 
 from thermocline.errors import BadRangeError, UsageError
+from thermocline.model.adjustment import Adjust
 from thermocline.model.dataset import Dataset
 from thermocline.model.datasets import DATASETS, MARKET_DATA, dataset_named
 from thermocline.model.partition import ALL_DAYS, DayRange, midnight, parse_day, parse_interval
@@ -46,6 +47,15 @@ def as_query(
         limit,
         as_instant(as_of_vintage),
     )
+
+
+def as_adjust(how: str) -> Adjust:
+    """What bars are adjusted for."""
+    try:
+        return Adjust(how)
+    except ValueError:
+        msg = f"bars are adjusted for {' or '.join(Adjust)}, not {how!r}"
+        raise UsageError(msg) from None
 
 
 def as_datasets(names: Collection[str]) -> list[Dataset]:

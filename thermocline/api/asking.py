@@ -1,23 +1,30 @@
 """Verbs that ask."""
 
 from collections.abc import Collection, Sequence
+from typing import Literal
 
 from thermocline.answer import Answer
 from thermocline.api.opened import Opened
 from thermocline.arguments import (
     Day,
     Instant,
+    as_adjust,
     as_datasets,
+    as_day,
     as_days,
     as_instant,
     as_query,
 )
+from thermocline.errors import UsageError
 from thermocline.model.datasets import DATASETS
+from thermocline.model.instruments import Naming
 from thermocline.ports import (
     SILENT,
     Progress,
     Trouble,
 )
+from thermocline.tasks.adjusted import query_adjusted
+from thermocline.tasks.instruments import known_instruments, listed_namings, query_instrument
 from thermocline.tasks.query import Explanation, explain, query
 from thermocline.tasks.sql import sql
 from thermocline.tasks.status import SeriesStatus, status
@@ -40,11 +47,31 @@ class Asking(Opened):
         columns: Sequence[str] = (),
         limit: int | None = None,
         as_of_vintage: Instant | None = None,
+        instrument: str | None = None,
+        adjust: Literal["splits", "all"] | None = None,
+        adjust_as_of: Day | None = None,
     ) -> Answer:
         """Rows wherever they live, each exactly once, ordered by interval, time and key.
 
-        With `as_of_vintage` each day comes from the vintage that was live at that instant, whatever was published
-        since; rows that were in no vintage then are no part of the answer.
+        Args:
+            dataset: Whose rows.
+            symbols: Only of these symbols; else of all.
+            interval: Only of this interval.
+            intervals: Only of these intervals.
+            start: Rows from this instant on.
+            end: Rows before this instant.
+            columns: Only these columns.
+            limit: At most the first so many rows.
+            as_of_vintage: Each day as the vintage had it that was live at that instant, whatever was published since;
+                rows that were in no vintage then are no part of the answer.
+            instrument: The rows of the instrument with this id, under every symbol that it had, as one series.
+            adjust: Bars with prices and volumes adjusted for `"splits"`, or for splits and dividends (`"all"`). Without
+                it they are raw.
+            adjust_as_of: Only events with an ex-date up to and with this day count; today if not said.
+
+        Raises:
+            UsageError: A name is unknown, no such instrument is known, or something that has no bars is to be adjusted.
+            AdjustmentError: When the answer is taken: a dividend has no close before it, or makes no sense.
         """
         asked = as_query(
             dataset,
@@ -57,7 +84,35 @@ class Asking(Opened):
             limit=limit,
             as_of_vintage=as_of_vintage,
         )
+        if adjust is not None:
+            how, as_of = as_adjust(adjust), self._as_of(adjust_as_of)
+            return Answer(
+                lambda: query_adjusted(self.hot, self.lake, asked, how, as_of=as_of, instrument_id=instrument)
+            )
+        if adjust_as_of is not None:
+            msg = "adjust_as_of says up to which day events count; say also adjust, splits or all"
+            raise UsageError(msg)
+        if instrument is not None:
+            return Answer(lambda: query_instrument(self.hot, self.lake, asked, instrument))
         return Answer(lambda: query(self.hot, self.lake, asked))
+
+    def instruments(self, symbol: str | None = None, *, on: Day | None = None) -> list[Naming]:
+        """Which instruments a symbol named and when, the oldest first; those of all symbols when none is said.
+
+        Args:
+            symbol: The symbol; every instrument that it ever named comes with all its symbols.
+            on: Only what the symbol named on this day, or, without a symbol, the symbols of that day.
+        """
+        day = None if on is None else as_day(on)
+        return listed_namings(known_instruments(self.hot, self.lake), symbol, day)
+
+    def instrument(self, symbol: str, *, on: Day | None = None, asset_class: str = "equity") -> str | None:
+        """The id of the instrument that a symbol named on a day, today if not said; None where it is not known."""
+        return known_instruments(self.hot, self.lake).named(asset_class, symbol, self._as_of(on))
+
+    def symbols(self, instrument: str) -> list[Naming]:
+        """Every symbol that an instrument had, the oldest first."""
+        return list(known_instruments(self.hot, self.lake).namings(instrument))
 
     def explain(
         self,

@@ -14,6 +14,7 @@ from thermocline.cli.cleanup import cleanup
 from thermocline.cli.commands import CommandLine, global_options
 from thermocline.cli.demo import demo
 from thermocline.cli.deriving import derive
+from thermocline.cli.instruments import instruments
 from thermocline.cli.keeping import migrate, stop, vacuum
 from thermocline.cli.lake import compact, expire
 from thermocline.cli.moving import backfill, ingest, load, rehydrate, rotate, undo
@@ -26,7 +27,7 @@ __all__ = ["main"]
 _SECTIONS: Mapping[str, Sequence[click.Command]] = {
     "Start here": (demo,),
     "Moving rows": (backfill, ingest, derive, load, rotate, undo, rehydrate),
-    "Asking": (query, explain, sql, status, verify, drill, audit),
+    "Asking": (query, explain, sql, instruments, status, verify, drill, audit),
     "Vintages": (vintages, diff, accept, reject),
     "Keeping house": (cleanup, vacuum, compact, expire, migrate, recover, stop),
 }

@@ -10,6 +10,7 @@ import click
 from thermocline.cli.commands import command
 from thermocline.cli.invocation import FAILED, Invocation, exit_with
 from thermocline.cli.options import (
+    DAY,
     as_of_option,
     as_of_vintage_option,
     dataset_argument,
@@ -36,6 +37,7 @@ _COUNTED = 100_000
         "thermocline query market_data --symbol AAPL --symbol IBM --columns symbol,ts,close --limit 10 --json",
         "thermocline query market_data --interval 1day --output bars.parquet",
         "thermocline query market_data --symbol AAPL --as-of-vintage 2030-01-01",
+        "thermocline query market_data --symbol AAPL --interval 1day --adjust splits --adjust-as-of 2013-03-01",
     )
 )
 @dataset_argument
@@ -43,6 +45,17 @@ _COUNTED = 100_000
 @intervals_option
 @instants_options
 @as_of_vintage_option
+@click.option(
+    "--instrument",
+    metavar="ID",
+    help="The instrument with this id, under every symbol that it had (see `thermocline instruments`).",
+)
+@click.option(
+    "--adjust",
+    type=click.Choice(["splits", "all"]),
+    help="Bars adjusted for splits, or for splits and dividends; they are raw otherwise.",
+)
+@click.option("--adjust-as-of", type=DAY, help="Only events up to and with this day count; today if not said.")
 @click.option("--columns", metavar="A,B", help="Only these columns, separated by commas.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="At most the first N rows.")
 @output_option
@@ -112,7 +125,7 @@ def _give(
 @instants_options
 @as_of_vintage_option
 def explain(invocation: Invocation, dataset: str, **asked: Any) -> None:
-    """Say which tier, which objects and how many bytes answer a query.
+    """Say which tier, objects and bytes answer a query.
 
     Takes what `query` takes to choose rows, and reads none.
     """

@@ -186,7 +186,7 @@ DIVIDENDS = Dataset(
         _required("asset_class", Kind.TEXT),
         _required("symbol", Kind.TEXT, "as it was on that day"),
         _required("ts", Kind.TIMESTAMP, "the ex-date: the first session that trades without it, at 00:00"),
-        _required("kind", Kind.TEXT, "regular, special …"),
+        _required("kind", Kind.TEXT, "regular or special; regular where the source does not tell"),
         _required("amount", Kind.PRICE, "for one share, as it was on that day"),
         Column("currency", Kind.TEXT),
         Column("declared_on", Kind.DATE),

@@ -1,0 +1,43 @@
+"""Prices times fractions: each product is the exact one, rounded once."""
+
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from thermocline.model.exact_products import products
+
+prices = st.decimals(-(10**9), 10**9, places=8)
+ratios = st.builds(Fraction, st.integers(1, 60), st.integers(1, 60))
+long_ratios = st.builds(lambda n: 1 - Fraction(n, 10**20 + 39), st.integers(1, 10**19))
+
+
+def times(values, factors, which):
+    return products(pa.array(values, pa.decimal128(18, 8)), factors, np.array(which)).to_pylist()
+
+
+def exactly(value, factor):
+    return value if value is None else Decimal(round(Fraction(value) * factor * 10**8)).scaleb(-8)
+
+
+@given(st.lists(st.tuples(st.none() | prices, st.one_of(ratios.filter(lambda r: r < 9), long_ratios)), min_size=1))
+def test_a_product_is_the_exact_one_rounded_half_even(pairs):
+    values, factors = zip(*pairs, strict=True)
+    found = times(values, factors, range(len(factors)))
+    assert found == [exactly(value, factor) for value, factor in pairs]
+
+
+@pytest.mark.parametrize("extra", [[], [Fraction(1, 3) ** 60]], ids=["small fractions", "beside a long one"])
+def test_a_tie_goes_to_the_even_neighbour_also_where_the_factor_has_no_end(extra):
+    values = [Decimal("0.00000007"), Decimal("0.00000021"), Decimal("0.00000035"), *[Decimal(1)] * len(extra)]
+    found = times(values, [Fraction(1, 14), *extra], [0, 0, 0, *[1] * len(extra)])
+    assert found[:3] == [Decimal("0E-8"), Decimal("2E-8"), Decimal("2E-8")]
+
+
+def test_a_product_that_is_no_price_any_more_is_refused():
+    with pytest.raises(OverflowError, match="does not fit"):
+        times([Decimal("9999999999.99999999")], [Fraction(10)], [0])

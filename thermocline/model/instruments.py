@@ -1,0 +1,142 @@
+"""Which instrument a symbol named on a day: renames, and symbols that another company took over."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from itertools import pairwise
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """A symbol that an instrument had on the days `[start, until)`; `until` is None while it has it."""
+
+    instrument_id: str
+    asset_class: str
+    symbol: str
+    start: date
+    until: date | None = None
+    exchange: str | None = None
+    name: str | None = None
+
+    def document(self) -> dict[str, str | None]:
+        """The naming as JSON."""
+        return {
+            "instrument_id": self.instrument_id,
+            "asset_class": self.asset_class,
+            "symbol": self.symbol,
+            "start": self.start.isoformat(),
+            "until": self.until.isoformat() if self.until else None,
+            "exchange": self.exchange,
+            "name": self.name,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Days `[start, end)` on which a symbol named one instrument, or one that is not known: `instrument_id` is None."""
+
+    start: date
+    end: date
+    instrument_id: str | None
+
+
+class Instruments:
+    """What is known of instruments and their symbols.
+
+    Where two of them claim a symbol on one day, the one that took it last has it. The first symbol of an instrument is
+    taken to have named it before the first day too, back to the end of the one that had it before: the first day of a
+    vendor's history is rarely the first day of trade.
+    """
+
+    def __init__(self, namings: Iterable[Naming]) -> None:
+        """Take the namings, in any order."""
+        self._of_instrument: dict[str, list[Naming]] = {}
+        by_symbol: dict[tuple[str, str], list[Naming]] = {}
+        for each in sorted(namings, key=lambda each: (each.start, each.until or date.max, each.instrument_id)):
+            self._of_instrument.setdefault(each.instrument_id, []).append(each)
+            by_symbol.setdefault((each.asset_class, each.symbol), []).append(each)
+        self._spans = {key: self._timeline(found) for key, found in by_symbol.items()}
+
+    def __contains__(self, instrument_id: object) -> bool:
+        """Whether the instrument is known."""
+        return instrument_id in self._of_instrument
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Every instrument that is known."""
+        return tuple(self._of_instrument)
+
+    def named_by(self, symbol: str, on: date | None = None) -> list[str]:
+        """The instruments that a symbol named, in whatever asset class; with `on`, those that it named on that day."""
+        found = [
+            span.instrument_id
+            for (_, each), spans in self._spans.items()
+            for span in spans
+            if each == symbol and span.instrument_id and (on is None or span.start <= on < span.end)
+        ]
+        return list(dict.fromkeys(found))
+
+    def namings(self, instrument_id: str) -> Sequence[Naming]:
+        """Every symbol that the instrument had, the oldest first; none where it is not known."""
+        return tuple(self._of_instrument.get(instrument_id, ()))
+
+    def spans(self, asset_class: str, symbol: str) -> Sequence[Span]:
+        """All days, the oldest first, divided where the symbol began or ceased to name an instrument."""
+        return self._spans.get((asset_class, symbol), _UNKNOWN)
+
+    def span(self, asset_class: str, symbol: str, on: date) -> Span:
+        """The days around a day on which the symbol named the same."""
+        return next(each for each in self.spans(asset_class, symbol) if each.start <= on < each.end)
+
+    def named(self, asset_class: str, symbol: str, on: date) -> str | None:
+        """The instrument that a symbol named on a day; None where it is not known."""
+        return self.span(asset_class, symbol, on).instrument_id
+
+    def spans_of(self, instrument_id: str) -> list[tuple[str, str, Span]]:
+        """Asset class, symbol and days under which the instrument is found, in no other's days."""
+        keys = dict.fromkeys((each.asset_class, each.symbol) for each in self.namings(instrument_id))
+        found = [(*key, span) for key in keys for span in self._spans[key] if span.instrument_id == instrument_id]
+        return sorted(found, key=lambda each: each[2].start)
+
+    def kin(self, symbols: Iterable[str]) -> tuple[str, ...]:
+        """The symbols, and every other one that an instrument of theirs had at some time."""
+        wanted = dict.fromkeys(symbols)
+        spans = [span for (_, symbol), found in self._spans.items() if symbol in wanted for span in found]
+        ids = dict.fromkeys(span.instrument_id for span in spans if span.instrument_id is not None)
+        return tuple(dict.fromkeys([*wanted, *(each.symbol for known in ids for each in self.namings(known))]))
+
+    def days_of(self, asset_class: str, symbol: str, on: date) -> list[tuple[str, str, Span]]:
+        """Asset class, symbol and days under which the rows are found of what a symbol named on a day."""
+        span = self.span(asset_class, symbol, on)
+        if span.instrument_id is None:
+            return [(asset_class, symbol, span)]
+        return self.spans_of(span.instrument_id)
+
+    def _timeline(self, namings: Sequence[Naming]) -> Sequence[Span]:
+        """The days of one symbol; `namings` are its own, by their start."""
+        edges = sorted({date.min, date.max, *(day for each in namings for day in (each.start, each.until) if day)})
+        spans: list[Span] = []
+        for start, end in pairwise(edges):
+            holders = [each for each in namings if each.start <= start and (each.until is None or start < each.until)]
+            holder = holders[-1].instrument_id if holders else None
+            if spans and spans[-1].instrument_id == holder:
+                spans[-1] = Span(spans[-1].start, end, holder)
+            else:
+                spans.append(Span(start, end, holder))
+        return tuple(self._reaching_back(spans, namings))
+
+    def _reaching_back(self, spans: list[Span], namings: Sequence[Naming]) -> list[Span]:
+        """Give an instrument the unknown days before it where the symbol was its first."""
+        firsts = {each for each in namings if self._of_instrument[each.instrument_id][0] == each}
+        began = {(each.instrument_id, each.start) for each in firsts}
+        joined: list[Span] = []
+        for each in spans:
+            before = joined[-1] if joined else None
+            if before and before.instrument_id is None and (each.instrument_id, each.start) in began:
+                joined[-1] = Span(before.start, each.end, each.instrument_id)
+            else:
+                joined.append(each)
+        return joined
+
+
+_UNKNOWN = (Span(date.min, date.max, None),)

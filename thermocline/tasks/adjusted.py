@@ -1,0 +1,230 @@
+"""Adjusted bars: raw bars, and the splits and dividends that are known of, brought together on read."""
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, date, timedelta
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from thermocline.errors import AdjustmentError, UsageError
+from thermocline.model.adjustment import Adjust, Adjustment, Event, dividend_factor, split_factor
+from thermocline.model.dataset import Dataset
+from thermocline.model.datasets import DIVIDENDS, MARKET_DATA, SPLITS
+from thermocline.model.instruments import Instruments, Span
+from thermocline.model.partition import ONE_DAY, midnight
+from thermocline.model.query import Query, Tier
+from thermocline.ports import Hot, Lake
+from thermocline.tasks.instruments import ZONE, known_instruments, query_instrument
+from thermocline.tasks.query import query
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from thermocline.model.closes import Close
+
+_Paid = tuple[str, str, date]
+"""Asset class, symbol and ex-date of a dividend."""
+
+_STALE = timedelta(days=10)
+"""A close that is older than this, at an ex-date, is not taken for that of the session before."""
+
+
+@contextmanager
+def query_adjusted(
+    hot: Hot,
+    lake: Lake,
+    asked: Query,
+    how: Adjust,
+    *,
+    as_of: date,
+    instrument_id: str | None = None,
+    zone: str = ZONE,
+    tiers: Collection[Tier] = tuple(Tier),
+) -> "Iterator[pa.RecordBatchReader]":
+    """Bars with prices and volumes adjusted for splits, or for splits and dividends, as a stream of record batches.
+
+    Only events with an ex-date up to and with `as_of` count, so that the same question gives the same prices again
+    whatever happens later. With `asked.as_of_vintage` events and instruments too are those that the lake had then.
+    With `instrument_id` the bars are those of an instrument, under every symbol that it had.
+
+    Events are read first, then the bars; closes of the sessions before ex-dates come from daily bars, and from bars of
+    the interval asked for where there are none.
+
+    Args:
+        hot: The hot tier.
+        lake: The cold tier.
+        asked: Which bars, of market_data.
+        how: What to adjust for.
+        as_of: The last ex-date that counts.
+        instrument_id: Whose bars; else those of the symbols that are asked for.
+        zone: Where the days of bars shorter than a day begin: an event counts from that midnight on.
+        tiers: Where to look.
+
+    Raises:
+        UsageError: The dataset has no bars.
+        AdjustmentError: An event makes no sense, or there is no close before a dividend.
+    """
+    import pyarrow as pa  # noqa: PLC0415  # the import costs a quarter of a second, `--help` shall not pay it
+
+    from thermocline.model.adjusted_rows import RowAdjuster  # noqa: PLC0415  # it brings Arrow
+    from thermocline.model.series import columns_of_series  # noqa: PLC0415  # it brings Arrow
+
+    if asked.dataset.name != MARKET_DATA.name:
+        msg = f"only bars of market_data can be adjusted, not {asked.dataset.name}; strikes of options never are"
+        raise UsageError(msg)
+    instruments = known_instruments(hot, lake, as_of_vintage=asked.as_of_vintage, tiers=tiers)
+    reading = _Reading(hot, lake, asked, tiers, instruments, zone)
+    events = reading.events(how, as_of, _symbols(instruments, asked, instrument_id))
+    adjuster = RowAdjuster(Adjustment(instruments, events, as_of=as_of), asked.dataset, zone=zone)
+    columns = tuple(dict.fromkeys((*asked.names, *columns_of_series(asked.dataset))))
+    wanted = replace(asked, columns=columns)
+    opened: AbstractContextManager[pa.RecordBatchReader] = (
+        query(hot, lake, wanted, tiers)
+        if instrument_id is None
+        else query_instrument(hot, lake, wanted, instrument_id, zone=zone, tiers=tiers)
+    )
+    with opened as reader:
+        schema = pa.schema([reader.schema.field(name) for name in asked.names])
+        batches = (adjuster.adjusted(batch).select(asked.names) for batch in reader)
+        yield pa.RecordBatchReader.from_batches(schema, batches)
+
+
+def _symbols(instruments: Instruments, asked: Query, instrument_id: str | None) -> tuple[str, ...]:
+    """Every symbol under which an event can be that concerns the bars; none means all."""
+    if instrument_id is not None:
+        return tuple(dict.fromkeys(each.symbol for each in instruments.namings(instrument_id)))
+    return instruments.kin(asked.symbols)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """Where events and closes are read."""
+
+    hot: Hot
+    lake: Lake
+    asked: Query
+    tiers: Collection[Tier]
+    instruments: Instruments
+    zone: str
+
+    def events(self, how: Adjust, as_of: date, symbols: tuple[str, ...]) -> list[Event]:
+        """The events that are known as of a day and can concern the bars."""
+        splits = [_split(row) for row in self._rows(SPLITS, symbols, as_of)]
+        if how is Adjust.SPLITS:
+            return splits
+        paid = _paid(self._rows(DIVIDENDS, symbols, as_of))
+        return [*splits, *(self._dividends(paid, splits) if paid else ())]
+
+    def _rows(self, dataset: Dataset, symbols: tuple[str, ...], as_of: date) -> list[dict[str, Any]]:
+        """Rows of events that change a bar and are not after the as-of day."""
+        end = midnight(as_of + ONE_DAY)
+        # Bars shorter than a day may begin in the day before that of UTC.
+        start = self.asked.start and self.asked.start - ONE_DAY
+        if start and start >= end:
+            return []
+        question = Query(dataset, start, end, symbols, as_of_vintage=self.asked.as_of_vintage)
+        with query(self.hot, self.lake, question, self.tiers) as reader:
+            return [row for batch in reader for row in batch.to_pylist()]
+
+    def _dividends(self, paid: Mapping[_Paid, Fraction], splits: Sequence[Event]) -> Iterator[Event]:
+        """Dividends as events, by the closes of the sessions before; those before all bars change none."""
+        owners = {each: self.instruments.days_of(*each) for each in paid}
+        closes = self._closes(owners)
+        seen = set()
+        for key in sorted(paid, key=lambda each: each[2]):
+            owner, amount, close = tuple(owners[key]), paid[key], closes.get(key)
+            if close is None and owner not in seen:
+                continue
+            seen.add(owner)
+            if close is None or close.age > _STALE:
+                raise AdjustmentError(_no_close(*key))
+            # The amount is for a share of the ex-date, the close for one of the day before.
+            halved = [each.factor.price for each in splits if self._is_of(each, key, owners)]
+            price = close.price * math.prod(halved)
+            if not 0 <= amount < price:
+                raise AdjustmentError(_too_much(*key, amount, price))
+            yield Event(*key, dividend_factor(amount, price))
+
+    def _is_of(self, split: Event, paid: _Paid, owners: Mapping[_Paid, Sequence[tuple[str, str, Span]]]) -> bool:
+        """Whether a split has the ex-date of a dividend, of the same instrument."""
+        asset_class, _, ex_date = paid
+        return (split.asset_class, split.ex_date) == (asset_class, ex_date) and (
+            self.instruments.days_of(asset_class, split.symbol, ex_date) == owners[paid]
+        )
+
+    def _closes(self, owners: Mapping[_Paid, Sequence[tuple[str, str, Span]]]) -> dict[_Paid, "Close"]:
+        """The raw close of the session before each ex-date: of daily bars, else of bars of the interval asked for."""
+        from thermocline.model.closes import ClosesBefore  # noqa: PLC0415  # it brings Arrow
+        from thermocline.model.series import columns_of_series  # noqa: PLC0415
+
+        found: dict[_Paid, Close] = {}
+        for intervals in dict.fromkeys([("1day",), self.asked.intervals]):
+            missing = {key: spans for key, spans in owners.items() if key not in found or found[key].age > _STALE}
+            if not missing:
+                break
+            closes = ClosesBefore({key: (key[2], spans) for key, spans in missing.items()}, zone=self.zone)
+            question = replace(
+                self.asked,
+                start=self.asked.start and self.asked.start - _STALE,
+                end=midnight(max(ex_date for *_, ex_date in missing)) + ONE_DAY,
+                symbols=tuple(sorted({symbol for spans in missing.values() for _, symbol, _ in spans})),
+                intervals=intervals,
+                columns=(*columns_of_series(self.asked.dataset), "close"),
+                limit=None,
+            )
+            with query(self.hot, self.lake, question, self.tiers) as reader:
+                for batch in reader:
+                    closes.look_at(batch, self.asked.dataset)
+            found |= closes.found()
+        return found
+
+
+def _split(row: Mapping[str, Any]) -> Event:
+    old, new = Fraction(row["old_shares"]), Fraction(row["new_shares"])
+    ex_date = row["ts"].astimezone(UTC).date()
+    if old <= 0 or new <= 0:
+        msg = (
+            f"{row['symbol']}: a split of {row['old_shares']} into {row['new_shares']} shares on {ex_date} makes no "
+            "sense; no bar was read. Correct it in the dataset splits, or query the raw prices"
+        )
+        raise AdjustmentError(msg)
+    return Event(row["asset_class"], row["symbol"], ex_date, split_factor(old, new))
+
+
+def _paid(rows: Sequence[Mapping[str, Any]]) -> dict[_Paid, Fraction]:
+    """What was paid for a share on each ex-date, kinds added up.
+
+    Two sources may call one payment by different kinds, so only the rows of one source count for an ex-date: of that
+    which was ingested last.
+    """
+    days: dict[_Paid, dict[str, list[Mapping[str, Any]]]] = {}
+    for row in rows:
+        key = row["asset_class"], row["symbol"], row["ts"].astimezone(UTC).date()
+        days.setdefault(key, {}).setdefault(row["source"], []).append(row)
+    return {
+        key: sum(
+            (
+                Fraction(row["amount"])
+                for row in max(sources.values(), key=lambda found: max(row["ingested_at"] for row in found))
+            ),
+            Fraction(0),
+        )
+        for key, sources in days.items()
+    }
+
+
+def _no_close(_: str, symbol: str, ex_date: date) -> str:
+    return (
+        f"{symbol}: there is no close in the {_STALE.days} days before its dividend of {ex_date}, so bars before that "
+        f"can't be adjusted; none was read. Backfill the daily bars of these days, ask for bars from {ex_date} on, or "
+        "adjust for splits alone"
+    )
+
+
+def _too_much(_: str, symbol: str, ex_date: date, amount: Fraction, close: Fraction) -> str:
+    return (
+        f"{symbol}: its dividend of {ex_date} is {float(amount):g} for a share that closed at {float(close):g} before; "
+        "bars before that day can't be adjusted and none was read. Correct one of the two, or adjust for splits alone"
+    )
