@@ -11,13 +11,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError
 
 from thermocline.errors import SettingsError
 from thermocline.model.calendars import DEFAULT_CALENDARS, CalendarRules
 from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.restatement import RestatementRule
 from thermocline.model.url import file_url
+from thermocline.settings_checks import CheckSettings
 from thermocline.settings_layers import (
     Layer,
     environment_layer,
@@ -38,6 +39,7 @@ from thermocline.settings_values import (
     LakeUrl,
     Schedule,
     SchemaName,
+    Section,
     Share,
     Sources,
     Text,
@@ -51,12 +53,6 @@ HOME_NAME = ".thermocline"
 
 
 # ----------------------------------------------------------------------------------------------------------- sections
-
-
-class Section(BaseModel):
-    """A mapping of thermocline.yaml."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=False)
 
 
 class AutoRotation(Section):
@@ -169,6 +165,7 @@ class Document(Section):
     coverage: CoverageSettings = CoverageSettings()
     fetch_from: dict[str, str] = Field(default_factory=dict)
     partitions: PartitionSettings = PartitionSettings()
+    checks: CheckSettings = CheckSettings()
 
 
 class Settings(Document):

@@ -6,7 +6,7 @@ from datetime import date
 from typing import Annotated, Any, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import BeforeValidator, Field, InstanceOf, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, PlainSerializer
 
 from thermocline.errors import UsageError
 from thermocline.model.cron import parse_cron
@@ -18,6 +18,12 @@ from thermocline.model.url import HIDDEN, SecretUrl, is_secret_name, local_path,
 LONGEST_WINDOW_DAYS = 36_500
 
 T = TypeVar("T")
+
+
+class Section(BaseModel):
+    """A mapping of thermocline.yaml."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=False)
 
 
 def _checked(check: Callable[[str], T]) -> Callable[[Any], T]:
@@ -181,3 +187,5 @@ Day = Annotated[date, BeforeValidator(_day)]
 Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, BeforeValidator(_no_flag)]
 Share = Annotated[float, BeforeValidator(_no_flag), Field(ge=0, le=1)]
+Move = Annotated[float, BeforeValidator(_no_flag), Field(gt=0)]
+"""A move of a price, as a share of it: 0.35 is 35 %."""

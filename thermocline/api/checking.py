@@ -4,10 +4,11 @@ import secrets
 from collections.abc import Collection
 
 from thermocline.api.opened import Opened, new_run_id
-from thermocline.arguments import Day, Instant, as_datasets, as_days, as_instant
+from thermocline.arguments import Day, Instant, as_datasets, as_days, as_instant, as_query
 from thermocline.errors import UsageError
 from thermocline.model.partition import parse_interval
 from thermocline.ports import SILENT, Act, AuditGuard, AuditQuery, Progress
+from thermocline.tasks.check import Checked, check
 from thermocline.tasks.drill import Drilled, drill
 
 _SEEDS = 2**32
@@ -55,6 +56,31 @@ class Checking(Opened):
             run_id=run_id or new_run_id(),
             progress=progress,
         )
+
+    def check(
+        self,
+        dataset: str = "market_data",
+        *,
+        rules: Collection[str] = (),
+        symbols: Collection[str] = (),
+        intervals: Collection[str] = (),
+        start: Instant | None = None,
+        end: Instant | None = None,
+        progress: Progress = SILENT,
+    ) -> Checked:
+        """Look for bars that are wrong beside others: jumps, mixed rows, copies, reused symbols, held restatements.
+
+        Args:
+            dataset: Of datasets other than market_data only held restatements are looked for.
+            rules: Only what these rules find; with none, what those that `checks` of the settings enables do.
+            symbols: Only these, all when empty.
+            intervals: Only these bar sizes, all when empty.
+            start: From this instant on; rows before it are read as neighbours.
+            end: Before this instant.
+            progress: Told how far it is.
+        """
+        asked = as_query(dataset, symbols=symbols, interval=None, intervals=intervals, start=start, end=end)
+        return check(self.hot, self.lake, asked, self.settings.checks.rules, rules, progress=progress)
 
     def audit(
         self,

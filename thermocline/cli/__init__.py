@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import click
 
 from thermocline.cli.asking import explain, query, sql, status, verify
-from thermocline.cli.checking import audit, drill
+from thermocline.cli.checking import audit, check, drill
 from thermocline.cli.cleanup import cleanup
 from thermocline.cli.commands import CommandLine, global_options
 from thermocline.cli.demo import demo
@@ -27,7 +27,7 @@ __all__ = ["main"]
 _SECTIONS: Mapping[str, Sequence[click.Command]] = {
     "Start here": (demo,),
     "Moving rows": (backfill, ingest, derive, load, rotate, undo, rehydrate),
-    "Asking": (query, explain, sql, instruments, status, verify, drill, audit),
+    "Asking": (query, explain, sql, instruments, status, check, verify, drill, audit),
     "Vintages": (vintages, diff, accept, reject),
     "Keeping house": (cleanup, vacuum, compact, expire, migrate, recover, stop),
 }

@@ -1,15 +1,71 @@
-"""Commands that check: drill, audit."""
+"""Commands that check: check, drill, audit."""
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import time
 from typing import Any
 
 import click
 
 from thermocline.cli.commands import command
 from thermocline.cli.invocation import FAILED, Invocation, exit_with
-from thermocline.cli.options import datasets_argument, days_options, instants_options, intervals_option
+from thermocline.cli.options import (
+    dataset_argument,
+    datasets_argument,
+    days_options,
+    instants_options,
+    intervals_option,
+    symbols_option,
+)
 from thermocline.cli.words import Size, Table, first_rows, plural
+from thermocline.model.checks.rules import RULES
+
+
+@command(
+    examples=(
+        "thermocline check market_data",
+        "thermocline check market_data --symbol AAPL --start 2000-01-01 --end 2001-01-01",
+        "thermocline check market_data --rule jumps --rule mixed --json",
+    )
+)
+@dataset_argument
+@click.option(
+    "--rule",
+    "rules",
+    multiple=True,
+    type=click.Choice(list(RULES)),
+    help="Only what this rule finds, also where the settings disable it; can be given several times.",
+)
+@symbols_option
+@intervals_option
+@instants_options
+def check(invocation: Invocation, dataset: str, **asked: Any) -> None:
+    """Look for bars that are wrong beside others.
+
+    Jumps that no known split or dividend explains, rows out of line with both neighbours, the same series under two
+    symbols, days that repeat the day before, symbols that were reused, restatements that are held. Changes nothing.
+    Ends with exit code 1 when a finding of severity error is among them; those of severity warn are for you to judge.
+    """
+    with invocation.opened() as opened, invocation.progress() as progress:
+        checked = opened.check(dataset, **asked, progress=progress)
+    table = Table(
+        ("rule", "severity", "symbol", "interval", "at (UTC)", "what"),
+        [
+            (
+                each.rule, each.severity.value, each.symbol or None, each.interval or None,
+                f"{each.ts:%Y-%m-%d}" if each.ts.time() == time() else f"{each.ts:%Y-%m-%d %H:%M}", each.detail,
+            )
+            for each in checked.findings
+        ],
+    )  # fmt: skip
+    reasons = f", {plural(len(checked.explained), 'jump')} explained" if checked.explained else ""
+    invocation.answer(
+        checked.document(),
+        *first_rows(table),
+        f"{plural(checked.rows, 'row')} checked: {plural(sum(checked.counts.values()), 'finding')}{reasons}.",
+    )
+    if checked.errors:
+        exit_with(FAILED)
 
 
 @command(

@@ -25,19 +25,30 @@ def query(
     stream inside the block. With one of the `tiers` alone, rows of the other are not looked at; late rows lie in
     PostgreSQL and count as hot then.
     """
+    with (
+        hot.snapshot([asked.dataset], asked.days, asked.intervals) as snapshot,
+        query_in(snapshot, lake, asked, tiers) as reader,
+    ):
+        yield reader
+
+
+@contextmanager
+def query_in(
+    snapshot: Snapshot, lake: Lake, asked: Query, tiers: Collection[Tier] = tuple(Tier)
+) -> "Iterator[pa.RecordBatchReader]":
+    """As `query`, in a look that is open already and covers what is asked for, for several questions to one state."""
     import pyarrow as pa  # noqa: PLC0415  # the import costs a quarter of a second, `--help` shall not pay it
 
-    with hot.snapshot([asked.dataset], asked.days, asked.intervals) as snapshot:
-        route = _route(snapshot, asked, tiers)
-        is_late = snapshot.late and Tier.HOT in tiers and asked.as_of_vintage is None
-        late = snapshot.late_rows(asked) if is_late else None
-        schema = pa.schema([asked.dataset.column(name).arrow_field for name in asked.names])
-        batches = _batches(snapshot, lake, route, late)
-        try:
-            yield pa.RecordBatchReader.from_batches(schema, batches)
-        finally:
-            # Whoever asked may leave before the end; the tiers' own streams must be over before the snapshot is.
-            batches.close()
+    route = _route(snapshot, asked, tiers)
+    is_late = snapshot.late and Tier.HOT in tiers and asked.as_of_vintage is None
+    late = snapshot.late_rows(asked) if is_late else None
+    schema = pa.schema([asked.dataset.column(name).arrow_field for name in asked.names])
+    batches = _batches(snapshot, lake, route, late)
+    try:
+        yield pa.RecordBatchReader.from_batches(schema, batches)
+    finally:
+        # Whoever asked may leave before the end; the tiers' own streams must be over before the snapshot is.
+        batches.close()
 
 
 def _route(snapshot: Snapshot, asked: Query, tiers: Collection[Tier] = tuple(Tier)) -> Route:

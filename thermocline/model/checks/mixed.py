@@ -1,0 +1,59 @@
+"""Rows that are out of line with both of their neighbours."""
+
+from datetime import datetime
+
+import numpy as np
+
+from thermocline.model.checks.bars import Bars, Flags, Floats
+from thermocline.model.checks.finding import Finding
+from thermocline.model.checks.rules import MixedRule
+
+MIXED = "mixed"
+
+Edge = tuple[str, str, datetime]
+"""The asset class, symbol and time of a row."""
+
+
+def mixed(bars: Bars, rule: MixedRule) -> tuple[list[Finding], list[Edge]]:
+    """Rows whose close, high or low is far from those of the rows before and after, which agree with each other.
+
+    Each row is judged once, when the one after it is fresh. Also returns the edges of those whose close is out of line:
+    that row and the next one, each of which is a jump by itself.
+    """
+    if len(bars) < 3:  # noqa: PLR2004  # a row and its neighbours
+        return [], []
+    middle = np.arange(1, len(bars) - 1)
+    whole = bars.follows[middle] & bars.follows[middle + 1] & bars.fresh[middle + 1]
+    middle = middle[whole]
+    before, after, factor = middle - 1, middle + 1, 1 + rule.threshold
+    with np.errstate(divide="ignore", invalid="ignore"):
+        agree = np.abs(bars.close[after] / bars.close[before] - 1) <= rule.agreement
+        up, down = bars.close[middle] / bars.close[before], bars.close[middle] / bars.close[after]
+        close = agree & (_far(up, factor) & _far(down, factor)) & ((up > 1) == (down > 1))
+        near = agree & ~_far(up, factor) & ~_far(down, factor)
+        high = near & (bars.high[middle] > factor * np.maximum(bars.high[before], bars.high[after]))
+        low = near & (bars.low[middle] * factor < np.minimum(bars.low[before], bars.low[after]))
+    found: list[Finding] = []
+    edges: list[Edge] = []
+    for at in np.flatnonzero(close | high | low):
+        row = int(middle[at])
+        what = "close" if close[at] else " and ".join(n for n, flags in (("high", high), ("low", low)) if flags[at])
+        found.append(_finding(bars, row, what, rule))
+        if close[at]:
+            edges += [(*bars.name(row), bars.instant(each)) for each in (row, row + 1)]
+    return found, edges
+
+
+def _far(ratio: Floats, factor: float) -> Flags:
+    far: Flags = (ratio > factor) | (ratio < 1 / factor)
+    return far
+
+
+def _finding(bars: Bars, row: int, what: str, rule: MixedRule) -> Finding:
+    column = {"close": bars.close, "low": bars.low}.get(what, bars.high)
+    here, before, after = (float(column[each]) for each in (row, row - 1, row + 1))
+    detail = f"{what} {here:g} between {before:g} and {after:g}"
+    if what != "close":
+        detail += f", while the close is {bars.close[row]:g}"
+    value = here / before if before else None
+    return Finding(MIXED, bars.instant(row), bars.interval, *bars.name(row), rule.severity, detail, value)
