@@ -7,7 +7,7 @@ ThermoclineError                     something could not be done; the text says 
 │   ├── UnknownDatasetError          no dataset of that name
 │   └── BadRangeError                a start that is not before its end, or a date that is none
 ├── SourceError                      rows could not be fetched or read
-│   └── SourceRefusedError           a vendor refuses the question or the key; asking again would not help
+│   └── SourceRefusedError           a vendor refuses the question itself; asking again would not help
 ├── AdjustmentError                  prices can't be adjusted for splits and dividends as asked
 ├── SchemaError                      a batch lacks columns that its dataset must have
 ├── HotStoreError                    PostgreSQL is down, refuses or is too old
@@ -54,7 +54,7 @@ class SourceError(ThermoclineError):
 
 
 class SourceRefusedError(SourceError):
-    """A vendor refuses the question, or the key; asking the same again would not help."""
+    """A vendor refuses the question itself; asking the same again would not help."""
 
 
 class AdjustmentError(ThermoclineError):

@@ -5,7 +5,7 @@ from vendor_server import Clock, cut, failing, quick_network, reset, throttled, 
 
 from thermocline.errors import SourceError, SourceRefusedError
 from thermocline.sources.calls import retry_after
-from thermocline.sources.http import Http, NotThereError
+from thermocline.sources.http import Http, NotAllowedError, NotThereError
 
 SECRET = "s3cr3t-0123"  # noqa: S105  # of a vendor that does not exist
 
@@ -73,13 +73,20 @@ def test_a_wait_that_is_too_long_ends_at_once_and_is_named(http, vendor, clock):
     assert clock.now == 1_700_000_000
 
 
-@pytest.mark.parametrize(("status", "kind"), [(401, SourceRefusedError), (403, SourceRefusedError)])
-def test_a_refused_key_is_named_by_its_variable_and_never_shown(status, kind, http, vendor):
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_is_named_by_its_variable_and_never_shown(status, http, vendor):
     vendor.instead("/bars", failing(status, f"bad key {SECRET} ?api_key={SECRET}".encode()))
-    with pytest.raises(kind, match="check ACME_API_KEY") as error:
+    with pytest.raises(NotAllowedError, match="check ACME_API_KEY") as error:
         http.json("/bars")
     assert SECRET not in str(error.value)
     assert vendor.requests("/bars") == 1
+
+
+def test_a_question_that_is_refused_is_asked_once(http, vendor):
+    vendor.instead("/bars", failing(422, b'{"message": "no such symbol"}'))
+    with pytest.raises(SourceRefusedError, match="no such symbol"):
+        http.json("/bars")
+    assert vendor.requests() == 1
 
 
 def test_what_is_not_there_is_asked_once(http, vendor):

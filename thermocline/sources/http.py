@@ -17,13 +17,17 @@ T = TypeVar("T")
 _PASSING = frozenset({408, 418, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
 """Statuses after which the same request may succeed; 418 is Binance's for whoever went on after 429."""
 
-_UNAUTHORIZED = frozenset({401, 402, 403, 407})
+_NOT_ALLOWED = frozenset({401, 402, 403, 407, 451})
 _NOT_FOUND = frozenset({404, 410})
 _SHOWN_CHARACTERS = 200
 
 
 class NotThereError(SourceError):
     """The vendor has nothing at that address (404)."""
+
+
+class NotAllowedError(SourceError):
+    """The vendor does not let us in: the key, the account, or the country that we ask from (401, 402, 403, 451)."""
 
 
 class Http:
@@ -69,7 +73,8 @@ class Http:
 
         Raises:
             NotThereError: There is no such thing (404, 410).
-            SourceRefusedError: The vendor refuses the question, or the key; asking again would not help.
+            NotAllowedError: The vendor refuses the key, or does not answer in this country.
+            SourceRefusedError: The vendor refuses the question; asking again would not help.
             SourceError: The vendor could not be reached, or did not answer, for as long as one request may take.
         """
 
@@ -110,10 +115,10 @@ class Http:
         if status in _NOT_FOUND:
             msg = f"{source}: {self._url}{path} is not there ({status}){said}; check the symbol and the dates"
             raise NotThereError(msg)
-        if status in _UNAUTHORIZED:
+        if status in _NOT_ALLOWED:
             hint = self._key_hint or "what was asked for is not open to you"
             msg = f"{source}: {self._url} refuses the request ({status}){said}; {hint}"
-            raise SourceRefusedError(msg)
+            raise NotAllowedError(msg)
         msg = f"{source}: {self._url}{path} refuses the question ({status}){said}; check symbols, interval and dates"
         raise SourceRefusedError(msg)
 

@@ -18,7 +18,12 @@ KINDS: Mapping[str, str] = {
 }
 """Each kind's module; its `open_source` takes the name and the options."""
 
-NETWORK_KINDS: Mapping[str, str] = {}
+NETWORK_KINDS: Mapping[str, str] = {
+    "binance": "thermocline.sources.binance",
+    "ccxt": "thermocline.sources.ccxt",
+    "coinbase": "thermocline.sources.ccxt",
+    "kraken": "thermocline.sources.ccxt",
+}
 """Those that ask a vendor: their `open_source` takes a `Network` too, and `VARIABLES` names, for options that hold a
 key, the variables of the environment that do."""
 
@@ -55,6 +60,8 @@ def open_source(
     if path is not None:
         chosen["path"] = path
     if kind in NETWORK_KINDS:
+        if NETWORK_KINDS[kind].endswith(".ccxt") and kind != "ccxt":
+            chosen.setdefault("exchange", kind)
         return _of_vendor(
             cast("_NetworkModule", import_module(NETWORK_KINDS[kind])), name, chosen, network or Network()
         )

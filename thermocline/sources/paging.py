@@ -39,6 +39,7 @@ class Paging:
         ends: When the span that is asked for is over. The last page of a span that is not over yet is asked for again
             by a run that comes `grows_every` later.
         grows_every: After which time the last page of an open span says more: the interval of bars.
+        is_bounded: Whether cursors come to an end by themselves, however many pages are empty, as instants do.
     """
 
     label: str
@@ -47,6 +48,7 @@ class Paging:
     read: Callable[[Page], Fetched]
     ends: datetime
     grows_every: timedelta = timedelta(minutes=1)
+    is_bounded: bool = False
 
 
 def pages_of(paging: Paging, source: str, request: FetchRequest) -> Iterator[Fetched]:
@@ -122,7 +124,7 @@ class _Walk:
         if len(page.rows) and self._before is not None and page.rows.equals(self._before):
             self._refuse(f"pages {number - 1} and {number} are the same")
         self._empty = 0 if len(page.rows) else self._empty + 1
-        if self._empty > MOST_EMPTY_PAGES:
+        if self._empty > MOST_EMPTY_PAGES and not self._paging.is_bounded:
             self._refuse(f"{self._empty} pages without a row came in a row")
         self._before = page.rows
 
