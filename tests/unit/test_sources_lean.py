@@ -274,5 +274,5 @@ def test_a_path_that_leads_to_no_bars_is_an_error(data):
 
 
 def test_other_datasets_are_refused(data):
-    with pytest.raises(UsageError, match="market_data only, not news"):
+    with pytest.raises(UsageError, match=r"has market_data, .*, not news"):
         pages(data, dataset=NEWS)

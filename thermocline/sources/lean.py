@@ -2,8 +2,8 @@
 
 The folder may be `Data/`, what is in it (`equity/usa/daily`), or one that holds such zips in folders named otherwise
 (`my_equity_daily/aapl.zip`, `my_crypto/coinbase/minute/btcusd/20161007_trade.zip`). Forex and CFD folders hold quotes
-only; they are passed over, with all else that is no trade bar: quotes, options, futures, indices, universes, map files
-and factor files.
+only; they are passed over, with all else that is no trade bar: quotes, options, futures, indices and universes. Map
+files and factor files are read by `lean_actions`.
 
 Only zips that can hold what is asked for are opened. One that is damaged is named in a SourceError at the end, after
 the rows of all the others were delivered.
@@ -34,6 +34,7 @@ from thermocline.model.parsing.times import DAY_MICROSECONDS, INSTANT, microseco
 from thermocline.model.partition import ONE_DAY, DayRange
 from thermocline.model.records import as_json
 from thermocline.ports import Fetched, FetchRequest
+from thermocline.sources import lean_actions
 from thermocline.sources.local_time import to_utc, zone_named
 from thermocline.sources.options import Options, validated
 
@@ -117,11 +118,15 @@ class LeanSource:
         """Yield the bars of each zip that can hold what is asked for.
 
         Raises:
-            UsageError: The dataset is not market_data.
+            UsageError: The dataset is none that such a folder holds.
             SourceError: No trade bars are there, or some zips are damaged; the rows of the others were delivered.
         """
+        if request.dataset.name in lean_actions.DATASETS:
+            yield from lean_actions.LeanActions(self._options.path).fetch(request)
+            return
         if request.dataset.name != "market_data":
-            msg = f"source {self._name!r} has bars for market_data only, not {request.dataset.name}"
+            has = ", ".join(("market_data", *lean_actions.DATASETS))
+            msg = f"source {self._name!r} has {has}, not {request.dataset.name}"
             raise UsageError(msg)
         zips = self._zips()
         wanted = [each for each in zips if each.may_hold(request)]
