@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from assets.checks import lake_checks
+from assets.cross_checks import cross_checks
 from assets.drill import drill_asset
 from assets.hot import hot_assets
 from assets.lake import lake_assets
@@ -53,7 +54,7 @@ def build_defs(resources: Mapping[str, Any] | None = None, settings: Settings | 
             vacuum_asset(),
             drill_asset(),
         ]
-        asset_checks = lake_checks(days)
+        asset_checks = [*lake_checks(days), cross_checks(days)]
     return dg.Definitions(
         assets=assets,
         asset_checks=asset_checks,
