@@ -19,10 +19,12 @@ KINDS: Mapping[str, str] = {
 """Each kind's module; its `open_source` takes the name and the options."""
 
 NETWORK_KINDS: Mapping[str, str] = {
+    "alpaca": "thermocline.sources.alpaca",
     "binance": "thermocline.sources.binance",
     "ccxt": "thermocline.sources.ccxt",
     "coinbase": "thermocline.sources.ccxt",
     "kraken": "thermocline.sources.ccxt",
+    "massive": "thermocline.sources.massive",
 }
 """Those that ask a vendor: their `open_source` takes a `Network` too, and `VARIABLES` names, for options that hold a
 key, the variables of the environment that do."""
