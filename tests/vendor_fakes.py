@@ -123,9 +123,10 @@ def _massive(vendor: Vendor) -> None:
     intervals = {"1/day": "1day", "1/minute": "1min"}
 
     def refused(request: Request) -> Reply | None:
-        if request.headers.get("Authorization") == f"Bearer {KEY}":
+        key = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if key == KEY:
             return None
-        said = {"status": "ERROR", "error": f"Unknown API Key {request.headers.get('Authorization')}"}
+        said = {"status": "ERROR", "error": f"Unknown API Key {key}"}
         return Reply(json.dumps(said).encode(), 401)
 
     @vendor.route(r"/v2/aggs/ticker/(?P<symbol>[A-Z]+)/range/(?P<interval>\d/\w+)/(?P<first>\d+)/(?P<last>\d+)")

@@ -10,11 +10,13 @@ import pytest
 from vendor_fakes import BARS, FAKES, KEY, SECRET, bar
 from vendor_server import Clock, Reply, cut, failing, quick_network, reset, throttled, vendor_server
 
-from thermocline.errors import SettingsError, SourceError, SourceRefusedError
+from thermocline.errors import SettingsError, SourceError
 from thermocline.model.conform import conform
 from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.partition import DayRange
 from thermocline.ports import FetchRequest
+from thermocline.sources.answers import end_of
+from thermocline.sources.http import NotAllowedError
 from thermocline.sources.open import open_source
 from thermocline.stores.memory import MemoryObjects
 from thermocline.stores.pages import LakePageStore
@@ -105,6 +107,13 @@ def test_a_bar_that_is_not_over_is_left_out_and_nothing_is_claimed_of_it(ask):
     assert rows == []
 
 
+def test_a_month_is_over_when_its_last_day_is():
+    opens = datetime(2024, 1, 1, 5, tzinfo=UTC)
+    assert end_of(opens, "1month") == datetime(2024, 2, 1, 5, tzinfo=UTC)
+    assert end_of(opens, "12month") == datetime(2025, 1, 1, 5, tzinfo=UTC)
+    assert end_of(opens, "1week") == opens + timedelta(days=7)
+
+
 def test_what_was_told_whole_is_said_to_be(ask):
     _, pages = ask()
     (answered,) = [each for page in pages for each in page.answered]
@@ -147,7 +156,7 @@ def test_a_source_without_its_key_says_which_variable_to_set(ask, fake, vendor):
 
 def test_a_wrong_key_is_refused_by_name_and_never_shown(ask, fake):
     wrong = {name: "wr0ng-" + value for name, value in fake.variables.items()}
-    with pytest.raises(SourceRefusedError, match=fake.needs) as caught:
+    with pytest.raises(NotAllowedError, match=fake.needs) as caught:
         ask(variables=wrong)
     shown = "".join(str(each) for each in (caught.value, caught.value.__cause__, caught.value.__context__))
     assert not any(value in shown for value in wrong.values())

@@ -20,12 +20,13 @@ from thermocline.model.partition import ONE_DAY
 from thermocline.ports import Answered, Fetched, FetchRequest, Page
 from thermocline.sources import alpaca_rows, answers
 from thermocline.sources.answers import Record
+from thermocline.sources.candles import chosen_symbols, length_of
 from thermocline.sources.contracts import contract_of
 from thermocline.sources.http import Http
 from thermocline.sources.network import Network, key_hint, required_key
 from thermocline.sources.options import Options, validated
 from thermocline.sources.paging import Answer, Paging, pages_of
-from thermocline.sources.spans import Span, asked_span, asked_symbols, chunks
+from thermocline.sources.spans import Span, asked_span, chunks
 
 VARIABLES: Mapping[str, tuple[str, ...]] = {
     "key": ("ALPACA_API_KEY", "APCA_API_KEY_ID"),
@@ -51,6 +52,7 @@ class AlpacaOptions(Options):
     secret: SecretStr | None = None
     url: str = "https://data.alpaca.markets"
     symbols: tuple[str, ...] = ()
+    intervals: tuple[str, ...] = ("1day",)
     feed: Literal["sip", "iex", "otc", "boats", "overnight"] = "sip"
     options_feed: Literal["indicative", "opra"] = "indicative"
     delay_minutes: Annotated[int, Field(ge=0)] = 15
@@ -122,9 +124,9 @@ class AlpacaSource:
 
     def _bars(self, http: Http, request: FetchRequest, now: datetime) -> Iterator[Paging]:
         by_class: dict[str, list[str]] = {}
-        for symbol in asked_symbols(self._name, request, self._options.symbols):
+        for symbol in chosen_symbols(request, self._options.symbols, self._name):
             by_class.setdefault(_asset_class(symbol), []).append(symbol)
-        for interval in sorted(request.intervals) or ["1day"]:
+        for interval in sorted(request.intervals) or self._options.intervals:
             told_until = now - timedelta(minutes=self._options.delay_minutes)
             span = asked_span(request.days, now)
             for asset_class, symbols in sorted(by_class.items()):
@@ -158,7 +160,7 @@ class AlpacaSource:
             ]
             return Fetched(rows, f"{self._name} {asked.label}", unreadable, answered=tuple(answered))
 
-        length = answers.length_of(asked.interval)
+        length = length_of(asked.interval)
         return Paging(asked.label, {"path": path, **parameters}, ask, read, span.end + length + delay, length)
 
     # --------------------------------------------------------------------------------------------------------- chains
@@ -170,7 +172,7 @@ class AlpacaSource:
         if now.date() not in request.days:
             msg = f"source {self._name!r} knows only the chain of now; ask for {now.date()}, or for no range of days"
             raise UsageError(msg)
-        for symbol in asked_symbols(self._name, request, self._options.symbols):
+        for symbol in chosen_symbols(request, self._options.symbols, self._name):
             model = OptionChainRequest(underlying_symbol=symbol, feed=OptionsFeed(self._options.options_feed))
             parameters = {**_plain(model), "limit": _CONTRACTS}
             path = f"/v1beta1/options/snapshots/{parameters.pop('underlying_symbol')}"

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from thermocline.errors import SourceError
 from thermocline.model.partition import ONE_DAY, midnight
+from thermocline.sources.candles import length_of
 from thermocline.sources.http import Http
 from thermocline.sources.paging import Answer
 
@@ -75,12 +76,13 @@ INSTRUMENTS = pa.schema(
 )
 
 _RECORD = "record"
-_UNITS = {"sec": 1, "min": 60, "hour": 3_600, "day": 86_400, "week": 604_800, "month": 31 * 86_400}
 _SESSION_UNITS = ("day", "week", "month")
 _INTERVAL = re.compile(r"(\d+)([a-z]+)")
 _EXCHANGE = ZoneInfo("America/New_York")
 _ROUND_THE_CLOCK = ("crypto", "forex")
 _SHOWN_CHARACTERS = 60
+_MONTHS = 12
+_LONGEST_MONTH = 31
 
 
 # ----------------------------------------------------------------------------------------------------------- records
@@ -215,10 +217,13 @@ def count_and_unit(interval: str) -> tuple[int, str]:
     return int(match[1]), match[2]
 
 
-def length_of(interval: str) -> timedelta:
-    """How long a bar lasts; a month counts as its longest."""
+def end_of(opens: datetime, interval: str) -> datetime:
+    """When a bar is over."""
     count, unit = count_and_unit(interval)
-    return timedelta(seconds=count * _UNITS[unit])
+    if unit != "month":
+        return opens + length_of(interval)
+    years, month = divmod(opens.month - 1 + count, _MONTHS)
+    return opens.replace(year=opens.year + years, month=month + 1)
 
 
 def session_of(opens: datetime, asset_class: str) -> datetime:
@@ -244,7 +249,7 @@ class Bars:
 
     def rows(self, asset_class: str, symbol: str, opens: datetime, record: Record) -> list[Row]:
         """The row of a bar that opened then; none while it is open."""
-        if opens + length_of(self.interval) > self.told_until:
+        if end_of(opens, self.interval) > self.told_until:
             return []
         count = number(record, "n")
         return [
@@ -265,7 +270,9 @@ class Bars:
 
     def complete_until(self, asset_class: str) -> datetime:
         """Up to which `ts` all bars were over."""
-        opened = self.told_until - length_of(self.interval)
+        count, unit = count_and_unit(self.interval)
+        longest = timedelta(days=_LONGEST_MONTH * count) if unit == "month" else length_of(self.interval)
+        opened = self.told_until - longest
         if self._is_of_sessions:
             return session_of(opened, asset_class) + ONE_DAY
         return opened + timedelta(microseconds=1)

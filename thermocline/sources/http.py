@@ -125,8 +125,8 @@ class Http:
     def _said(self, response: "httpx.Response") -> str:
         """What the vendor says of its refusal, without any key of ours that it may repeat."""
         text = " ".join(response.text.split())[:_SHOWN_CHARACTERS]
-        for secret in self._headers.values():
-            text = text.replace(secret, "***")
+        for header in self._headers.values():
+            text = text.replace(header, "***").replace(header.removeprefix("Bearer "), "***")
         return f": {without_secrets(text)}" if text else ""
 
 

@@ -23,12 +23,13 @@ from thermocline.model.partition import ONE_DAY, DayRange
 from thermocline.ports import Answered, Fetched, FetchRequest, Page
 from thermocline.sources import answers, massive_rows
 from thermocline.sources.answers import Record, Row
+from thermocline.sources.candles import chosen_symbols, length_of
 from thermocline.sources.contracts import contract_of
 from thermocline.sources.http import Http
 from thermocline.sources.network import Network, key_hint, required_key
 from thermocline.sources.options import Options, validated
 from thermocline.sources.paging import Answer, Paging, pages_of
-from thermocline.sources.spans import Span, asked_span, asked_symbols
+from thermocline.sources.spans import Span, asked_span
 
 VARIABLES: Mapping[str, tuple[str, ...]] = {"key": ("MASSIVE_API_KEY", "POLYGON_API_KEY")}
 
@@ -48,6 +49,7 @@ class MassiveOptions(Options):
     key: SecretStr | None = None
     url: str = "https://api.massive.com"
     symbols: tuple[str, ...] = ()
+    intervals: tuple[str, ...] = ("1day",)
     asset_class: Literal["equity", "index", "crypto", "forex"] = "equity"
     delay_minutes: Annotated[int, Field(ge=0)] = 15
     requests_per_minute: Annotated[float, Field(gt=0)] = 5.0
@@ -119,7 +121,7 @@ class MassiveSource:
 
     def _bars(self, asker: "_Asker", request: FetchRequest, now: datetime) -> Iterator[Paging]:
         symbols = sorted(request.symbols or self._options.symbols)
-        for interval in sorted(request.intervals) or ["1day"]:
+        for interval in sorted(request.intervals) or self._options.intervals:
             if not symbols:
                 yield from self._whole_days(asker, request, interval, now)
             for symbol in symbols:
@@ -149,7 +151,7 @@ class MassiveSource:
             answered = (Answered(symbol, interval, span.start, end, asset_class),) if told else ()
             return Fetched(rows, f"{self._name} {symbol} {interval}", unreadable, answered=answered)
 
-        length = answers.length_of(interval)
+        length = length_of(interval)
         return asker.paging(f"{symbol} {interval}", question, read, span.end + length + delay, length)
 
     def _whole_days(self, asker: "_Asker", request: FetchRequest, interval: str, now: datetime) -> Iterator[Paging]:
@@ -187,7 +189,7 @@ class MassiveSource:
         if now.date() not in request.days:
             msg = f"source {self._name!r} knows only the chain of now; ask for {now.date()}, or for no range of days"
             raise UsageError(msg)
-        for symbol in asked_symbols(self._name, request, self._options.symbols):
+        for symbol in chosen_symbols(request, self._options.symbols, self._name):
 
             def question(client: Any, symbol: str = symbol) -> Any:
                 ticker = _ticker(symbol, self._options.asset_class)
@@ -219,7 +221,7 @@ class MassiveSource:
             yield asker.paging(label, question, read, span.end)
 
     def _instruments(self, asker: "_Asker", request: FetchRequest, now: datetime) -> Iterator[Paging]:
-        asked_symbols(self._name, request, self._options.symbols)  # all that there are can't be asked for
+        chosen_symbols(request, self._options.symbols, self._name)  # all that there are can't be asked for
         return self._lists(asker, request, now)
 
 

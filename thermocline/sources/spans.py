@@ -1,13 +1,11 @@
-"""Which symbols and which span of time a vendor is asked for."""
+"""Which span of time a vendor is asked for, and how many of something at a time."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TypeVar
 
-from thermocline.errors import UsageError
 from thermocline.model.partition import ONE_DAY, DayRange, midnight
-from thermocline.ports import FetchRequest
 
 _EARLIEST = date(1970, 1, 1)
 T = TypeVar("T")
@@ -30,22 +28,6 @@ def asked_span(days: DayRange, now: datetime) -> Span:
     """The instants of days, without what no vendor can have: before 1970, or from tomorrow on."""
     start = max(days.start, _EARLIEST)
     return Span(midnight(start), midnight(max(min(days.end, now.date() + ONE_DAY), start)))
-
-
-def asked_symbols(source: str, request: FetchRequest, own: Sequence[str]) -> list[str]:
-    """The symbols that are asked for, else those of the source's options.
-
-    Raises:
-        UsageError: There are none.
-    """
-    symbols = sorted(request.symbols or own)
-    if not symbols:
-        msg = (
-            f"source {source!r} can't list all symbols; name some with --symbol, or put them under "
-            f"sources.{source}.symbols in thermocline.yaml"
-        )
-        raise UsageError(msg)
-    return symbols
 
 
 def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
