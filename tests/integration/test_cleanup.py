@@ -23,7 +23,7 @@ PLAIN = """
         open numeric, high double precision, low numeric(18, 8), close real, volume bigint, exchange text
     );
     INSERT INTO market_data
-        SELECT 'equity', symbol, '1day', day, 1.5, 69.13, 2.25, 1.25, 100, 'X'
+        SELECT 'equity', symbol, '1day', day, 1.5, 69.13, 0.25, 1.25, 100, 'X'
         FROM generate_series('2023-01-16'::timestamptz, '2023-03-01', '1 day') AS day,
              unnest(array['AAPL', 'IBM']) AS symbol;
 """
@@ -125,7 +125,7 @@ def test_a_plan_whose_table_changed_is_refused(opened, connection):
 def test_columns_of_other_names_are_mapped_and_missing_ones_filled(opened, connection):
     connection.execute(
         """CREATE TABLE market_data (symbol text, time timestamp, open float8, high float8, low float8, close float8);
-           INSERT INTO market_data VALUES ('AAPL', '2023-01-03', 1.1, 2.2, 0.7, 0.1)"""
+           INSERT INTO market_data VALUES ('AAPL', '2023-01-03', 1.1, 2.2, 0.1, 0.7)"""
     )
     with pytest.raises(UsageError, match="--map ts=COLUMN"):
         opened.plan_cleanup("market_data", as_of=AS_OF)
@@ -260,7 +260,7 @@ def test_a_day_attached_by_hand_to_our_own_table_is_named_once_it_has_rows(opene
 def test_rows_that_the_gate_rejects_are_planned_to_stay_and_do(opened, connection):
     connection.execute(PLAIN)
     connection.execute(
-        """INSERT INTO market_data SELECT 'equity', 'FINE' || n, '1day', '2023-01-20', 1 + n / 1e9, 1, 1, 1, 1, NULL
+        """INSERT INTO market_data SELECT 'equity', 'FINE' || n, '1day', '2023-01-20', 1 + n / 1e9, 2, 1, 1, 1, NULL
            FROM generate_series(11, 19) AS n;
            INSERT INTO market_data VALUES
                ('equity', 'INF', '1day', '2023-01-20', 1, 'infinity', 1, 1, 1, NULL),

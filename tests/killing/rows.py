@@ -52,9 +52,9 @@ def _cells(key: Key, value: int) -> dict[str, Any]:
             "ts": ts,
             "headline": f"{key.symbol} at {value}",
             "summary": None if value % 3 else f"{value}" * 20,
-            "sentiment_score": value / 7,
+            "sentiment_score": 1 / (1 + value),
         }
-    price = Decimal(value).scaleb(-2)
+    price = Decimal(value + 101).scaleb(-2)
     return {
         "asset_class": "equity",
         "symbol": key.symbol,

@@ -148,6 +148,9 @@ def test_every_scalar_key_can_be_set_by_a_variable():
         "hold_symbols": "3",
         "hold_share": "0.5",
         "hold_after_days": "3",
+        "strictness": "warn",
+        "max_bad_share": "0.3",
+        "min_bad_rows": "5",
         "price_tolerance": "0.01",
         "look_back_days": "60",
         "severity": "error",
@@ -177,7 +180,7 @@ def test_every_scalar_key_can_be_set_by_a_variable():
         "benchmark_asset_class": "fund",
         "start": "2000-01-03",
         "sources": '{"mine": {"kind": "files"}}',
-        "datasets": '{"news": {"hot_days": 3}}',
+        "datasets": '{"news": {"hot_days": 3, "strictness": "off", "max_bad_share": 0.5, "rules": {}}}',
     }
     leaves = [path for path in key_paths(Document) if not _is_section(path)]
     settings = load_settings(environ={variable(path): values[path[-1]] for path in leaves})

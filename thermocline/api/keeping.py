@@ -2,13 +2,16 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from thermocline.api.opened import Opened, new_run_id
 from thermocline.arguments import (
     Day,
     as_datasets,
 )
+from thermocline.model.dataset import Dataset
 from thermocline.model.datasets import DATASETS, dataset_named
+from thermocline.model.rules import Rulebook
 from thermocline.ports import (
     SILENT,
     Mapped,
@@ -62,8 +65,20 @@ class Keeping(Opened):
             constants: For a plain table, what to fill required columns with that it lacks.
         """
         mapped = Mapped(columns or {}, constants or {})
-        lifecycle = self._lifecycle(hot_days)
-        return plan_cleanup(self.hot, dataset_named(dataset), lifecycle, mapped, as_of=self._as_of(as_of))
+        chosen = dataset_named(dataset)
+        return plan_cleanup(
+            self.hot,
+            chosen,
+            self._lifecycle(hot_days),
+            mapped,
+            as_of=self._as_of(as_of),
+            now=datetime.now(UTC),
+            rulebook=self._adopted(chosen),
+        )
+
+    def _adopted(self, dataset: Dataset) -> Rulebook:
+        """The rules for rows of a table that is adopted, however many of them break one: the plan has counted them."""
+        return self._rulebook(dataset, max_bad_share=1.0)
 
     def cleanup(
         self,
@@ -90,7 +105,13 @@ class Keeping(Opened):
             run_id=run_id,
             progress=progress,
             archive=lambda source, request: self._backfill(
-                source, archived, plan.as_of, accept_restatements=True, progress=progress, run_id=run_id
+                source,
+                archived,
+                plan.as_of,
+                accept_restatements=True,
+                rulebook=self._adopted(plan.dataset),
+                progress=progress,
+                run_id=run_id,
             ).run(request),
             rotate=lambda dataset: Rotation(self.hot, self.lake, self._spools, lifecycle, run_id, progress).run(
                 [dataset], as_of=plan.as_of

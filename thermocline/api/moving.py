@@ -59,6 +59,8 @@ class Moving(Opened):
         as_of: Day | None = None,
         repair: bool = False,
         accept_restatements: bool = False,
+        strictness: str | None = None,
+        max_bad_share: float | None = None,
         progress: Progress = SILENT,
         on_published: Callable[[Moved], None] = lambda _: None,
         run_id: str | None = None,
@@ -81,12 +83,15 @@ class Moving(Opened):
             repair: Re-read every day that comes, and write those anew whose object or receipt is missing or damaged.
                 Days that what came can't stand in for are left, and named as `failed`.
             accept_restatements: Publish such days too.
+            strictness: How rows that break a rule are taken this time: `strict`, `warn` or `off`.
+            max_bad_share: The share of rows that may be bad before nothing is written.
             progress: Told how far it is.
             on_published: Called for each partition once it is committed.
             run_id: Named in receipts and the audit log; made up when None.
         """
+        chosen = dataset_named(dataset)
         request = FetchRequest(
-            dataset_named(dataset), as_days(start, end), frozenset(symbols), frozenset(map(parse_interval, intervals))
+            chosen, as_days(start, end), frozenset(symbols), frozenset(map(parse_interval, intervals))
         )
         backfill = self._backfill(
             self._source(source, path, options),
@@ -94,6 +99,7 @@ class Moving(Opened):
             as_of,
             repair=repair,
             accept_restatements=accept_restatements,
+            rulebook=self._rulebook(chosen, strictness, max_bad_share),
             progress=progress,
             on_published=on_published,
             run_id=run_id,
@@ -265,13 +271,16 @@ class Moving(Opened):
         source: str = "ingest",
         as_of: Day | None = None,
         accept_restatements: bool = False,
+        strictness: str | None = None,
+        max_bad_share: float | None = None,
         run_id: str | None = None,
     ) -> IngestReport:
         """Accept rows at once: an Arrow table, a DataFrame, or a file that the source `files` can read.
 
         They are durable and visible to every query on return, whether their days are hot or cold. Only rows of a day
         of which they would change much that is published (`storage.lifecycle.restatements`) are held for `accept`,
-        unless `accept_restatements`.
+        unless `accept_restatements`. Rows that break a rule go to quarantine, unless `strictness` or the settings say
+        otherwise; where more than `max_bad_share` of them do, none is accepted.
         """
         chosen = dataset_named(dataset)
         if isinstance(rows, str | Path):
@@ -282,5 +291,12 @@ class Moving(Opened):
         else:
             fetched = iter([Fetched(as_table(rows), source)])
         return self._ingest(
-            chosen, list(fetched), source, as_of, run_id=run_id, accept_restatements=accept_restatements
+            chosen,
+            list(fetched),
+            source,
+            as_of,
+            run_id=run_id,
+            accept_restatements=accept_restatements,
+            strictness=strictness,
+            max_bad_share=max_bad_share,
         )

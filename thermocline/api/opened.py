@@ -10,10 +10,12 @@ from thermocline.arguments import (
     Day,
     as_day,
 )
+from thermocline.errors import UsageError
 from thermocline.model.dataset import Dataset
 from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.query import Tier
 from thermocline.model.report import Moved
+from thermocline.model.rules import Rulebook, Strictness
 from thermocline.ports import (
     SILENT,
     Analytics,
@@ -83,6 +85,18 @@ class Opened:
         """The windows in force; `hot_days` replaces every one of them."""
         return self.settings.lifecycle.with_hot_days(hot_days)
 
+    def _rulebook(
+        self, dataset: Dataset, strictness: str | None = None, max_bad_share: float | None = None
+    ) -> Rulebook:
+        """The dataset's rules as they are taken, with what was said for one run."""
+        if max_bad_share is not None and not 0 <= max_bad_share <= 1:
+            msg = f"max_bad_share is a share from 0 to 1, not {max_bad_share}"
+            raise UsageError(msg)
+        if strictness is not None and strictness not in list(Strictness):
+            msg = f"strictness is one of {', '.join(Strictness)}, not {strictness!r}"
+            raise UsageError(msg)
+        return self.settings.validation_rules.for_run(strictness, max_bad_share).rulebook(dataset)
+
     def _source(self, source: str | Source, path: str | None, options: Mapping[str, Any] | None) -> Source:
         if not isinstance(source, str):
             return source
@@ -100,6 +114,7 @@ class Opened:
         *,
         repair: bool = False,
         accept_restatements: bool = False,
+        rulebook: Rulebook,
         progress: Progress = SILENT,
         on_published: Callable[[Moved], None] = lambda _: None,
         run_id: str | None = None,
@@ -115,6 +130,7 @@ class Opened:
             run_id=run_id or new_run_id(),
             repair=repair,
             accept_restatements=accept_restatements,
+            rulebook=rulebook,
             progress=progress,
             on_published=on_published,
         )
@@ -129,6 +145,8 @@ class Opened:
         run_id: str | None = None,
         always_hot: bool = False,
         accept_restatements: bool = False,
+        strictness: str | None = None,
+        max_bad_share: float | None = None,
     ) -> IngestReport:
         return ingest(
             self.hot,
@@ -143,6 +161,7 @@ class Opened:
             run_id=run_id or new_run_id(),
             always_hot=always_hot,
             accept_restatements=accept_restatements,
+            rulebook=self._rulebook(dataset, strictness, max_bad_share),
         )
 
 

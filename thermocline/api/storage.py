@@ -52,7 +52,9 @@ class Programs(Opened):
         if self._storage == "parquet":
             lifecycle = replace(lifecycle, archive_on_backfill=True)
         rows_source = _TableSource(table, source)
-        backfill = self._backfill(rows_source, lifecycle, as_of, accept_restatements=True)
+        backfill = self._backfill(
+            rows_source, lifecycle, as_of, accept_restatements=True, rulebook=self._rulebook(chosen)
+        )
         return backfill.run(FetchRequest(chosen, ALL_DAYS)).rows
 
     def load(

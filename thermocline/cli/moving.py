@@ -17,14 +17,19 @@ from thermocline.cli.options import (
     days_options,
     hot_days_option,
     intervals_option,
+    max_bad_share_option,
+    strictness_option,
     symbols_option,
 )
 from thermocline.cli.words import Size, Table, first_rows, plural, vacuum_line
 from thermocline.errors import ThermoclineError
 
 if TYPE_CHECKING:
+    from collections import Counter
+
     from thermocline.api import Thermocline
     from thermocline.model.report import Failed, Moved
+    from thermocline.tasks.gate import Verdicts
 
 
 @command(
@@ -59,17 +64,20 @@ if TYPE_CHECKING:
     help="Re-read every day that comes, and write those anew whose object or receipt is missing or damaged.",
 )
 @accept_restatements_option
+@strictness_option
+@max_bad_share_option
 def backfill(invocation: Invocation, dataset: str, options: Sequence[tuple[str, Any]], **asked: Any) -> None:
     """Bring rows of a source into the lake.
 
     Everything the source has, unless a range, symbols or intervals are named. Days that say nothing new are not
-    written again, so it can be repeated, and goes on where it was interrupted. Rows that break the schema land in
-    quarantine with the reason. Days that are hot are updated there too. A day of which much that is published would
-    change is held: written to the lake, but not what queries get before `thermocline accept`.
+    written again, so it can be repeated, and goes on where it was interrupted. Rows that break the schema or a rule
+    land in quarantine with their reasons; where too many do, nothing is written. Days that are hot are updated there
+    too. A day of which much that is published would change is held: written to the lake, but not what queries get
+    before `thermocline accept`.
     """
     with invocation.opened() as opened, invocation.progress() as progress:
         done = opened.backfill(dataset, **asked, options=dict(options), progress=progress)
-    _tell_rejected(invocation, done.rejected)
+    _tell_verdicts(invocation, dataset, done.verdicts)
     _tell_held(invocation, dataset, done.held)
     if done.pages_resumed:
         invocation.note(
@@ -102,6 +110,8 @@ def backfill(invocation: Invocation, dataset: str, options: Sequence[tuple[str, 
 )
 @as_of_option
 @accept_restatements_option
+@strictness_option
+@max_bad_share_option
 def ingest(invocation: Invocation, dataset: str, file: str, source_name: str, **asked: Any) -> None:
     """Accept rows of a file at once.
 
@@ -112,7 +122,7 @@ def ingest(invocation: Invocation, dataset: str, file: str, source_name: str, **
     """
     with invocation.opened() as opened:
         done = opened.ingest(dataset, file, source=source_name, **asked)
-    _tell_rejected(invocation, done.rejected)
+    _tell_verdicts(invocation, dataset, done.verdicts)
     _tell_held(invocation, dataset, len(done.held))
     held = f" {plural(done.held_rows, 'row')} held." if done.held else ""
     invocation.answer(
@@ -314,9 +324,20 @@ def _nothing_moved(failed: "Sequence[Failed]", nothing: str) -> str:
     return f"nothing could be moved: {_told(failed[0]).removesuffix('.')}{others}"
 
 
-def _tell_rejected(invocation: Invocation, rows: int) -> None:
-    if rows:
-        invocation.note(f"{plural(rows, 'row')} may not go in; table thermocline.quarantine has each with its reason")
+def _tell_verdicts(invocation: Invocation, dataset: str, verdicts: "Verdicts") -> None:
+    if verdicts.rejected:
+        invocation.note(
+            f"{plural(verdicts.rejected, 'row')} may not go in ({_by_rule(verdicts.rejected_by)}); see `thermocline "
+            f"quarantine list {dataset}`"
+        )
+    if verdicts.warned_by:
+        invocation.note(f"some rows that went in break a rule: {_by_rule(verdicts.warned_by)}")
+    if verdicts.cleared_by:
+        invocation.note(f"what can't be known was made null: {_by_rule(verdicts.cleared_by)}")
+
+
+def _by_rule(counts: "Counter[str]") -> str:
+    return ", ".join(f"{rule} {count:,d}" for rule, count in counts.most_common())
 
 
 def _tell_held(invocation: Invocation, dataset: str, partitions: int) -> None:

@@ -118,6 +118,17 @@ accept_restatements_option = click.option(
     is_flag=True,
     help="Publish days of which much that is published changes too; else they are held for `thermocline accept`.",
 )
+strictness_option = click.option(
+    "--strictness",
+    type=click.Choice(["strict", "warn", "off"]),
+    help="What becomes of rows that break a rule, instead of what the settings say: quarantine, a warning, nothing.",
+)
+max_bad_share_option = click.option(
+    "--max-bad-share",
+    type=click.FloatRange(0, 1),
+    metavar="SHARE",
+    help="Write nothing where more than this share of the rows may not go in, instead of what the settings say.",
+)
 output_option = click.option(
     "--output",
     metavar="FILE",

@@ -1,12 +1,14 @@
-"""The gate: rows of whatever types become rows of exactly a dataset's schema, or are rejected with a reason.
+"""The gate: rows of whatever types become rows of exactly a dataset's schema, or are rejected with all their reasons.
 
-Everything is done column by column; Python looks at single rows only where something is wrong with them.
+Types, nulls and keys hold always; rules as far as they are asked for. Everything is done column by column; Python looks
+at single rows only where something is wrong with them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +19,12 @@ from thermocline.errors import SchemaError, UsageError
 from thermocline.model import parsing
 from thermocline.model.dataset import PRECISION, PROVENANCE, Column, Dataset, Kind
 from thermocline.model.duplicates import duplicates_of
+from thermocline.model.offenders import Offenders, Series
 from thermocline.model.parsing import Parsed
 from thermocline.model.parsing.times import DAY_MICROSECONDS, microseconds
 from thermocline.model.partition import DayRange, parse_interval
-from thermocline.model.records import as_json
-from thermocline.model.rejected import Rejected
+from thermocline.model.rejected import KEYS, NULLS, TYPES, Rejected
+from thermocline.model.rules import LENIENT, TIME_UNIT, Rows, Rulebook, Severity
 
 Mask = npt.NDArray[np.bool_]
 
@@ -41,15 +44,28 @@ _PARSERS: Mapping[Kind, Callable[[pa.Array], Parsed]] = {
 class Conformed:
     """What may go in, exactly in the dataset's schema and in the order it came, and what became of the rest.
 
-    Every row that came is in `rows`, in `rejected`, or counted: `duplicates` said just what a row that was kept says,
-    `outside` lay on days that were not asked for. `ignored_columns` are columns that the dataset does not have.
+    Every row that came is in `rows`, one of `bad_rows`, or counted: `duplicates` said just what a row that was kept
+    says, `outside` lay on days that were not asked for. `ignored_columns` are columns that the dataset does not have.
+    `rejected_by`, `warned_by` and `cleared_by` count rows by the name of what they break; a row may break several.
+    `quarantined` counts the rows that may not go in by symbol, interval and day.
     """
 
     rows: pa.Table
-    rejected: tuple[Rejected, ...] = ()
+    bad_rows: int = 0
     duplicates: int = 0
     outside: int = 0
     ignored_columns: tuple[str, ...] = ()
+    rejected_by: Mapping[str, int] = field(default_factory=dict)
+    warned_by: Mapping[str, int] = field(default_factory=dict)
+    cleared_by: Mapping[str, int] = field(default_factory=dict)
+    quarantined: Mapping[Series, int] = field(default_factory=dict)
+    refused: Callable[[int | None], Iterator[Rejected]] = lambda _: iter(())
+    """Yields the rows that may not go in: all, or so many at most of those that have the same reasons."""
+
+    @cached_property
+    def rejected(self) -> tuple[Rejected, ...]:
+        """The rows that may not go in, in the order they came."""
+        return tuple(self.refused(None))
 
 
 def conform(
@@ -60,11 +76,12 @@ def conform(
     ingested_at: datetime,
     origin: str,
     days: DayRange | None = None,
+    rulebook: Rulebook = LENIENT,
 ) -> Conformed:
-    """Bring rows into a dataset's schema.
+    """Bring rows into a dataset's schema, and hold them to its rules.
 
     Prices stay exact; a float is rounded half-even at eight places. A time without a zone is UTC. Of rows with one key
-    the last is kept. `source` and `ingested_at` fill the columns of those names where they are absent or null.
+    the last good one is kept. `source` and `ingested_at` fill the columns of those names where they are absent or null.
 
     Raises:
         SchemaError: A column that must be there is missing, or has a type that can't be made the dataset's.
@@ -73,11 +90,14 @@ def conform(
         ignored = _check_columns(rows, dataset)
         stamps = _parse(rows, dataset.column("ts"))
         inside = _inside(stamps, days)
+        if days and rulebook.severity(TIME_UNIT.name) is Severity.REJECT:
+            # Else a mistaken unit would look like days that nobody asked for.
+            inside |= TIME_UNIT.broken(Rows({"ts": stamps.values}, ingested_at))
         outside = len(rows) - int(inside.sum())
         if outside:
             rows = rows.filter(pa.array(inside))
             stamps = _parse(rows, dataset.column("ts"))
-        gate = _Gate(rows, dataset, source, origin)
+        gate = _Gate(rows, dataset)
         gate.take("ts", stamps)
         for column in dataset.columns:
             if column.name == "ingested_at":
@@ -87,35 +107,48 @@ def conform(
             elif column.name != "ts":
                 gate.take(column.name, _parse(rows, column))
         gate.check()
+    gate.hold_to(rulebook, ingested_at)
     kept, duplicates = gate.unique()
-    return Conformed(kept, gate.rejected(), duplicates, outside, ignored)
+    offenders = gate.offenders
+    return Conformed(
+        kept,
+        int(offenders.bad.sum()),
+        duplicates,
+        outside,
+        ignored,
+        offenders.counts(),
+        gate.warned(),
+        gate.cleared(),
+        gate.quarantined(),
+        lambda most: offenders.rejected(rows, dataset.name, source, origin, most),
+    )
 
 
 class _Gate:
     """The columns as they were parsed, and what is wrong with which row."""
 
-    def __init__(self, rows: pa.Table, dataset: Dataset, source: str, origin: str) -> None:
+    def __init__(self, rows: pa.Table, dataset: Dataset) -> None:
         self._raw = rows
         self._dataset = dataset
-        self._source = source
-        self._origin = origin
         self._arrays: dict[str, pa.Array] = {}
-        self._reasons: dict[int, list[str]] = {}
+        self.offenders = Offenders(len(rows))
+        self._warned: dict[str, Mask] = {}
+        self._cleared: dict[str, Mask] = {}
 
     def take(self, name: str, parsed: Parsed) -> None:
         """Take a parsed column in, with its wrong rows; a null where none may be is wrong as well."""
         self._arrays[name] = parsed.values
         for row, reason in parsed.wrong.items():
-            self._reject(row, f"{name}: {reason}")
+            self.offenders.add(TYPES, row, f"{name}: {reason}")
         column = self._dataset.column(name)
         if column.nullable:
             return
         if parsed.values.null_count:
-            for null in np.flatnonzero(np.asarray(parsed.values.is_null())).tolist():
-                if null not in parsed.wrong:
-                    self._reject(null, f"{name}: is missing")
+            missing = np.array(parsed.values.is_null())
+            missing[list(parsed.wrong)] = False
+            self.offenders.add_all(NULLS, missing, f"{name}: is missing")
         if column.kind is Kind.TEXT and not column.empty_allowed:
-            self._reject_where(pc.equal(parsed.values, ""), f"{name}: is empty")
+            self._reject_where(NULLS, pc.equal(parsed.values, ""), f"{name}: is empty")
 
     def fill(self, column: Column, value: pa.Scalar) -> None:
         """Take a column in, with a value where the rows have none."""
@@ -132,12 +165,15 @@ class _Gate:
         if not self._dataset.has_intervals:
             return
         intervals = self._arrays["interval"]
-        for spelling in pc.unique(intervals).drop_null().to_pylist():
+        spellings = pc.unique(intervals).drop_null().to_pylist()
+        for spelling in spellings:
             try:
                 parse_interval(spelling)
             except UsageError as error:
                 if spelling:
-                    self._reject_where(pc.equal(intervals, spelling), f"interval: {error}")
+                    self._reject_where(TYPES, pc.equal(intervals, spelling), f"interval: {error}")
+        if "1day" not in spellings:
+            return
         stamps = self._arrays["ts"].cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
         timed = stamps % DAY_MICROSECONDS != 0
         if not timed.any():
@@ -146,39 +182,61 @@ class _Gate:
         for row in np.flatnonzero(timed & np.asarray(daily)).tolist():
             opened = self._arrays["ts"][row].as_py()
             reason = f"ts: a daily bar carries its session's date at 00:00 UTC, this one has {opened.isoformat()}"
-            self._reject(row, reason)
+            self.offenders.add(TYPES, row, reason)
+
+    def hold_to(self, rulebook: Rulebook, now: datetime) -> None:
+        """Look at the rules. What is cleared is cleared before the rules that reject are looked at."""
+        rows = Rows(self._arrays, now)
+        for rule, severity in rulebook.rules:
+            broken = None if severity is Severity.OFF else rule.broken(rows)
+            if broken is None or not broken.any():
+                continue
+            if severity is Severity.REJECT:
+                self.offenders.add_all(rule.name, broken, rule.reason)
+            elif severity is Severity.WARN:
+                self._warned[rule.name] = broken
+            else:
+                self._cleared[rule.name] = broken
+                for name in rule.clears:
+                    array = self._arrays[name]
+                    self._arrays[name] = pc.if_else(pa.array(broken), pa.scalar(None, array.type), array)
+                rows = Rows(self._arrays, now)
+
+    def warned(self) -> dict[str, int]:
+        """How many rows that go in break each rule that only warns."""
+        return _counted(self._warned, self.offenders.bad)
+
+    def cleared(self) -> dict[str, int]:
+        """How many rows that go in were cleared by each rule."""
+        return _counted(self._cleared, self.offenders.bad)
 
     def unique(self) -> tuple[pa.Table, int]:
         """The good rows, one for each key, and how many others said just the same."""
         schema = self._dataset.arrow_schema
         table = pa.table([self._arrays[name] for name in schema.names], names=list(schema.names))
-        good = np.ones(len(table), dtype=bool)
-        good[list(self._reasons)] = False
+        good = ~self.offenders.bad
         found = duplicates_of(table, self._dataset, np.flatnonzero(good))
         for row in found.conflicting:
             key = ", ".join(f"{name}={self._arrays[name][row]}" for name in self._dataset.key)
-            self._reject(int(row), f"duplicate key ({key}) with other content; the last such row was kept")
+            reason = f"duplicate key ({key}) with other content; the last such row was kept"
+            self.offenders.add(KEYS, int(row), reason)
         good[found.conflicting] = False
         good[found.identical] = False
         kept = table if good.all() else table.filter(pa.array(good))
         return kept.cast(schema), len(found.identical)
 
-    def rejected(self) -> tuple[Rejected, ...]:
-        """The rows that may not go in, in the order they came."""
-        rows = sorted(self._reasons)
-        records = as_json(self._raw.take(pa.array(rows, pa.int64()))) if rows else []
-        return tuple(
-            Rejected(self._dataset.name, self._source, self._origin, record, "; ".join(self._reasons[row]))
-            for row, record in zip(rows, records, strict=True)
-        )
+    def quarantined(self) -> dict[Series, int]:
+        """How many rows may not go in, by symbol, interval and day."""
+        return self.offenders.by_series(self._arrays, self._dataset)
 
-    def _reject(self, row: int, reason: str) -> None:
-        self._reasons.setdefault(row, []).append(reason)
-
-    def _reject_where(self, condition: pa.Array, reason: str) -> None:
+    def _reject_where(self, rule: str, condition: pa.Array, reason: str) -> None:
         if condition.true_count:
-            for row in np.flatnonzero(np.asarray(pc.fill_null(condition, fill_value=False))):
-                self._reject(int(row), reason)
+            self.offenders.add_all(rule, np.asarray(pc.fill_null(condition, fill_value=False)), reason)
+
+
+def _counted(masks: Mapping[str, Mask], bad: Mask) -> dict[str, int]:
+    counts = {name: int((mask & ~bad).sum()) for name, mask in masks.items()}
+    return {name: count for name, count in counts.items() if count}
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from thermocline.model.datasets import dataset_named
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_INTERVAL = re.compile(r"[1-9][0-9]{0,3}(sec|min|hour|day|week|month)")
+_INTERVAL = re.compile(r"([1-9][0-9]{0,3})(sec|min|hour|day|week|month)")
+_UNIT_SECONDS = {"sec": 1, "min": 60, "hour": 3_600, "day": 86_400, "week": 604_800}
 
 ONE_DAY = timedelta(days=1)
 
@@ -33,6 +34,13 @@ def parse_interval(text: str) -> str:
         msg = f"{text!r} is not an interval; write a count and a unit, such as 1min, 15min, 1hour or 1day"
         raise UsageError(msg)
     return text
+
+
+def interval_seconds(interval: str) -> int | None:
+    """How long a bar of that interval lasts; None where that differs, as that of months does, or it is no interval."""
+    match = _INTERVAL.fullmatch(interval)
+    unit = _UNIT_SECONDS.get(match[2]) if match else None
+    return int(match[1]) * unit if match and unit else None
 
 
 def parse_day(text: str) -> date:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from thermocline.errors import SourceError, ThermoclineError
 from thermocline.faults import Step, step
-from thermocline.model.conform import conform
 from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.partition import Partition, chunks, whole_months
 from thermocline.model.rejected import Rejected
 from thermocline.model.report import Failed, Moved
 from thermocline.model.restatement import NEVER, RestatementRule
+from thermocline.model.rules import LENIENT, Rulebook
 from thermocline.ports import (
     SILENT,
     Answered,
@@ -31,6 +31,7 @@ from thermocline.ports import (
     SpoolFactory,
 )
 from thermocline.tasks.batch import Batch
+from thermocline.tasks.gate import Gate, Verdicts
 from thermocline.tasks.holding import HELD
 from thermocline.tasks.trouble import BACKFILL, note_trouble
 
@@ -67,15 +68,24 @@ class Backfilled:
     written: int = 0
     unchanged: int = 0
     merged_hot: int = 0
-    duplicates: int = 0
-    rejected: int = 0
     held: int = 0
     pages_fetched: int = 0
     pages_resumed: int = 0
+    verdicts: Verdicts = field(default_factory=Verdicts)
     failed: list[Failed] = field(default_factory=list)
     moved: list[Moved] = field(default_factory=list)
     unfetched: list[Unfetched] = field(default_factory=list)
     answered: list[Answered] = field(default_factory=list)
+
+    @property
+    def rejected(self) -> int:
+        """Rows that may not go in."""
+        return self.verdicts.rejected
+
+    @property
+    def duplicates(self) -> int:
+        """Rows that said just what another of their key says."""
+        return self.verdicts.duplicates
 
     def document(self) -> dict[str, Any]:
         """The result as JSON."""
@@ -87,7 +97,7 @@ class Backfilled:
             "unchanged": self.unchanged,
             "merged_hot": self.merged_hot,
             "duplicates": self.duplicates,
-            "rejected": self.rejected,
+            **self.verdicts.document(),
             "held": self.held,
             "pages_fetched": self.pages_fetched,
             "pages_resumed": self.pages_resumed,
@@ -116,6 +126,7 @@ class Backfill:
     repair: bool = False
     accept_restatements: bool = False
     keep_going: bool = False
+    rulebook: Rulebook = LENIENT
     progress: Progress = SILENT
     on_published: Callable[[Moved], None] = lambda _: None
     on_gathered: Callable[[Collection[Partition]], None] = lambda _: None
@@ -136,6 +147,7 @@ class Backfill:
 
         Raises:
             SourceError: The source failed, and it was not to `keep_going`; nothing was written.
+            TooManyBadRowsError: Too many rows may not go in; nothing was written.
             FingerprintMismatchError: The lake does not hold what was written; that batch was not published.
         """
         dataset = requests[0].dataset
@@ -189,44 +201,25 @@ class Backfill:
 
     @step(Step.GATHER)
     def _gather(self, requests: Sequence[FetchRequest], spool: Spool, result: Backfilled) -> None:
-        """Take every row of the source in; rows that may not go in are quarantined once all others are safe."""
-        rejected: list[Rejected] = []
+        """Take every row of the source in that may go in; too many others end the run before anything is written."""
+        gate = Gate(requests[0].dataset, self.source.name, self._quarantine, self.now, self.rulebook, result.verdicts)
         self.progress.begin(f"reading {self.source.name}", None)
         for request in requests:
             try:
                 for fetched in self._fetched(request):
-                    rejected += self._take(request, fetched, spool, result)
+                    rows = _asked_for(gate.admit(fetched, request.days), request)
+                    spool.append(rows.to_batches())
+                    result.rows += len(rows)
+                    result.answered += fetched.answered
+                    self.progress.advance(len(rows))
             except SourceError as error:
                 if not self.keep_going:
                     raise
                 result.unfetched.append(Unfetched(request, str(error)))
-        if rejected:
-            with step(Step.QUARANTINE):
-                self.hot.quarantine(rejected, run_id=self.run_id)
-        result.rejected = len(rejected)
+        gate.finish()
 
-    def _take(self, request: FetchRequest, fetched: Fetched, spool: Spool, result: Backfilled) -> list[Rejected]:
-        """Take the rows of a page in; return those that may not go in."""
-        rejected = [
-            Rejected(request.dataset.name, self.source.name, fetched.origin, record, reason)
-            for record, reason in fetched.unreadable
-        ]
-        conformed = conform(
-            fetched.incoming,
-            request.dataset,
-            source=self.source.name,
-            ingested_at=self.now,
-            origin=fetched.origin,
-            days=request.days,
-        )
-        rejected += conformed.rejected
-        rows = _asked_for(conformed.rows, request)
-        spool.append(rows.to_batches())
-        result.rows += len(rows)
-        result.duplicates += conformed.duplicates
-        result.answered += fetched.answered
-        self.progress.advance(len(rows))
-        return rejected
+    def _quarantine(self, rejected: Sequence[Rejected]) -> None:
+        self.hot.quarantine(rejected, run_id=self.run_id)
 
     def _fetched(self, request: FetchRequest) -> Iterator[Fetched]:
         """The source's pages. Its error says what it could not read; what that means for the lake is known here."""

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from thermocline.errors import PlanDriftError
@@ -19,6 +19,7 @@ from thermocline.model.dataset import Dataset
 from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.partition import ALL_DAYS
 from thermocline.model.report import Moved
+from thermocline.model.rules import Rulebook
 from thermocline.ports import (
     FetchRequest,
     Hot,
@@ -133,12 +134,14 @@ class Cleaned:
         }
 
 
-def plan_cleanup(hot: Hot, dataset: Dataset, lifecycle: Lifecycle, mapped: Mapped, *, as_of: date) -> CleanupPlan:
+def plan_cleanup(
+    hot: Hot, dataset: Dataset, lifecycle: Lifecycle, mapped: Mapped, *, as_of: date, now: datetime, rulebook: Rulebook
+) -> CleanupPlan:
     """Say what is there and what would move; changes nothing."""
     with hot.plain(dataset, mapped, hold=False) as table:
         if table is not None:
             survey = table.survey()
-            good, rejected = _gated(table, dataset, as_of)
+            good, rejected = _gated(table, dataset, now, rulebook)
             return CleanupPlan(
                 dataset,
                 as_of,
@@ -158,13 +161,16 @@ def plan_cleanup(hot: Hot, dataset: Dataset, lifecycle: Lifecycle, mapped: Mappe
     return CleanupPlan(dataset, as_of, lifecycle, months, moves, moving_rows=sum(moved.rows for moved in moves))
 
 
-def _gated(table: PlainTable, dataset: Dataset, as_of: date) -> tuple[list[MonthOfRows], dict[str, int]]:
+def _gated(
+    table: PlainTable, dataset: Dataset, now: datetime, rulebook: Rulebook
+) -> tuple[list[MonthOfRows], dict[str, int]]:
     """Read the table once and say how many rows of each month may go in, and why how many may not. Keeps nothing."""
     good: Counter[tuple[str, date]] = Counter()
     reasons: Counter[str] = Counter()
-    noon = datetime(as_of.year, as_of.month, as_of.day, 12, tzinfo=UTC)
     for fetched in table.fetch(FetchRequest(dataset, ALL_DAYS)):
-        conformed = conform(fetched.rows, dataset, source=table.name, ingested_at=noon, origin=fetched.origin)
+        conformed = conform(
+            fetched.rows, dataset, source=table.name, ingested_at=now, origin=fetched.origin, rulebook=rulebook
+        )
         good.update(_by_month(conformed.rows, dataset))
         reasons.update(_without_values(rejected.reason for rejected in conformed.rejected))
         reasons.update(_without_values(reason for _, reason in fetched.unreadable))

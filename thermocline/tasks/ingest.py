@@ -7,19 +7,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from thermocline.errors import LockTimeoutError
-from thermocline.faults import Step, step
-from thermocline.model.conform import conform
 from thermocline.model.dataset import Dataset
 from thermocline.model.fingerprint import contents_of
 from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.partition import DayRange, Partition, is_of, partitions_of, rows_of
 from thermocline.model.query import Query
 from thermocline.model.receipt import Receipt, Vintage
-from thermocline.model.rejected import Rejected
 from thermocline.model.report import Moved
 from thermocline.model.restatement import Restatement, RestatementRule, held_restatement, symbols_in
+from thermocline.model.rules import LENIENT, Rulebook
 from thermocline.ports import Fetched, Holding, Hot, Lake, SpoolFactory, Writer
 from thermocline.tasks.archive import archive, trusted
+from thermocline.tasks.gate import Gate, Verdicts
 from thermocline.tasks.holding import HELD, held_vintages, hold, same_content, told
 from thermocline.tasks.query import query
 
@@ -38,10 +37,19 @@ class IngestReport:
     run_id: str
     hot_rows: int = 0
     late_rows: int = 0
-    duplicates: int = 0
-    rejected: int = 0
     held_rows: int = 0
     held: list[Moved] = field(default_factory=list)
+    verdicts: Verdicts = field(default_factory=Verdicts)
+
+    @property
+    def rejected(self) -> int:
+        """Rows that may not go in."""
+        return self.verdicts.rejected
+
+    @property
+    def duplicates(self) -> int:
+        """Rows that said just what another of their key says."""
+        return self.verdicts.duplicates
 
     def document(self) -> dict[str, Any]:
         """The report as JSON."""
@@ -52,7 +60,7 @@ class IngestReport:
             "hot_rows": self.hot_rows,
             "late_rows": self.late_rows,
             "duplicates": self.duplicates,
-            "rejected": self.rejected,
+            **self.verdicts.document(),
             "held_rows": self.held_rows,
             "held": [moved.document() for moved in self.held],
         }
@@ -72,6 +80,7 @@ def ingest(
     run_id: str,
     always_hot: bool = False,
     accept_restatements: bool = False,
+    rulebook: Rulebook = LENIENT,
 ) -> IngestReport:
     """Accept rows: into hot where their day is hot or may become so, else as late rows that the next night folds in.
 
@@ -80,17 +89,15 @@ def ingest(
     the day with them is written to the lake as a vintage that waits for a person.
 
     Raises:
+        TooManyBadRowsError: Too many rows may not go in; none was accepted.
         LakeError: Rows could be such a restatement, and the day that they speak of can't be read; none was accepted.
     """
     report = IngestReport(dataset.name, run_id)
-    rejected: list[Rejected] = []
-    tables: list[pa.Table] = []
-    for part in fetched:
-        rejected += [Rejected(dataset.name, source, part.origin, record, why) for record, why in part.unreadable]
-        conformed = conform(part.incoming, dataset, source=source, ingested_at=now, origin=part.origin)
-        rejected += conformed.rejected
-        report.duplicates += conformed.duplicates
-        tables.append(conformed.rows)
+    gate = Gate(
+        dataset, source, lambda rejected: hot.quarantine(rejected, run_id=run_id), now, rulebook, report.verdicts
+    )
+    tables = [gate.admit(part) for part in fetched]
+    gate.finish()
     guard = _Guard(hot, lake, spool, dataset, run_id)
     with lake.run(run_id):
         restated = {} if accept_restatements else guard.restated(tables, lifecycle.restatements, as_of)
@@ -102,10 +109,6 @@ def ingest(
         went = hot.ingest(dataset, rows, hot_days=may_be_hot, run_id=run_id)
         report.hot_rows += went.hot_rows
         report.late_rows += went.late_rows
-    if rejected:
-        with step(Step.QUARANTINE):
-            hot.quarantine(rejected, run_id=run_id)
-    report.rejected = len(rejected)
     if restated:
         report.held_rows = sum(len(rows_of(table, p)) for table in tables for p in restated)
         with lake.run(run_id):

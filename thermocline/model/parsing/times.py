@@ -20,6 +20,8 @@ DAY_MICROSECONDS = 86_400_000_000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+_UNIT_NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+_PLAUSIBLE_SECONDS = (315_532_800, 4_102_444_800)  # 1980 to 2099
 _SECOND_MICROSECONDS = 1_000_000
 _NANOSECONDS = 1_000
 _COMPACT = r"^(\d{4})(\d\d)(\d\d)$"
@@ -91,9 +93,9 @@ def _of_ticks(array: pa.Array, unit: str) -> Parsed:
     else:
         in_microseconds = np.where(good, ticks, 0) * (_SECOND_MICROSECONDS // per_second)
     wrong = {int(row): f"{_shown(ticks[row], unit)} is finer than a microsecond" for row in np.flatnonzero(finer)}
+    within = f"is not within {EARLIEST.year} to {LATEST.year - 1}"
     wrong |= {
-        int(row): f"{_shown(ticks[row], unit)} is not within {EARLIEST.year} to {LATEST.year - 1}"
-        for row in np.flatnonzero(outside)
+        int(row): f"{_shown(ticks[row], unit)} {within}{_hint(ticks[row], unit)}" for row in np.flatnonzero(outside)
     }
     good &= np.asarray(array.is_valid())
     return Parsed(pa.array(in_microseconds, pa.int64(), mask=~good).cast(INSTANT), wrong)
@@ -101,6 +103,16 @@ def _of_ticks(array: pa.Array, unit: str) -> Parsed:
 
 def _shown(ticks: np.int64, unit: str) -> str:
     return str(ticks.astype(f"datetime64[{unit}]"))
+
+
+def _hint(ticks: np.int64, unit: str) -> str:
+    """Which finer unit was probably read as this one: the one in which the time lies in living memory."""
+    units = list(_PER_SECOND)
+    for finer in units[units.index(unit) + 1 :]:
+        seconds = int(ticks) // _PER_SECOND[finer]
+        if _PLAUSIBLE_SECONDS[0] <= seconds < _PLAUSIBLE_SECONDS[1]:
+            return f"; it looks like {_UNIT_NAMES[finer]} read as {_UNIT_NAMES[unit]}"
+    return ""
 
 
 def _iso(piece: pa.Array) -> pa.Array:
