@@ -1,7 +1,9 @@
 """Paths in the lake: readable by people, and reversible."""
 
+import ntpath
 import re
 from datetime import date
+from pathlib import PureWindowsPath
 
 import pytest
 from hypothesis import given
@@ -10,7 +12,16 @@ from hypothesis import strategies as st
 from thermocline.errors import UsageError
 from thermocline.model.datasets import DATASETS
 from thermocline.model.partition import Partition
-from thermocline.model.paths import decode, encode, journal_path, object_path, parse_object_path, table_location
+from thermocline.model.paths import (
+    decode,
+    encode,
+    journal_path,
+    object_path,
+    page_prefix,
+    parse_object_path,
+    table_location,
+)
+from thermocline.ports import Question
 
 days = st.dates(date(1, 1, 1), date(9999, 12, 30))
 units = st.sampled_from(["sec", "min", "hour", "day", "week", "month"])
@@ -83,8 +94,48 @@ def test_encoded_texts_differ_where_texts_differ(one, other):
     assert (encode(one) == encode(other)) == (one == other)
 
 
-def test_a_slash_in_a_symbol_makes_no_folder():
-    assert encode("BTC/USDT") == "BTC%2FUSDT"
+@pytest.mark.parametrize(
+    ("symbol", "encoded"),
+    [
+        ("BTC/USDT", "BTC%2FUSDT"),
+        ("BTC/USDT:USDT", "BTC%2FUSDT%3AUSDT"),
+        ("BRK.B", "BRK.B"),
+        ("^GSPC", "%5EGSPC"),
+        ("..", "%2E%2E"),
+        ("TAP.", "TAP%2E"),
+        ("CON", "%43ON"),
+        ("con.x", "%63on.x"),
+        ("CONN", "CONN"),
+        ("100%", "100%25"),
+        ("A B_C", "A%20B%5FC"),
+        ("Ü", "%C3%9C"),
+    ],
+)
+def test_a_symbol_of_any_shape_can_stand_in_a_file_s_name(symbol, encoded):
+    assert encode(symbol) == encoded
+    assert decode(encoded) == symbol
+
+
+@given(st.text(min_size=1))
+def test_no_encoded_text_is_a_name_that_windows_keeps_or_changes(text):
+    encoded = encode(text)
+    assert PureWindowsPath(encoded).name == encoded
+    assert not ntpath.isreserved(encoded) if hasattr(ntpath, "isreserved") else True
+
+
+@given(partitions(), partitions(), st.integers(1, 50), st.integers(1, 50))
+def test_paths_of_vintages_differ_also_where_case_does_not_count(one, other, version, other_version):
+    same = (one, version) == (other, other_version)
+    assert (object_path(one, version).casefold() == object_path(other, other_version).casefold()) == same
+
+
+def test_pages_of_symbols_that_differ_in_case_lie_apart_where_case_does_not_count():
+    prefixes = set()
+    for symbol in ("CON", "con", "Con"):
+        asked = Question("vendor", "market_data", symbol, {"symbol": symbol})
+        stamp = f"20240115_{asked.identity[:8]}"
+        prefixes.add(page_prefix("market_data", symbol, stamp).casefold())
+    assert len(prefixes) == 3
 
 
 def test_receipts_of_one_run_are_numbered_in_order():

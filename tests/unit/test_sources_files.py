@@ -13,7 +13,7 @@ import pytest
 
 from thermocline.errors import SettingsError, SourceError
 from thermocline.model.conform import conform
-from thermocline.model.datasets import FEATURES, MARKET_DATA, NEWS, OPTIONS_DATA
+from thermocline.model.datasets import FEATURES, MARKET_DATA, NEWS, OPTIONS_DATA, dataset_named
 from thermocline.model.partition import ALL_DAYS
 from thermocline.ports import FetchRequest
 from thermocline.sources import delimited
@@ -231,7 +231,13 @@ def test_a_date_and_a_time_of_day_in_two_columns_are_one_time(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "symbol"),
-    [("AAPL_data.csv", "AAPL"), ("BRK.B_data.csv", "BRK.B"), ("BRK.B.csv", "BRK.B"), ("aapl.csv.gz", "AAPL")],
+    [
+        ("AAPL_data.csv", "AAPL"),
+        ("BTC%2FUSDT_1m.csv", "BTC/USDT"),
+        ("BRK.B_data.csv", "BRK.B"),
+        ("BRK.B.csv", "BRK.B"),
+        ("aapl.csv.gz", "AAPL"),
+    ],
 )
 def test_a_file_without_a_symbol_is_that_of_its_name(tmp_path, name, symbol):
     text = DAILY.replace(",Name", "").replace(",AAPL", "").encode()
@@ -468,3 +474,49 @@ def test_features_take_equity_for_granted(tmp_path):
     text = "date,rsi_14,market_cap,pe\n2024-01-02,55.5,3000000000000.25,28.1\n"
     (row,) = rows(file(tmp_path, text), dataset=FEATURES)
     assert (row["asset_class"], row["market_cap"], row["pe_ratio"]) == ("equity", Decimal("3000000000000.25"), 28.1)
+
+
+# --------------------------------------------------------------------------------------------------------- odd symbols
+
+
+def test_files_that_differ_in_case_alone_are_of_two_symbols(tmp_path):
+    for name in ("con.csv", "CON.csv", "aapl.csv"):
+        file(tmp_path, MINUTES, name)
+    if len(list(tmp_path.iterdir())) < 3:
+        pytest.skip("this file system does not tell upper from lower case")
+    found = {row["symbol"] for row in rows(tmp_path, constants={"interval": "1min"})}
+    assert found == {"con", "CON", "AAPL"}
+
+
+def test_symbols_of_a_column_stay_as_they_are_written(tmp_path):
+    symbols = [
+        "brk.b",
+        "BRK.B",
+        "BTC/USDT",
+        "BTC/USDT:USDT",
+        "^GSPC",
+        "CON",
+        "con",
+        ".x",
+        "a b",
+        "100%",
+        "日本",
+        "NA",
+        "X" * 300,
+    ]
+    text = "symbol,date,open,high,low,close\n" + "".join(f"{symbol},2024-01-15,1,1,1,1\n" for symbol in symbols)
+    assert [row["symbol"] for row in rows(file(tmp_path, text))] == symbols
+
+
+def test_splits_and_dividends_come_from_files_too(tmp_path):
+    splits = file(tmp_path, "ticker,ex_date,split_from,split_to\nAAPL,2014-06-09,1,7\n", "splits.csv")
+    [split] = rows(splits, dataset_named("splits"))
+    assert (split["symbol"], split["ts"].date(), split["old_shares"], split["new_shares"]) == (
+        "AAPL",
+        date(2014, 6, 9),
+        1,
+        7,
+    )
+    paid = file(tmp_path, "ticker,ex_date,cash_amount\nAAPL,2014-08-07,0.47\n", "paid.csv")
+    [dividend] = rows(paid, dataset_named("dividends"))
+    assert (dividend["amount"], dividend["kind"], dividend["asset_class"]) == (Decimal("0.47"), "regular", "equity")

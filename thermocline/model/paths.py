@@ -17,6 +17,8 @@ _OBJECT = re.compile(
 )
 _PAGE = re.compile(r"raw/.*_p(?P<number>\d{5,})_v(?P<version>[1-9]\d*)\.parquet")
 _LONGEST_LABEL = 100
+_DEVICES = frozenset({"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(10))})
+"""https://learn.microsoft.com/windows/win32/fileio/naming-a-file, read 2026-11; with any ending, in any case."""
 _MONTH = re.compile(r"cold_storage/[^/]+/year=\d{4}/month=\d\d/[^/]+_\d{6}(?:_v(?P<version>[1-9]\d*))?\.parquet")
 
 
@@ -24,10 +26,17 @@ def encode(text: str) -> str:
     """Percent-encode text so that it can stand in a path; `decode` gives it back.
 
     Letters, digits, `-` and `.` stay as they are. Underscores separate the parts of a file's name and are encoded,
-    and so is a leading dot, which would hide the file.
+    and so are a leading dot, which would hide the file, a dot at the end, which Windows drops, and the first letter of
+    what Windows takes for a device, such as CON.
+
+    Upper and lower case stay: where a file system does not tell `aapl` from `AAPL`, something else in the path must.
     """
     quoted = quote(text, safe="").replace("_", "%5F").replace("~", "%7E")
-    return "%2E" + quoted[1:] if quoted.startswith(".") else quoted
+    if quoted.endswith("."):
+        quoted = quoted[:-1] + "%2E"
+    if quoted.startswith(".") or quoted.partition(".")[0].upper() in _DEVICES:
+        return f"%{ord(quoted[0]):02X}{quoted[1:]}"
+    return quoted
 
 
 def decode(text: str) -> str:

@@ -7,7 +7,7 @@ file that can't be read at all is named in a SourceError at the end, after the r
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from thermocline.ports import Fetched, FetchRequest
 from thermocline.sources.delimited import Dialect, Unreadable
 from thermocline.sources.file_times import TimeReader, Written
 from thermocline.sources.local_time import zone_named
-from thermocline.sources.naming import TIME_OF_DAY, columns_of, symbol_of
+from thermocline.sources.naming import TIME_OF_DAY, columns_of, symbol_of, twins
 from thermocline.sources.options import Options, validated
 from thermocline.sources.tables import DAMAGE, find_files, read_file
 
@@ -78,6 +78,7 @@ class FilesSource:
         self._name = name
         self._options = options
         self._symbol_from = re.compile(options.symbol_from) if options.symbol_from else None
+        self._twins: set[PurePath] = set()
 
     @property
     def name(self) -> str:
@@ -92,6 +93,7 @@ class FilesSource:
         """
         self._check(request.dataset)
         files = find_files(self._options.path)
+        self._twins = twins(files)
         unread: list[str] = []
         for path in files:
             try:
@@ -143,10 +145,12 @@ class FilesSource:
             columns.pop(name, None)
         known = columns.keys() | constants.keys()
         symbol = dataset.symbol_column
-        if symbol not in known and (told := symbol_of(path, self._symbol_from)):
+        if symbol not in known and (told := symbol_of(path, self._symbol_from, as_written=path in self._twins)):
             constants[symbol] = told
         if "asset_class" in dataset.names and "asset_class" not in known:
             constants["asset_class"] = "equity"
+        if dataset.name == "dividends" and "kind" not in known:
+            constants["kind"] = "regular"
         times = TimeReader(str(path), options.timestamp_format)
         return _File(str(path), request, columns, constants, times, options.timezone)
 

@@ -1,11 +1,12 @@
 """Which column of a file is which column of a dataset."""
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import PurePath
 
 from thermocline.errors import SourceError
 from thermocline.model.dataset import Dataset
+from thermocline.model.paths import decode
 
 TIME_OF_DAY = "time of day"
 """Stands beside `ts` where a file has the date and the time of day in two columns."""
@@ -26,7 +27,10 @@ SUFFIXES = (
 """How the names of files that can be read end."""
 
 _ALIASES: Mapping[str, tuple[str, ...]] = {
-    "ts": ("timestamp", "datetime", "date", "time", "day", "opentime", "publishedat", "t", "index", "indexlevel0", ""),
+    "ts": (
+        *("timestamp", "datetime", "date", "time", "day", "opentime", "publishedat", "exdate", "exdividenddate"),
+        *("t", "index", "indexlevel0", ""),
+    ),
     "symbol": ("ticker", "tickersymbol", "instrument", "name", "s"),
     "interval": ("timeframe", "barsize", "resolution", "frequency"),
     "asset_class": ("assettype", "securitytype"),
@@ -50,6 +54,9 @@ _ALIASES: Mapping[str, tuple[str, ...]] = {
     "body": ("content", "text"),
     "market_cap": ("marketcapitalization",),
     "pe_ratio": ("pe",),
+    "old_shares": ("splitfrom", "fromfactor", "oldrate"),
+    "new_shares": ("splitto", "tofactor", "newrate"),
+    "amount": ("dividend", "dividends", "cashamount"),
 }
 """Other names of columns, the more telling first, in lower case and without anything but letters and digits."""
 
@@ -97,15 +104,24 @@ def suffix_of(path: PurePath) -> str:
     return next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), "")
 
 
-def symbol_of(path: PurePath, pattern: re.Pattern[str] | None) -> str | None:
+def symbol_of(path: PurePath, pattern: re.Pattern[str] | None, *, as_written: bool = False) -> str | None:
     """The symbol that a file's name tells.
 
     By the pattern's group `symbol`; without a pattern what stands before the first underscore: `BRK.B_data.csv` is
-    BRK.B. A name all in lower case is put in upper case.
+    BRK.B, and `BTC%2FUSDT.csv` is BTC/USDT. A name all in lower case is put in upper case, unless it is to be taken
+    `as_written`.
     """
     if pattern:
         match = pattern.search(path.name)
         return match["symbol"] if match else None
     stem = path.name[: len(path.name) - len(suffix_of(path))]
-    symbol = stem.split("_", 1)[0]
-    return (symbol.upper() if symbol.islower() else symbol) or None
+    symbol = decode(stem.split("_", 1)[0])
+    return (symbol.upper() if symbol.islower() and not as_written else symbol) or None
+
+
+def twins(paths: Iterable[PurePath]) -> set[PurePath]:
+    """Files that differ from another one of their folder by case alone, as `con.csv` and `CON.csv` do."""
+    alike: dict[tuple[PurePath, str], list[PurePath]] = {}
+    for path in paths:
+        alike.setdefault((path.parent, path.name.casefold()), []).append(path)
+    return {path for found in alike.values() if len(found) > 1 for path in found}
