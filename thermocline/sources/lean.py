@@ -2,8 +2,8 @@
 
 The folder may be `Data/`, what is in it (`equity/usa/daily`), or one that holds such zips in folders named otherwise
 (`my_equity_daily/aapl.zip`, `my_crypto/coinbase/minute/btcusd/20161007_trade.zip`). Forex and CFD folders hold quotes
-only; they are passed over, with all else that is no trade bar: quotes, options, futures, indices and universes. Map
-files and factor files are read by `lean_actions`.
+only; they are passed over, with all else that is no trade bar: quotes, futures and indices. Map files and factor
+files are read by `lean_actions`, option chains by `lean_options`.
 
 Only zips that can hold what is asked for are opened. One that is damaged is named in a SourceError at the end, after
 the rows of all the others were delivered.
@@ -34,7 +34,7 @@ from thermocline.model.parsing.times import DAY_MICROSECONDS, INSTANT, microseco
 from thermocline.model.partition import ONE_DAY, DayRange
 from thermocline.model.records import as_json
 from thermocline.ports import Fetched, FetchRequest
-from thermocline.sources import lean_actions
+from thermocline.sources import lean_actions, lean_options
 from thermocline.sources.local_time import to_utc, zone_named
 from thermocline.sources.options import Options, validated
 
@@ -124,8 +124,11 @@ class LeanSource:
         if request.dataset.name in lean_actions.DATASETS:
             yield from lean_actions.LeanActions(self._options.path).fetch(request)
             return
+        if request.dataset.name in lean_options.DATASETS:
+            yield from lean_options.LeanOptionChains(self._options.path).fetch(request)
+            return
         if request.dataset.name != "market_data":
-            has = ", ".join(("market_data", *lean_actions.DATASETS))
+            has = ", ".join(("market_data", *lean_options.DATASETS, *lean_actions.DATASETS))
             msg = f"source {self._name!r} has {has}, not {request.dataset.name}"
             raise UsageError(msg)
         zips = self._zips()
