@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
-import psycopg
 import pyarrow as pa
 import pytest
 from hot_acts import (
@@ -33,7 +32,7 @@ from thermocline.model.partition import ALL_DAYS, DayRange, Partition
 from thermocline.model.query import Query
 from thermocline.model.rejected import Rejected
 from thermocline.model.report import Failed
-from thermocline.ports import Act, HotDay, Ingested, Publication
+from thermocline.ports import Act, HotDay, Ingested, Publication, QuarantineQuery
 from thermocline.stores.memory_hot import MemoryHot
 from thermocline.stores.open import open_lake
 from thermocline.stores.postgres import PostgresHot, writer
@@ -532,11 +531,7 @@ def test_a_rejected_row_is_kept_once_for_each_reason(hot):
     hot.quarantine([one, Rejected("market_data", "made", "a.csv", one.record, "ts: is missing")], run_id="run-2")
     with hot.writer(MARKET_DATA) as writer:
         writer.publish(Publication(MARKET_DATA, None, "run-3", rejected=[one]))
-    if isinstance(hot, MemoryHot):
-        kept = [(row.reason, run_id) for row, run_id in hot.state.quarantine.items()]
-    else:
-        with psycopg.connect(hot._url) as connection:  # noqa: SLF001  # with its password
-            kept = connection.execute("SELECT reason, run_id FROM thermocline.quarantine ORDER BY 2").fetchall()
+    kept = [(each.row.reason, each.run_id) for each in hot.quarantined(QuarantineQuery())]
     assert kept == [("close: is not a number", "run-1"), ("ts: is missing", "run-2")]
 
 

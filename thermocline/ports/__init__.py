@@ -28,6 +28,14 @@ from thermocline.ports.ledger import (
 from thermocline.ports.pages import KeptPages, Page, Pages, PageStore, Question, Unfinished
 from thermocline.ports.plain import Mapped, MonthOfRows, PlainSurvey, PlainTable
 from thermocline.ports.progress import SILENT, Progress
+from thermocline.ports.quarantine import (
+    Quarantine,
+    Quarantined,
+    QuarantineGroup,
+    QuarantineQuery,
+    QuarantineState,
+    Verdict,
+)
 from thermocline.ports.sources import Answered, Fetched, FetchRequest, Paged, Source, SourceFactory
 from thermocline.ports.spool import Spool, SpoolFactory
 from thermocline.ports.writer import Export, Writer
@@ -65,6 +73,11 @@ __all__ = [
     "PlainTable",
     "Progress",
     "Publication",
+    "Quarantine",
+    "QuarantineGroup",
+    "QuarantineQuery",
+    "QuarantineState",
+    "Quarantined",
     "Question",
     "Relation",
     "Snapshot",
@@ -76,6 +89,7 @@ __all__ = [
     "Unfinished",
     "UnnamedObject",
     "Vacuumed",
+    "Verdict",
     "Writer",
     "came_to_hot",
     "expired_act",

@@ -10,7 +10,6 @@ from thermocline.model.derivation import Derivation
 from thermocline.model.partition import DayRange, Partition
 from thermocline.model.query import Query, Segment
 from thermocline.model.receipt import Contents, Vintage, VintageState
-from thermocline.model.rejected import Rejected
 from thermocline.model.report import Failed
 from thermocline.ports.ledger import (
     Act,
@@ -25,6 +24,7 @@ from thermocline.ports.ledger import (
     Vacuumed,
 )
 from thermocline.ports.plain import Mapped, PlainTable
+from thermocline.ports.quarantine import Quarantine, Verdict
 from thermocline.ports.writer import Writer
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ class Snapshot(Protocol):
         ...
 
 
-class Hot(Protocol):
-    """The hot tier and the ledger. They are one port because one transaction must be able to change both."""
+class Hot(Quarantine, Protocol):
+    """The hot tier, ledger and quarantine. They are one port because one transaction must be able to change all."""
 
     @property
     def url(self) -> str:
@@ -84,11 +84,23 @@ class Hot(Protocol):
         """Take a look that stays the same while it is open."""
         ...
 
-    def ingest(self, dataset: Dataset, rows: "pa.Table", *, hot_days: Collection[Partition], run_id: str) -> Ingested:
+    def ingest(
+        self,
+        dataset: Dataset,
+        rows: "pa.Table",
+        *,
+        hot_days: Collection[Partition],
+        run_id: str,
+        verdict: Verdict | None = None,
+    ) -> Ingested:
         """Accept conformed rows at once; on return they are durable and visible to every query.
 
         Rows of hot days are merged there. Rows of other days become late rows, unless the day is named in `hot_days`
-        and has no vintage: then it becomes hot.
+        and has no vintage: then it becomes hot. Where they come from the quarantine, the `verdict` on them is noted in
+        the same transaction, so that none is accepted twice.
+
+        Raises:
+            StaleStateError: Somebody else has said something of one of them meanwhile; nothing was accepted.
         """
         ...
 
@@ -159,10 +171,6 @@ class Hot(Protocol):
 
         With `hold` nobody can write to it until the block ends.
         """
-        ...
-
-    def quarantine(self, rejected: Sequence[Rejected], *, run_id: str) -> None:
-        """Keep rows that may not go in, with their reasons."""
         ...
 
     def vacuum(self, dataset: Dataset, *, force: bool = False) -> list[Vacuumed]:

@@ -19,7 +19,6 @@ from thermocline.model.derivation import Derivation
 from thermocline.model.fingerprint import contents_of
 from thermocline.model.partition import DayRange, Partition, partitions_of, rows_of
 from thermocline.model.receipt import Contents, Vintage, VintageState
-from thermocline.model.rejected import Rejected
 from thermocline.model.report import Failed
 from thermocline.ports import (
     Act,
@@ -33,9 +32,11 @@ from thermocline.ports import (
     Trouble,
     UnnamedObject,
     Vacuumed,
+    Verdict,
     Writer,
 )
 from thermocline.stores.client import client_name
+from thermocline.stores.memory_quarantine import MemoryQuarantine
 from thermocline.stores.memory_snapshot import MemorySnapshot
 from thermocline.stores.memory_state import State, newest, table_of
 from thermocline.stores.memory_writer import MemoryWriter
@@ -43,7 +44,7 @@ from thermocline.stores.memory_writer import MemoryWriter
 _numbers = itertools.count(1)
 
 
-class MemoryHot:
+class MemoryHot(MemoryQuarantine):
     """See `Hot`. Any number of threads may use it."""
 
     def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
@@ -99,7 +100,15 @@ class MemoryHot:
         """See `Hot.snapshot`."""
         yield MemorySnapshot(self._state, datasets, days, intervals)
 
-    def ingest(self, dataset: Dataset, rows: pa.Table, *, hot_days: Collection[Partition], run_id: str) -> Ingested:
+    def ingest(
+        self,
+        dataset: Dataset,
+        rows: pa.Table,
+        *,
+        hot_days: Collection[Partition],
+        run_id: str,
+        verdict: Verdict | None = None,
+    ) -> Ingested:
         """See `Hot.ingest`."""
         hot_rows = 0
         with self.transaction() as state:
@@ -112,6 +121,8 @@ class MemoryHot:
                     state.late[partition] = (*state.late.get(partition, ()), part)
             ingested = Ingested(hot_rows, len(rows) - hot_rows)
             state.record(ingested.act(dataset, rows, run_id), self._clock())
+            if verdict:
+                state.judge(verdict, run_id, self._clock())
         return ingested
 
     def leaves(self, dataset: Dataset) -> list[HotLeaf]:
@@ -185,11 +196,6 @@ class MemoryHot:
         del run_id
         with self.transaction() as state:
             state.derivations.update((each.partition, each) for each in derivations)
-
-    def quarantine(self, rejected: Sequence[Rejected], *, run_id: str) -> None:
-        """See `Hot.quarantine`."""
-        with self.transaction() as state:
-            state.reject(rejected, run_id)
 
     def vacuum(self, dataset: Dataset, *, force: bool = False) -> list[Vacuumed]:
         """See `Hot.vacuum`. Memory holds no dead rows, so there is something to report with `force` only."""

@@ -15,8 +15,18 @@ from thermocline.model.partition import DayRange, Partition
 from thermocline.model.receipt import Receipt, Vintage, VintageState
 from thermocline.model.rejected import Rejected
 from thermocline.model.report import Failed
-from thermocline.ports import Act, Detached, Holding, Publication, Trouble
+from thermocline.ports import (
+    Act,
+    Detached,
+    Holding,
+    Publication,
+    Quarantined,
+    QuarantineState,
+    Trouble,
+    Verdict,
+)
 from thermocline.ports.ledger import KNOWN_ALREADY
+from thermocline.ports.quarantine import judged_meanwhile
 from thermocline.stores.client import client_name
 from thermocline.stores.sorted_rows import last_of_each_run, starts_of_runs
 
@@ -50,7 +60,7 @@ class State:
     vintages: dict[Partition, tuple[Vintage, ...]] = field(default_factory=dict)
     heads: dict[str, str] = field(default_factory=dict)
     detached: dict[str, Kept] = field(default_factory=dict)
-    quarantine: dict[Rejected, str] = field(default_factory=dict)
+    quarantine: dict[int, Quarantined] = field(default_factory=dict)
     audit: list[Act] = field(default_factory=list)
     unnamed: dict[str, tuple[str, datetime]] = field(default_factory=dict)
     trouble: dict[tuple[Partition, str], Trouble] = field(default_factory=dict)
@@ -128,7 +138,7 @@ class State:
         self.relocate(publication.relocated, now)
         for receipt in (*publication.receipts, *publication.relocated):
             self.unnamed.pop(receipt.path, None)
-        self.reject(publication.rejected, publication.run_id)
+        self.reject(publication.rejected, publication.run_id, now)
         if publication.head is not None:
             self.heads[publication.dataset.name] = publication.head
 
@@ -255,10 +265,38 @@ class State:
         for partition in partitions:
             self.trouble.pop((partition, act), None)
 
-    def reject(self, rejected: Sequence[Rejected], run_id: str) -> None:
-        """Keep rows that may not go in; the same row with the same reason once."""
+    def reject(self, rejected: Sequence[Rejected], run_id: str, now: datetime) -> None:
+        """Keep rows that may not go in; the same row of the same origin with the same reason once."""
+        known = {_identity(each.row) for each in self.quarantine.values()} if rejected else set()
+        number = max(self.quarantine, default=0)
         for row in rejected:
-            self.quarantine.setdefault(row, run_id)
+            if _identity(row) not in known:
+                known.add(_identity(row))
+                number += 1
+                self.quarantine[number] = Quarantined(number, row, QuarantineState.KEPT, now, run_id)
+
+    def judge(self, verdict: Verdict, run_id: str, now: datetime) -> None:
+        """Say of kept rows what becomes of them."""
+        ids = set(verdict.ids)
+        kept = {
+            number
+            for number in ids
+            if (each := self.quarantine.get(number))
+            and each.state is QuarantineState.KEPT
+            and each.row.dataset == verdict.dataset.name
+        }
+        if kept != ids:
+            raise StaleStateError(judged_meanwhile(len(ids - kept)))
+        for number in ids:
+            self.quarantine[number] = replace(
+                self.quarantine[number],
+                state=verdict.state,
+                judged_at=now,
+                judged_by=client_name(),
+                judged_run=run_id,
+                why=verdict.why,
+            )
+        self.record(Act(verdict.act_name, None, run_id, verdict.detail), now)
 
     def accepts(self, partition: Partition, may_start: Collection[Partition]) -> bool:
         """Whether the day takes rows in hot: it is hot, or it may become so because nothing of it is cold."""
@@ -274,6 +312,10 @@ class State:
             merged_rows = merged(merged_rows, newest(pa.concat_tables(late), dataset), dataset)
         self.hot[partition] = Day(max(version, day.version if day else 0), merged_rows, day.until if day else None)
         return self.hot[partition]
+
+
+def _identity(row: Rejected) -> tuple[str, ...]:
+    return row.dataset, row.source, row.origin, row.record, row.reason
 
 
 def table_of(dataset: Dataset, batches: Iterable[pa.RecordBatch]) -> pa.Table:

@@ -14,7 +14,6 @@ from thermocline.errors import StaleStateError
 from thermocline.model.dataset import Dataset
 from thermocline.model.partition import DayRange, Partition
 from thermocline.model.receipt import Contents, Receipt, Vintage, VintageState
-from thermocline.model.rejected import Rejected
 from thermocline.ports import Act, AuditQuery, Detached, HotDay
 from thermocline.ports.ledger import KNOWN_ALREADY
 from thermocline.stores.postgres.connection import Connection, scalar
@@ -325,17 +324,6 @@ def end_detached(connection: Connection, table: str) -> None:
         "UPDATE thermocline.detached SET ended_at = clock_timestamp() WHERE table_name = %s AND ended_at IS NULL",
         (table,),
     )
-
-
-def add_rejected(connection: Connection, rejected: Sequence[Rejected], *, run_id: str) -> None:
-    """Keep rows that may not go in; the same row with the same reason is kept once."""
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            """INSERT INTO thermocline.quarantine (dataset, source, origin, record, reason, run_id)
-               VALUES (%s, %s, %s, %s, %s, %s)
-               ON CONFLICT (dataset, source, origin, md5(record), reason) DO NOTHING""",
-            [(r.dataset, r.source, r.origin, r.record.replace("\0", "\\u0000"), r.reason, run_id) for r in rejected],
-        )
 
 
 def record(connection: Connection, act: Act) -> None:

@@ -14,7 +14,6 @@ from thermocline.model.dataset import Dataset
 from thermocline.model.derivation import Derivation
 from thermocline.model.partition import DayRange, Partition
 from thermocline.model.receipt import Contents, Vintage, VintageState
-from thermocline.model.rejected import Rejected
 from thermocline.model.report import Failed
 from thermocline.model.url import redacted
 from thermocline.ports import (
@@ -31,6 +30,7 @@ from thermocline.ports import (
     Trouble,
     UnnamedObject,
     Vacuumed,
+    Verdict,
     Writer,
 )
 from thermocline.stores.postgres import derivations as derived
@@ -39,6 +39,7 @@ from thermocline.stores.postgres.adoption import PostgresPlainTable
 from thermocline.stores.postgres.connection import Connection, connect, scalar, translated
 from thermocline.stores.postgres.ingest import ingest
 from thermocline.stores.postgres.migrate import migrate, refuse_outdated
+from thermocline.stores.postgres.quarantine import PostgresQuarantine, judge
 from thermocline.stores.postgres.reader import PostgresSnapshot, late_counts, locked
 from thermocline.stores.postgres.writer import PostgresWriter
 
@@ -46,7 +47,7 @@ _POLL_SECONDS = 0.2
 _LOCK_KEY = "hashtextextended('thermocline writer ' || %s, 0)"
 
 
-class PostgresHot:
+class PostgresHot(PostgresQuarantine):
     """See `Hot`. Connects when it is first used; each act has a connection of its own."""
 
     def __init__(self, address: str | Callable[[], str], *, schema: str = "public") -> None:
@@ -106,11 +107,21 @@ class PostgresHot:
             yield PostgresSnapshot(connection, self._schema, datasets, days, intervals)
 
     @step(Step.INGEST)
-    def ingest(self, dataset: Dataset, rows: pa.Table, *, hot_days: Collection[Partition], run_id: str) -> Ingested:
+    def ingest(
+        self,
+        dataset: Dataset,
+        rows: pa.Table,
+        *,
+        hot_days: Collection[Partition],
+        run_id: str,
+        verdict: Verdict | None = None,
+    ) -> Ingested:
         """See `Hot.ingest`."""
         with self._session(dataset) as connection, connection.transaction():
             ingested = ingest(connection, self._schema, dataset, rows, hot_days)
             ledger.record(connection, ingested.act(dataset, rows, run_id))
+            if verdict:
+                judge(connection, verdict, run_id=run_id)
             reached("ingest:committing")
             return ingested
 
@@ -214,11 +225,6 @@ class PostgresHot:
                     yield table
                 finally:
                     table.close()
-
-    def quarantine(self, rejected: Sequence[Rejected], *, run_id: str) -> None:
-        """See `Hot.quarantine`."""
-        with self._session() as connection, connection.transaction():
-            ledger.add_rejected(connection, rejected, run_id=run_id)
 
     def rehearse(self, partition: Partition, batches: Iterable[pa.RecordBatch]) -> Contents:
         """See `Hot.rehearse`."""

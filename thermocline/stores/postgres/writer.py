@@ -22,6 +22,7 @@ from thermocline.stores.postgres import expiry, held, ledger, locks, rows, shape
 from thermocline.stores.postgres.connection import Connection, scalar
 from thermocline.stores.postgres.counted import Counted
 from thermocline.stores.postgres.export import PostgresExport, mark_of
+from thermocline.stores.postgres.quarantine import keep
 from thermocline.stores.postgres.tables import Leaf, Table
 
 CUTOVER_LOCK_TIMEOUT = "50ms"
@@ -347,7 +348,7 @@ class PostgresWriter:
         held.accept(self._connection, publication, at)
         ledger.relocate(self._connection, publication.relocated)
         ledger.name_again(self._connection, (*publication.receipts, *publication.relocated))
-        ledger.add_rejected(self._connection, publication.rejected, run_id=publication.run_id)
+        keep(self._connection, publication.rejected, run_id=publication.run_id)
         if publication.head is not None:
             ledger.set_head(self._connection, self._dataset, publication.head)
 
