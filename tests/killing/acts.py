@@ -64,6 +64,11 @@ def fetch(tc: Thermocline, order: Arguments) -> None:
     tc.backfill(order["dataset"], source=Vendor(rows), as_of=order["as_of"])
 
 
+def backfill_by_name(tc: Thermocline, order: Arguments) -> None:
+    """Bring rows of a source that is called by its name."""
+    tc.backfill(order["dataset"], **order["asked"])
+
+
 def ingest(tc: Thermocline, order: Arguments) -> None:
     """Take rows in at once; a row without a price goes to quarantine."""
     rows = table(order["dataset"], from_json(order["rows"]))
@@ -143,7 +148,7 @@ def recover(tc: Thermocline, order: Arguments) -> None:
 ACTS: Mapping[str, Callable[[Thermocline, Arguments], None]] = {
     act.__name__: act
     for act in (
-        *(backfill, fetch, ingest, load, rotate, undo, rehydrate, delete, cleanup),
+        *(backfill, fetch, backfill_by_name, ingest, load, rotate, undo, rehydrate, delete, cleanup),
         *(accept, reject, compact, expire, drill, recover),
     )
 }
