@@ -161,6 +161,8 @@ def _number(value: Any) -> Any:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body in one packet, or each answer waits 40 ms for an acknowledgement
+    disable_nagle_algorithm = True
     vendor: Vendor
 
     def do_GET(self) -> None:
