@@ -164,7 +164,7 @@ def test_a_page_says_itself_what_it_is(store):
     page = Page(rows(1, 2), "a", "b", NOW)
     assert kept.keep(0, page) is page
     (path,) = store.objects.list("raw/")
-    assert path.startswith("raw/market_data/year=2024/AAPL-1day_market_data_20240601_120000_")
+    assert path.startswith("raw/market_data/year=2024/month=06/day=01/AAPL-1day_market_data_20240601_120000_")
     assert path.endswith("_p00000_v1.parquet")
     again = store.pages(now=NOW, run_id="run-2").open(_question())
     assert again.read(0, "a") == page

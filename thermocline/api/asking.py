@@ -22,6 +22,7 @@ from thermocline.ports import (
     SILENT,
     Progress,
     Trouble,
+    Unfinished,
 )
 from thermocline.tasks.adjusted import query_adjusted
 from thermocline.tasks.instruments import known_instruments, listed_namings, query_instrument
@@ -147,6 +148,11 @@ class Asking(Opened):
         """
         at = as_instant(as_of_vintage)
         return Answer(lambda: sql(self.hot, self.lake, self._analytics, statement, DATASETS.values(), as_of_vintage=at))
+
+    def unfinished(self, datasets: Collection[str] = ()) -> list[Unfinished]:
+        """What a backfill asked of a vendor and did not publish, oldest first; running it again goes on from there."""
+        named = {dataset.name for dataset in as_datasets(datasets)}
+        return [each for each in self.lake.page_store.unfinished() if each.dataset in named]
 
     def status(self, datasets: Collection[str] = (), *, as_of: Day | None = None) -> list[SeriesStatus]:
         """What is where and what is due, a line a dataset and interval."""

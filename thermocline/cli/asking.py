@@ -25,7 +25,7 @@ from thermocline.cli.words import ROWS_SHOWN, Size, Table, first_rows, plural, s
 
 if TYPE_CHECKING:
     from thermocline.answer import Answer
-    from thermocline.ports import Trouble
+    from thermocline.ports import Trouble, Unfinished
 
 _COUNTED = 100_000
 """Rows that are counted beyond those on the screen; who wants to know more asks for a file."""
@@ -166,10 +166,11 @@ def status(invocation: Invocation, datasets: Sequence[str], as_of: date | None) 
     For each dataset and interval: rows and bytes in PostgreSQL and in the lake (which also counts days that are hot),
     the span, the first day of the unbroken hot run, partitions that are due to rotate, late rows, partitions of
     which a restatement is held, partitions in trouble, and the last rotation. Below it, each partition that an act
-    could not do: why, how often, and since when.
+    could not do: why, how often, and since when; and what was asked of a vendor by a backfill that did not finish.
     """
     with invocation.opened() as opened:
         series, trouble = opened.status(datasets, as_of=as_of), opened.trouble(datasets)
+        unfinished = opened.unfinished(datasets)
     used = [each for each in series if each.first]
     unused = [each.dataset for each in series if not each.first]
     held = sum(each.held_partitions for each in series)
@@ -193,11 +194,26 @@ def status(invocation: Invocation, datasets: Sequence[str], as_of: date | None) 
         ],
     )  # fmt: skip
     invocation.answer(
-        {"datasets": [each.document() for each in series], "trouble": [each.document() for each in trouble]},
+        {
+            "datasets": [each.document() for each in series],
+            "trouble": [each.document() for each in trouble],
+            "unfinished": [each.document() for each in unfinished],
+        },
         *([table] if used else []),
         *first_rows(_trouble_table(trouble)),
+        *first_rows(_unfinished_table(unfinished)),
         *([waiting] if held else []),
         *([f"No rows yet: {', '.join(unused)}."] if unused else []),
+    )
+
+
+def _unfinished_table(unfinished: "Sequence[Unfinished]") -> Table:
+    return Table(
+        ("not fetched to the end", "dataset", "source", "pages", "since"),
+        [
+            (each.label, each.dataset, each.source, each.pages, f"{each.opened_at:%Y-%m-%d %H:%M}")
+            for each in unfinished
+        ],
     )
 
 

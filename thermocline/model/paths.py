@@ -109,8 +109,12 @@ def journal_path(dataset: str, run_id: str, number: int) -> str:
 
 
 def page_prefix(dataset: str, label: str, stamp: str) -> str:
-    """What the paths of the pages of one fetch begin with. `stamp` begins with the day that it was begun on."""
-    return f"{RAW}/{dataset}/year={stamp[:4]}/{_short(encode(label))}_{dataset}_{stamp}_p"
+    """What the paths of the pages of one fetch begin with. `stamp` begins with the day that it was begun on.
+
+    Folders are days, since a folder is listed whole where the lake is one of a disk.
+    """
+    folder = f"{RAW}/{dataset}/year={stamp[:4]}/month={stamp[4:6]}/day={stamp[6:8]}"
+    return f"{folder}/{_short(encode(label))}_{dataset}_{stamp}_p"
 
 
 def page_path(dataset: str, label: str, stamp: str, number: int, version: int) -> str:

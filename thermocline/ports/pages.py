@@ -51,6 +51,16 @@ class Unfinished:
     opened_at: datetime
     pages: int
 
+    def document(self) -> dict[str, Any]:
+        """What is unfinished, as JSON."""
+        return {
+            "source": self.source,
+            "dataset": self.dataset,
+            "label": self.label,
+            "opened_at": self.opened_at.isoformat(),
+            "pages": self.pages,
+        }
+
 
 class KeptPages(Protocol):
     """The pages of one question."""

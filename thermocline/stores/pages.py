@@ -85,7 +85,11 @@ class LakePages:
                     self.objects.put(path, BytesIO(json.dumps(document, sort_keys=True).encode()))
             except ObjectExistsError:
                 marker = _marker(self.objects, path) or document
-        return _Kept(self, question, str(marker["stamp"]))
+            else:
+                return _Kept(self, question, str(marker["stamp"]))
+        kept = _Kept(self, question, str(marker["stamp"]))
+        kept.look()
+        return kept
 
 
 @dataclass
@@ -99,8 +103,8 @@ class _Kept:
     _versions: dict[int, int] = field(default_factory=dict)
     """The newest version of each page that there is."""
 
-    def __post_init__(self) -> None:
-        """Look once which pages there are."""
+    def look(self) -> None:
+        """See which pages there are."""
         for path in self.run.objects.list(page_prefix(self.question.dataset, self.question.label, self.stamp)):
             if found := page_version(path):
                 number, version = found
@@ -163,12 +167,19 @@ class LakePageStore:
         return sorted(self._unfinished(), key=lambda each: each.opened_at)
 
     def _unfinished(self) -> Iterator[Unfinished]:
+        pages: dict[str, set[int]] = {}  # by what their paths begin with; each folder is listed once
+        listed = set()
         for path in self.objects.list(fetches_prefix()):
             if marker := _marker(self.objects, path):
                 source, dataset, label = (str(marker[name]) for name in ("source", "dataset", "label"))
-                named = map(page_version, self.objects.list(page_prefix(dataset, label, str(marker["stamp"]))))
-                pages = {found[0] for found in named if found}
-                yield Unfinished(source, dataset, label, _opened_at(marker), len(pages))
+                prefix = page_prefix(dataset, label, str(marker["stamp"]))
+                folder = prefix.rpartition("/")[0]
+                if folder not in listed:
+                    listed.add(folder)
+                    for page in self.objects.list(f"{folder}/"):
+                        if found := page_version(page):
+                            pages.setdefault(page[: page.rindex("_p") + 2], set()).add(found[0])
+                yield Unfinished(source, dataset, label, _opened_at(marker), len(pages.get(prefix, ())))
 
 
 def _marker(objects: Objects, path: str) -> dict[str, Any] | None:
