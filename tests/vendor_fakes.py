@@ -1,8 +1,9 @@
 """Vendors as their documentation describes them, on the server of `vendor_server`: pages, cursors, keys, refusals.
 
-Each has the same bars, so that one suite can ask all of them: those of `BARS`, two to a page.
+Each has the same bars, so that one suite can ask all of them: those of `BARS`, in several pages.
 """
 
+import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,10 +22,19 @@ _NEW_YORK = ZoneInfo("America/New_York")
 _RECORDED = Path(__file__).parent / "recorded"
 
 BARS: Mapping[str, Sequence[datetime]] = {
-    "1day": [datetime(2024, 5, day, tzinfo=_NEW_YORK).astimezone(UTC) for day in (6, 7, 8, 9, 10)],
-    "1min": [datetime(2024, 5, 10, 14, 30 + minute, tzinfo=UTC) for minute in range(5)],
+    "1day": [datetime(2024, *day, tzinfo=UTC) for day in ((4, 29), (4, 30), (5, 1), (5, 2), (5, 3))],
+    "1min": [datetime(2024, 5, 3, 14, 30 + minute, tzinfo=UTC) for minute in range(5)],
 }
-"""When the bars of each size open. A daily one is stamped with midnight in New York."""
+"""The `ts` of the bars of each size."""
+
+
+def stamped(interval: str) -> Sequence[datetime]:
+    """When the bars open as most vendors see it: a daily one with midnight in New York."""
+    return (
+        [at.replace(tzinfo=_NEW_YORK).astimezone(UTC) for at in BARS[interval]]
+        if interval == "1day"
+        else BARS[interval]
+    )
 
 
 def bar(symbol: str, opens: datetime) -> dict[str, Any]:
@@ -56,7 +66,10 @@ class Fake:
         path: Where its daily bars of AAPL are asked for.
         install: Lets a server answer as it does.
         variables: The environment of somebody who has keys.
-        needs: What an error names that lacks a key.
+        options: What its source has to be told.
+        pages: How many requests the daily bars of AAPL take.
+        is_json: Whether its answers are JSON with records that may be broken one by one.
+        measures: The columns beside prices and volume that it fills.
     """
 
     kind: str
@@ -64,7 +77,10 @@ class Fake:
     path: str
     install: Callable[[Vendor], None]
     variables: Mapping[str, str] = field(default_factory=dict)
-    needs: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    pages: int = 3
+    is_json: bool = True
+    measures: Sequence[str] = ("vwap", "trade_count")
 
 
 def _page(found: Sequence[Any], cursor: str | None) -> tuple[Sequence[Any], str | None]:
@@ -94,7 +110,7 @@ def _alpaca(vendor: Vendor) -> None:
         found = [
             (symbol, {"t": f"{opens:%Y-%m-%dT%H:%M:%SZ}", **bar(symbol, opens)})
             for symbol in sorted(asked["symbols"].split(","))
-            for opens in BARS[intervals[asked["timeframe"]]]
+            for opens in stamped(intervals[asked["timeframe"]])
             if first <= opens <= last
         ]
         page, following = _page(found, asked.get("page_token"))
@@ -136,7 +152,7 @@ def _massive(vendor: Vendor) -> None:
             return Reply(b'{"status": "ERROR", "error": "adjusted"}', 400)
         found = [
             {"t": stamp, **bar(asked["symbol"], opens)}
-            for opens in BARS[intervals[asked["interval"]]]
+            for opens in stamped(intervals[asked["interval"]])
             if int(asked["first"]) <= (stamp := int(opens.timestamp() * 1_000)) <= int(asked["last"])
         ]
         page, following = _page(found, request.parameters.get("cursor"))
@@ -163,9 +179,48 @@ def _massive(vendor: Vendor) -> None:
         vendor.route(path)(lambda request, name=name: refused(request) or recorded("massive", name))
 
 
-def _massive_path(interval: str = "day") -> str:
-    first, last = (int(datetime(2024, 5, day, tzinfo=UTC).timestamp() * 1_000) for day in (6, 11))
-    return f"/v2/aggs/ticker/AAPL/range/1/{interval}/{first}/{last - 1}"
+def _massive_path() -> str:
+    first, last = (int(datetime(2024, *day, tzinfo=UTC).timestamp() * 1_000) for day in ((4, 29), (5, 4)))
+    return f"/v2/aggs/ticker/AAPL/range/1/day/{first}/{last - 1}"
+
+
+# ---------------------------------------------------------------------------------------------------------- databento
+
+
+def _databento(vendor: Vendor) -> None:
+    intervals = {"ohlcv-1d": "1day", "ohlcv-1m": "1min"}
+
+    def refused(request: Request) -> Reply | None:
+        given = request.headers.get("Authorization", "").removeprefix("Basic ")
+        key = base64.b64decode(given).decode().removesuffix(":")
+        if key == KEY:
+            return None
+        said = {"detail": {"case": "auth_invalid", "message": f"Invalid key {key}", "docs": ""}}
+        return Reply(json.dumps(said).encode(), 401)
+
+    @vendor.route("/v0/metadata.get_dataset_range")
+    def available(request: Request) -> Any:
+        return refused(request) or {"start": "2018-05-01T00:00:00.000000000Z", "end": "2024-06-01T00:00:00.000000000Z"}
+
+    @vendor.route("/v0/metadata.get_cost")
+    def cost(request: Request) -> Any:
+        return refused(request) or b"0.617"
+
+    @vendor.route("/v0/timeseries.get_range")
+    def bars(request: Request) -> Any:
+        from dbn_made import bar as record  # noqa: PLC0415  # only who asks for it needs the SDK
+        from dbn_made import dbn  # noqa: PLC0415  # as above
+
+        asked = request.parameters
+        start, end = (datetime.fromisoformat(asked[name]) for name in ("start", "end"))
+        names = {symbol: number for number, symbol in enumerate(asked["symbols"].split(","))}
+        records = [
+            record(opens, "{o} {h} {l} {c}".format(**one), one["v"], instrument=number, schema=asked["schema"])
+            for opens in BARS[intervals[asked["schema"]]]
+            for symbol, number in names.items()
+            if start <= opens < end and (one := bar(symbol, opens))
+        ]
+        return refused(request) or dbn(records, asked["schema"], names=names, start=start, end=end)
 
 
 FAKES = {
@@ -177,8 +232,18 @@ FAKES = {
             "/v2/stocks/bars",
             _alpaca,
             {"ALPACA_API_KEY": KEY, "ALPACA_SECRET_KEY": SECRET},
-            "ALPACA_API_KEY",
         ),
-        Fake("massive", "massive", _massive_path(), _massive, {"MASSIVE_API_KEY": KEY}, "MASSIVE_API_KEY"),
+        Fake("massive", "massive", _massive_path(), _massive, {"MASSIVE_API_KEY": KEY}),
+        Fake(
+            "databento",
+            "databento",
+            "/v0/timeseries.get_range",
+            _databento,
+            {"DATABENTO_API_KEY": KEY},
+            {"dataset": "XNAS.ITCH", "max_cost_usd": 5},
+            pages=2,
+            is_json=False,
+            measures=(),
+        ),
     )
 }

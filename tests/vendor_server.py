@@ -165,9 +165,13 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     vendor: Vendor
 
-    def do_GET(self) -> None:
+    def do_POST(self) -> None:
+        form = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+        self.do_GET(dict(parse_qsl(form)))
+
+    def do_GET(self, form: Mapping[str, str] | None = None) -> None:
         parts = urlsplit(self.path)
-        request = Request(parts.path, dict(parse_qsl(parts.query)), dict(self.headers))
+        request = Request(parts.path, {**dict(parse_qsl(parts.query)), **(form or {})}, dict(self.headers))
         reply = self.vendor.reply(request)
         whole = not reply.reset and reply.cut_after is None
         # Before it goes out: whoever has got it all may look at the log at once.

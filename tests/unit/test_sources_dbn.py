@@ -3,10 +3,10 @@
 import json
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import NamedTuple
 
 import pytest
-from databento_dbn import CBBOMsg, ConsolidatedBidAskPair, Metadata, OHLCVMsg, RType, Schema, Side, SType
+from databento_dbn import CBBOMsg, ConsolidatedBidAskPair, RType, Side
+from dbn_made import CALL, DAY, UNDEFINED, bar, dbn, nanoseconds
 
 from thermocline.errors import SettingsError, SourceError, UsageError
 from thermocline.model.conform import conform
@@ -16,71 +16,13 @@ from thermocline.ports import FetchRequest
 from thermocline.sources.open import open_source
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
-DAY = datetime(2025, 2, 20, tzinfo=UTC)
-UNDEFINED = 2**63 - 1
-RTYPES = {
-    "ohlcv-1s": RType.OHLCV_1S,
-    "ohlcv-1m": RType.OHLCV_1M,
-    "ohlcv-1h": RType.OHLCV_1H,
-    "ohlcv-1d": RType.OHLCV_1D,
-}
-CALL = "AAPL  250221C00250000"
 
 
-def nanoseconds(instant):
-    return int(instant.timestamp()) * 10**9
-
-
-def bar(instant, prices, volume, *, instrument=7, publisher=1, schema="ohlcv-1m"):
-    opened, high, low, closed = (int(Decimal(price).scaleb(9)) for price in prices.split())
-    return OHLCVMsg(
-        rtype=RTYPES[schema],
-        publisher_id=publisher,
-        instrument_id=instrument,
-        ts_event=nanoseconds(instant),
-        open=opened,
-        high=high,
-        low=low,
-        close=closed,
-        volume=volume,
-    )
-
-
-def written(path, records, schema="ohlcv-1m", *, dataset="XNAS.ITCH", stype="raw_symbol", names=None):
-    """A DBN file of one day; `names` are the symbols that it calls its instruments by."""
-    metadata = Metadata(
-        dataset=dataset,
-        start=nanoseconds(DAY),
-        end=nanoseconds(DAY + timedelta(days=1)),
-        stype_in=SType.from_str(stype),
-        stype_out=SType.INSTRUMENT_ID,
-        schema=Schema.from_str(schema),
-        symbols=list(names or {}),
-        partial=[],
-        not_found=[],
-        mappings=[
-            MappingOf(symbol, [Interval(date(2025, 2, 20), date(2025, 2, 21), str(instrument))])
-            for symbol, instrument in (names or {}).items()
-        ],
-    )
+def written(path, records, schema="ohlcv-1m", **said):
+    """A DBN file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(metadata.encode() + b"".join(bytes(record) for record in records))
+    path.write_bytes(dbn(records, schema, **said))
     return path
-
-
-class MappingOf(NamedTuple):
-    """A symbol's instruments, as the encoder takes them."""
-
-    raw_symbol: str
-    intervals: list
-
-
-class Interval(NamedTuple):
-    """Which instrument a symbol was for some days."""
-
-    start_date: date
-    end_date: date
-    symbol: str
 
 
 def fetched(path, dataset=MARKET_DATA, intervals=(), days=ALL_DAYS, **options):

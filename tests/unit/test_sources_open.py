@@ -14,7 +14,7 @@ from thermocline.sources.open import KINDS, open_source
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_every_kind_opens_by_its_name_and_reads_nothing_yet(kind):
-    source = open_source(kind, path="/nowhere" if kind in {"databento", "files", "lean"} else None)
+    source = open_source(kind, path="/nowhere" if kind in {"files", "lean"} else None)
     assert source.name == kind
 
 

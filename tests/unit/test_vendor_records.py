@@ -7,7 +7,7 @@ import pytest
 from vendor_fakes import FAKES
 from vendor_server import quick_network, vendor_server
 
-from thermocline.errors import UsageError
+from thermocline.errors import SettingsError, SourceError, UsageError
 from thermocline.model.conform import conform
 from thermocline.model.datasets import dataset_named
 from thermocline.model.partition import ALL_DAYS, DayRange
@@ -122,3 +122,42 @@ def test_all_stocks_of_a_day_come_with_one_request(rows, vendors):
 def test_a_dataset_that_a_vendor_does_not_have_is_refused(rows, kind):
     with pytest.raises(UsageError, match="not forecasts"):
         rows(kind, "forecasts", "ACME")
+
+
+# ------------------------------------------------------------------------------------------------- Databento's price
+
+
+def cost_of(vendors, **options):
+    request = FetchRequest(
+        dataset_named("market_data"),
+        DayRange(date(2024, 4, 29), date(2024, 5, 4)),
+        frozenset({"AAPL"}),
+        frozenset({"1day"}),
+        NOW,
+    )
+    network = quick_network(variables=FAKES["databento"].variables)
+    chosen = {"url": vendors.url, "dataset": "XNAS.ITCH", **options}
+    return list(open_source("databento", options=chosen, network=network).fetch(request))
+
+
+def test_what_would_cost_is_not_fetched_before_it_is_allowed(vendors):
+    vendors.forget()
+    with pytest.raises(SourceError, match=r"Databento reckons \$1\.23, and max_cost_usd is 0.*max_cost_usd=1\.24"):
+        cost_of(vendors)
+    assert vendors.requests("/v0/timeseries.get_range") == 0
+    assert sum(len(page.rows) for page in cost_of(vendors, max_cost_usd=1.24)) == 5
+    # Two months were reckoned once each, and the range of the dataset was asked for once a run.
+    assert vendors.requests("/v0/metadata.get_cost") == 4
+    assert vendors.requests("/v0/metadata.get_dataset_range") == 2
+
+
+def test_databento_is_asked_for_a_dataset_and_a_range_of_days():
+    with pytest.raises(SettingsError, match="or a dataset to ask Databento for"):
+        open_source("databento")
+    source = open_source(
+        "databento",
+        options={"dataset": "XNAS.ITCH"},
+        network=quick_network(variables=FAKES["databento"].variables),
+    )
+    with pytest.raises(UsageError, match="name the first with --start"):
+        list(source.fetch(FetchRequest(dataset_named("market_data"), ALL_DAYS, frozenset({"AAPL"}), now=NOW)))

@@ -10,7 +10,8 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
 
@@ -49,12 +50,16 @@ Unreadable = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class DbnFile:
-    """A file by what its beginning says. `schema` is empty where records of several are mixed."""
+    """A file, or the bytes of one, by what its beginning says.
 
-    path: Path
+    `schema` is empty where records of several are mixed; `end` is the instant up to which records were asked for.
+    """
+
+    content: Path | bytes
     dataset: str
     schema: str
     days: DayRange
+    end: datetime | None
     metadata: Any = field(repr=False)
 
     def batches(self) -> Iterator[Records]:
@@ -65,7 +70,7 @@ class DbnFile:
         """
         from databento.common.error import BentoWarning  # noqa: PLC0415  # it brings pandas and aiohttp
 
-        with _opened(self.path) as store:
+        with _opened(self.content) as store:
             batches = iter(store.to_ndarray(schema=self.schema, count=_BATCH))
             while True:
                 with warnings.catch_warnings():
@@ -81,17 +86,18 @@ class DbnFile:
                 yield batch.reshape(-1)
 
 
-def open_dbn(path: Path) -> DbnFile:
-    """Look at the beginning of a file.
+def open_dbn(content: Path | bytes) -> DbnFile:
+    """Look at the beginning of a file, or of the bytes of one.
 
     Raises:
         SourceError: It is no DBN file.
     """
-    with _opened(path) as store:
+    with _opened(content) as store:
         end = store.end or store.start
         first, last = store.start.date(), (end - timedelta(microseconds=1)).date()
         days = DayRange(first, max(first, last) + ONE_DAY)
-        return DbnFile(path, store.dataset, str(store.schema or ""), days, store.metadata)
+        asked_until = store.end.to_pydatetime() if store.end else None
+        return DbnFile(content, store.dataset, str(store.schema or ""), days, asked_until, store.metadata)
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,7 @@ class _OpenFile:
     """A file as the SDK's store takes it. The SDK's own never closes it."""
 
     opened: Any
-    name: str
+    name: str = "DBN"
 
     @property
     def reader(self) -> Any:
@@ -109,12 +115,12 @@ class _OpenFile:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(content: Path | bytes) -> Iterator[Any]:
     from databento import DBNStore  # noqa: PLC0415  # it brings pandas and aiohttp
 
-    with path.open("rb") as opened:
+    with BytesIO(content) if isinstance(content, bytes) else content.open("rb") as opened:
         try:
-            store = DBNStore(cast("Any", _OpenFile(opened, path.name)))
+            store = DBNStore(cast("Any", _OpenFile(opened)))
         except Exception as error:  # noqa: BLE001  # what the SDK raises depends on where the file is damaged
             msg = f"it is no DBN file: {error}"
             raise SourceError(msg) from None
@@ -151,8 +157,7 @@ class Names:
         known = InstrumentMap()
         if str(file.metadata.stype_in) not in _NO_NAMES:
             known.insert_metadata(file.metadata)
-        beside = file.path.with_name(SYMBOLOGY)
-        if beside.is_file():
+        if isinstance(file.content, Path) and (beside := file.content.with_name(SYMBOLOGY)).is_file():
             known.insert_json(beside.read_text(encoding="utf-8"))
         return Symbols(file.dataset, known, self._defined)
 

@@ -49,28 +49,28 @@ def fetch_files(path: str, request: FetchRequest, source: str, publisher: int | 
     """
     schemas = schemas_for(request.dataset.name, source)
     unread: list[str] = []
-    files: list[DbnFile] = []
+    files: list[tuple[Path, DbnFile]] = []
     paths = _paths(Path(path).expanduser())
     for each in paths:
         try:
-            files.append(open_dbn(each))
+            files.append((each, open_dbn(each)))
         except (SourceError, OSError) as error:
             unread.append(f"{each}: {error}")
     names = Names()
-    for file in files:
+    for _, file in files:
         if file.schema == DEFINITION:
             names.learn(file)
-    fitting = [file for file in files if file.schema in schemas]
+    fitting = [(each, file) for each, file in files if file.schema in schemas]
     if not fitting and not unread:
-        there = ", ".join(sorted({file.schema or "mixed records" for file in files}))
+        there = ", ".join(sorted({file.schema or "mixed records" for _, file in files}))
         msg = f"{path}: none of its {len(paths)} DBN files has rows for {request.dataset.name}; they hold {there}"
         raise SourceError(msg)
-    for file in fitting:
+    for each, file in fitting:
         if _may_hold(file, request):
             try:
-                yield from fetched(file, names, str(file.path), publisher)
+                yield from fetched(file, names, str(each), publisher)
             except SourceError as error:
-                unread.append(f"{file.path}: {error}")
+                unread.append(f"{each}: {error}")
     if unread:
         msg = f"{len(unread)} of {len(paths)} DBN files could not be read. Fix or remove:\n"
         raise SourceError(msg + "\n".join(unread))

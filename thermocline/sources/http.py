@@ -103,24 +103,13 @@ class Http:
         return self._client
 
     def _check(self, response: "httpx.Response", path: str) -> None:
-        status = response.status_code
-        if response.is_success:
-            return
-        said = self._said(response)
-        if status in _PASSING:
+        if not response.is_success:
             wait_seconds = retry_after(response.headers.get("Retry-After"), self._calls.clock())
-            msg = f"it answers {status}{said}"
-            raise PassingError(msg, wait_seconds)
-        source = self._calls.source
-        if status in _NOT_FOUND:
-            msg = f"{source}: {self._url}{path} is not there ({status}){said}; check the symbol and the dates"
-            raise NotThereError(msg)
-        if status in _NOT_ALLOWED:
-            hint = self._key_hint or "what was asked for is not open to you"
-            msg = f"{source}: {self._url} refuses the request ({status}){said}; {hint}"
-            raise NotAllowedError(msg)
-        msg = f"{source}: {self._url}{path} refuses the question ({status}){said}; check symbols, interval and dates"
-        raise SourceRefusedError(msg)
+            source, said = self._calls.source, self._said(response)
+            address = f"{self._url}{path}"
+            raise refusal(
+                source, address, response.status_code, said, key_hint=self._key_hint, wait_seconds=wait_seconds
+            )
 
     def _said(self, response: "httpx.Response") -> str:
         """What the vendor says of its refusal, without any key of ours that it may repeat."""
@@ -128,6 +117,25 @@ class Http:
         for header in self._headers.values():
             text = text.replace(header, "***").replace(header.removeprefix("Bearer "), "***")
         return f": {without_secrets(text)}" if text else ""
+
+
+def refusal(
+    source: str, address: str, status: int, said: str, *, key_hint: str = "", wait_seconds: float | None = None
+) -> Exception:
+    """What a status other than a success means: a PassingError where asking again may help, else the SourceError.
+
+    `said` is what the vendor says of it, without any secret, and with `: ` before it.
+    """
+    if status in _PASSING:
+        return PassingError(f"it answers {status}{said}", wait_seconds)
+    if status in _NOT_FOUND:
+        return NotThereError(f"{source}: {address} is not there ({status}){said}; check the symbol and the dates")
+    if status in _NOT_ALLOWED:
+        hint = key_hint or "what was asked for is not open to you"
+        return NotAllowedError(f"{source}: {address} refuses the request ({status}){said}; {hint}")
+    return SourceRefusedError(
+        f"{source}: {address} refuses the question ({status}){said}; check symbols, interval and dates"
+    )
 
 
 def _given(parameters: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from thermocline.ports import Source
 from thermocline.sources.network import Network
 
 KINDS: Mapping[str, str] = {
-    "databento": "thermocline.sources.databento",
     "files": "thermocline.sources.files",
     "lean": "thermocline.sources.lean",
     "sample": "thermocline.sources.sample",
@@ -23,6 +22,7 @@ NETWORK_KINDS: Mapping[str, str] = {
     "binance": "thermocline.sources.binance",
     "ccxt": "thermocline.sources.ccxt",
     "coinbase": "thermocline.sources.ccxt",
+    "databento": "thermocline.sources.databento",
     "kraken": "thermocline.sources.ccxt",
     "massive": "thermocline.sources.massive",
 }
