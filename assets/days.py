@@ -53,9 +53,9 @@ class DayLog:
     Dagster takes a day without an event for a failed one.
     """
 
-    def __init__(self, context: dg.AssetExecutionContext, days: DayRange) -> None:
-        """Log for these days of the context's asset."""
-        self._context, self._days = context, days
+    def __init__(self, context: dg.AssetExecutionContext, days: DayRange, lands: dg.AssetKey | None = None) -> None:
+        """Log for these days of the context's asset; days with rows also for the asset where these land."""
+        self._context, self._days, self._lands = context, days, lands
         self._waiting: dict[date, set[Partition]] = {}
         self._moved: dict[date, list[Moved]] = {}
         self._held: date | None = None
@@ -99,3 +99,28 @@ class DayLog:
         of_run = {f"run {name}" if name in own else name: value for name, value in metadata.items()}
         key = self._context.asset_key
         self._context.log_event(dg.AssetMaterialization(key, partition=day.isoformat(), metadata=own | of_run))
+        if moved and self._lands:
+            self._context.log_event(dg.AssetMaterialization(self._lands, partition=day.isoformat(), metadata=own))
+
+
+class LandingLog:
+    """Logs a materialisation of the lake's asset for each day that a run of another asset wrote, as it is committed."""
+
+    def __init__(
+        self, context: dg.AssetExecutionContext, lands: dg.AssetKey, days: dg.DailyPartitionsDefinition
+    ) -> None:
+        """Log for days of `lands`; a day that Dagster does not know, as one before the first, is passed over."""
+        self._context, self._lands, self._days = context, lands, days
+
+    def published(self, moved: Moved) -> None:
+        """Learn of a partition that is committed, or that said nothing new."""
+        day = moved.partition.day.isoformat()
+        if moved.action == "unchanged" or not self._days.has_partition_key(day):
+            return
+        metadata: Metadata = {
+            "action": dg.MetadataValue.text(moved.action),
+            "dagster/row_count": dg.MetadataValue.int(moved.rows),
+            "bytes": dg.MetadataValue.int(moved.size_bytes),
+            "path": dg.MetadataValue.text(moved.path),
+        }
+        self._context.log_event(dg.AssetMaterialization(self._lands, partition=day, metadata=metadata))

@@ -1,5 +1,6 @@
 """`lake/<dataset>`: the cold lake, filled by backfill; a partition is a UTC day."""
 
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from time import monotonic
 
@@ -41,14 +42,19 @@ def lake_key(dataset: Dataset) -> dg.AssetKey:
     return dg.AssetKey(["lake", dataset.name])
 
 
-def lake_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
-    """An asset for each dataset."""
-    return [_lake_asset(dataset, days) for dataset in DATASETS.values()]
+def lake_assets(
+    days: dg.DailyPartitionsDefinition, upstream: Mapping[str, Sequence[dg.AssetKey]]
+) -> list[dg.AssetsDefinition]:
+    """An asset for each dataset; `upstream` are those whose rows land in it too, by the dataset's name."""
+    return [_lake_asset(dataset, days, upstream.get(dataset.name, ())) for dataset in DATASETS.values()]
 
 
-def _lake_asset(dataset: Dataset, days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
+def _lake_asset(
+    dataset: Dataset, days: dg.DailyPartitionsDefinition, upstream: Sequence[dg.AssetKey]
+) -> dg.AssetsDefinition:
     @dg.asset(
         key=lake_key(dataset),
+        deps=upstream,
         description=f"{dataset.description}, in the cold lake. Days that say nothing new are not written again.",
         group_name=GROUP,
         kinds={"parquet", "iceberg"},
@@ -88,7 +94,7 @@ def _lake_asset(dataset: Dataset, days: dg.DailyPartitionsDefinition) -> dg.Asse
             on_published=log.published,
             on_gathered=log.gathered,
         ).run(request)
-        metadata = _metadata(done, monotonic() - began)
+        metadata = backfilled_metadata(done, monotonic() - began)
         if done.moved:
             metadata["preview"] = preview(hot, lake, dataset, done.moved[-1].partition.day)
         return log.result(metadata)
@@ -96,7 +102,8 @@ def _lake_asset(dataset: Dataset, days: dg.DailyPartitionsDefinition) -> dg.Asse
     return lake_asset
 
 
-def _metadata(done: Backfilled, seconds: float) -> Metadata:
+def backfilled_metadata(done: Backfilled, seconds: float) -> Metadata:
+    """What a backfill did, for a materialisation."""
     return moved_metadata(done.moved, seconds) | {
         "written": dg.MetadataValue.int(done.written),
         "unchanged": dg.MetadataValue.int(done.unchanged),

@@ -1,14 +1,20 @@
 """Jobs: one for each act. All run their steps in the run's own process; a step is too small for one of its own."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import dagster as dg
 
 from assets.drill import KEY as DRILL
+from assets.drops import KEY as DROPPED_FILES
+from assets.features import KEY as DERIVED_FEATURES
+from assets.freshness import FRESH
 from assets.hot import hot_key
 from assets.lake import lake_key
 from assets.rotation import KEY as ROTATION
 from assets.vacuum import KEY as VACUUM
 from assets.vacuum import NIGHTLY_KEY as NIGHTLY_VACUUM
-from thermocline.model.datasets import DATASETS, MARKET_DATA
+from thermocline.model.datasets import DATASETS, MARKET_DATA, dataset_named
 
 BACKFILL = dg.define_asset_job(
     "backfill",
@@ -34,5 +40,27 @@ RESTORE_DRILL = dg.define_asset_job(
     dg.AssetSelection.assets(DRILL),
     description="Restore some cold partitions for a trial, and compare them with their receipts.",
 )
+DERIVE = dg.define_asset_job(
+    "derive",
+    dg.AssetSelection.assets(DERIVED_FEATURES),
+    description="Derive features from bars, for the days whose bars or splits changed.",
+)
+TAKE_DROPPED_FILE = dg.define_asset_job(
+    "take_dropped_file",
+    dg.AssetSelection.assets(DROPPED_FILES),
+    description="Take in a file of a drop folder; the sensor `drop_folders` asks for it.",
+)
 
-JOBS = (BACKFILL, HOT_LOAD, NIGHTLY_ROTATION, VACUUM_JOB, RESTORE_DRILL)
+JOBS = (BACKFILL, HOT_LOAD, NIGHTLY_ROTATION, VACUUM_JOB, RESTORE_DRILL, DERIVE, TAKE_DROPPED_FILE)
+
+
+def freshness_job(datasets: Iterable[str]) -> Any:
+    """The job of the checks whether datasets are fresh; None where there is none."""
+    keys = [dg.AssetCheckKey(lake_key(dataset_named(name)), FRESH) for name in datasets]
+    if not keys:
+        return None
+    return dg.define_asset_job(
+        "freshness",
+        dg.AssetSelection.checks(*keys),
+        description="See whether the rows of the last sessions are there, as `freshness` in thermocline.yaml says.",
+    )

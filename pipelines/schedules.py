@@ -1,6 +1,7 @@
 """When jobs run by themselves."""
 
 from datetime import timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import dagster as dg
@@ -50,6 +51,23 @@ def drill_schedule(drills: Drills, timezone: str) -> dg.ScheduleDefinition:
         return dg.RunRequest(run_key=context.scheduled_execution_time.isoformat())
 
     return every_week
+
+
+def freshness_schedule(job: Any) -> dg.ScheduleDefinition:
+    """Every hour, since sessions end at all hours; a look at the ledger is all it costs."""
+
+    @dg.schedule(
+        name="freshness",
+        job=job,
+        cron_schedule="20 * * * *",
+        execution_timezone="UTC",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="See whether the rows of the last sessions are there.",
+    )
+    def every_hour(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        return dg.RunRequest(run_key=context.scheduled_execution_time.isoformat())
+
+    return every_hour
 
 
 def rotation_freshness(auto_rotation: AutoRotation) -> dg.FreshnessPolicy | None:

@@ -13,6 +13,8 @@ from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.partition import ALL_DAYS, Partition
 from thermocline.model.query import Query
 from thermocline.ports import Fetched
+from thermocline.sources.drops import LocalDrops
+from thermocline.sources.open import open_source
 from thermocline.stores.lake import ParquetLake
 from thermocline.stores.memory import MemoryCatalog, MemoryObjects
 from thermocline.stores.memory_hot import MemoryHot
@@ -66,6 +68,7 @@ class World:
     hot: MemoryHot = field(default_factory=MemoryHot)
     source: Bars = field(default_factory=lambda: Bars(days(20)))
     runs: list[str] = field(default_factory=list)
+    calendars: object = None
 
     def __post_init__(self):
         """Put the lake and the definitions over it together."""
@@ -77,11 +80,13 @@ class World:
                 "lake": self.lake,
                 "spools": self.spools,
                 "sources": self.opened,
+                "calendars": self.calendars,
+                "drops": LocalDrops(self.settings.drops),
             },
             self.settings,
         )
 
-    def run(self, job, first=None, last=None, *, config=None, ok=True):
+    def run(self, job, first=None, last=None, *, config=None, ok=True, op=None):
         """Run a job for a key, or for a range of them; it must end as `ok` says."""
         tags = {FIRST_KEY: str(first), LAST_KEY: str(last)} if last else {}
         op = {
@@ -89,7 +94,9 @@ class World:
             "nightly_rotation": "rotation",
             "vacuum": "vacuum_tables",
             "restore_drill": "drill_restores",
-        }.get(job)
+            "derive": "derive_features",
+            "take_dropped_file": "dropped_files",
+        }.get(job, op)
         result = self.defs.resolve_job_def(job).execute_in_process(
             partition_key=None if last or first is None else str(first),
             tags=tags,
@@ -102,8 +109,10 @@ class World:
         return result
 
     def opened(self, name, *, path=None):
-        """See `SourceFactory`; there is one source, whatever it is called."""
-        assert (name, path) == ("sample", None)
+        """See `SourceFactory`; `files` reads files, and all others are one source."""
+        if name == "files":
+            return open_source(name, path=path)
+        assert path is None
         return self.source
 
     def events(self, *path, run=None):

@@ -36,7 +36,11 @@ from thermocline.settings_values import (
     Count,
     DatasetName,
     Day,
+    DropName,
+    FeedName,
     HotUrl,
+    IntervalName,
+    IntervalNames,
     Intervals,
     LakeUrl,
     Schedule,
@@ -146,10 +150,45 @@ class DatasetSettings(Section):
 
 
 class FeatureSettings(Section):
-    """What derived indicators are measured against."""
+    """What derived indicators are measured against, and whether Dagster derives them when bars come."""
 
     benchmark: Text = "SPY"
     benchmark_asset_class: Text = "equity"
+    automatic: bool = False
+
+
+class Feed(Section):
+    """What Dagster fetches of one source for one dataset, and when; of no symbols and no list: all that it has.
+
+    `symbols_file` has a symbol on each line; `symbols_of` names a dataset whose symbols are meant. Without a schedule a
+    feed runs when a person runs it. A run by schedule fetches the last `days`.
+    """
+
+    symbols: tuple[Text, ...] = ()
+    symbols_file: Text | None = None
+    symbols_of: DatasetName | None = None
+    intervals: IntervalNames = ()
+    schedule: Schedule | None = None
+    days: WindowDays = 5
+
+
+class Drop(Section):
+    """A folder into which others put files of one dataset, and the source that reads them."""
+
+    folder: Text
+    dataset: DatasetName
+    source: Text = "files"
+    pattern: Text = "**/*"
+    settle_seconds: Annotated[Count, Field(ge=0, le=86_400)] = 10
+    keep: bool = False
+
+
+class Freshness(Section):
+    """Until when the bars of a session are to be there: so many hours after its close."""
+
+    calendar: Text = "XNYS"
+    interval: IntervalName | None = None
+    hours: Annotated[Count, Field(ge=0, le=24 * 30)] = 12
 
 
 class CoverageSettings(Section):
@@ -178,6 +217,9 @@ class Document(Section):
     coverage: CoverageSettings = CoverageSettings()
     fetch_from: dict[str, str] = Field(default_factory=dict)
     validation: ValidationSettings = ValidationSettings()
+    feeds: dict[FeedName, Feed] = Field(default_factory=dict)
+    drops: dict[DropName, Drop] = Field(default_factory=dict)
+    freshness: dict[DatasetName, Freshness] = Field(default_factory=dict)
     partitions: PartitionSettings = PartitionSettings()
     checks: CheckSettings = CheckSettings()
 
@@ -307,11 +349,14 @@ def _anchored(document: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     if isinstance(lake, str) and "://" not in lake and not lake.startswith("file:"):
         anchored["lake_url"] = file_url(_absolute(lake, folder))
     if isinstance(anchored.get("sources"), Mapping):
-        anchored["sources"] = {name: _anchored_source(options, folder) for name, options in anchored["sources"].items()}
+        anchored["sources"] = {name: _anchored_path(options, folder) for name, options in anchored["sources"].items()}
+    for section, key in (("feeds", "symbols_file"), ("drops", "folder")):
+        if isinstance(named := anchored.get(section), Mapping):
+            anchored[section] = {name: _anchored_path(options, folder, key) for name, options in named.items()}
     return anchored
 
 
-def _anchored_source(options: Any, folder: Path) -> Any:
-    if isinstance(options, Mapping) and isinstance(path := options.get("path"), str) and "://" not in path:
-        return {**options, "path": str(_absolute(path, folder))}
+def _anchored_path(options: Any, folder: Path, key: str = "path") -> Any:
+    if isinstance(options, Mapping) and isinstance(path := options.get(key), str) and "://" not in path:
+        return {**options, key: str(_absolute(path, folder))}
     return options

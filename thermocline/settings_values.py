@@ -155,6 +155,25 @@ def _dataset_name(name: str) -> str:
     return dataset_named(name).name
 
 
+def _feed_name(name: str) -> str:
+    source, slash, dataset = name.partition("/")
+    if not (_PLAIN_NAME.fullmatch(source) and slash):
+        msg = f"{name!r} is not a feed; write SOURCE/DATASET, such as alpaca/market_data; {_PLAIN}"
+        raise UsageError(msg)
+    return f"{source}/{dataset_named(dataset).name}"
+
+
+def _drop_name(name: str) -> str:
+    if not _PLAIN_NAME.fullmatch(name):
+        msg = f"{name!r} can't name a drop folder; {_PLAIN}"
+        raise UsageError(msg)
+    return name
+
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_]+")
+_PLAIN = "a name here is made of letters, digits and underscores, since Dagster allows no others"
+
+
 _shown = PlainSerializer(str, return_type=str)
 HotUrl = Annotated[InstanceOf[SecretUrl], BeforeValidator(_checked(_hot_url)), _shown]
 CatalogUrl = Annotated[InstanceOf[SecretUrl], BeforeValidator(_checked(_catalog_url)), _shown]
@@ -164,6 +183,10 @@ Schedule = Annotated[str, BeforeValidator(_checked(parse_cron))]
 TimeZone = Annotated[str, BeforeValidator(_checked(_zone))]
 Intervals = Annotated[dict[str, WindowDays | None], BeforeValidator(_intervals)]
 DatasetName = Annotated[str, BeforeValidator(_checked(_dataset_name))]
+FeedName = Annotated[str, BeforeValidator(_checked(_feed_name))]
+DropName = Annotated[str, BeforeValidator(_checked(_drop_name))]
+IntervalName = Annotated[str, BeforeValidator(_checked(parse_interval))]
+IntervalNames = tuple[IntervalName, ...]
 
 
 def _without_secrets(sources: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -37,12 +37,22 @@ def assets_of(defs):
 
 def test_there_is_a_job_for_each_act():
     jobs = {job.name for job in build_defs().resolve_all_job_defs() if not job.name.startswith("__")}
-    assert jobs == {"backfill", "hot_load", "nightly_rotation", "vacuum", "restore_drill"}
+    assert jobs == {
+        "backfill",
+        "hot_load",
+        "nightly_rotation",
+        "vacuum",
+        "restore_drill",
+        "derive",
+        "take_dropped_file",
+    }
 
 
 def test_every_dataset_is_in_the_lake_and_hot():
     keys = build_defs().resolve_asset_graph().get_all_asset_keys()
-    assert {key.to_user_string() for key in keys} == {
+    assert {name for key in keys if not (name := key.to_user_string()).startswith("sources/")} == {
+        "dropped_files",
+        "derived/features",
         *(f"lake/{name}" for name in DATASETS),
         *(f"hot/{name}" for name in DATASETS),
         "rotation",

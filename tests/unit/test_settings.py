@@ -18,6 +18,24 @@ from thermocline.settings_layers import key_paths, variable
 REPOSITORY = Path(__file__).parents[2]
 
 
+FEED = {
+    "symbols": ["SPY"],
+    "symbols_file": None,
+    "symbols_of": None,
+    "intervals": ["1day"],
+    "schedule": "0 22 * * 1-5",
+    "days": 3,
+}
+DROP = {
+    "folder": "/srv",
+    "dataset": "news",
+    "source": "mine",
+    "pattern": "*.csv",
+    "settle_seconds": 60,
+    "keep": True,
+}
+
+
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path, monkeypatch):
     """No thermocline.yaml of the repository in sight."""
@@ -177,6 +195,10 @@ def test_every_scalar_key_can_be_set_by_a_variable():
         "fetch_from": '{"equity": "mine"}',
         "partitions": "9",
         "benchmark": "QQQ",
+        "automatic": "true",
+        "feeds": json.dumps({"alpaca/market_data": FEED}),
+        "drops": json.dumps({"broker": DROP}),
+        "freshness": '{"news": {"calendar": "XLON", "interval": null, "hours": 3}}',
         "benchmark_asset_class": "fund",
         "start": "2000-01-03",
         "sources": '{"mine": {"kind": "files"}}',

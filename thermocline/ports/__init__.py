@@ -6,6 +6,7 @@ PostgreSQL, Parquet or Iceberg by name beyond what its docstring promises.
 
 from thermocline.ports.analytics import Analytics, Relation
 from thermocline.ports.calendars import Calendars
+from thermocline.ports.drops import DropFactory, DropFolder, Dropped
 from thermocline.ports.hot import Hot, Snapshot
 from thermocline.ports.lake import Catalog, Changes, Lake, Located, Objects
 from thermocline.ports.ledger import (
@@ -51,6 +52,9 @@ __all__ = [
     "Catalog",
     "Changes",
     "Detached",
+    "DropFactory",
+    "DropFolder",
+    "Dropped",
     "Export",
     "FetchRequest",
     "Fetched",

@@ -1,0 +1,133 @@
+"""`sources/<source>/<dataset>`: what a vendor delivered; a partition is a UTC day, and rows land in lake/<dataset>.
+
+There is one for each dataset of each vendor that Thermocline knows, and for each of `feeds` in thermocline.yaml.
+Symbols are config, never partitions: a list, a file, or those of a dataset.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import monotonic
+
+import dagster as dg
+from pydantic import Field
+
+from assets.days import DayLog, days_of, today
+from assets.lake import backfilled_metadata, lake_key
+from assets.progress import LoggedProgress
+from assets.report import definition_metadata, preview
+from thermocline.model.dataset import Dataset
+from thermocline.model.datasets import dataset_named
+from thermocline.model.partition import parse_interval
+from thermocline.ports import FetchRequest, Hot, Lake, SourceFactory, SpoolFactory
+from thermocline.settings import Feed, Settings
+from thermocline.tasks.backfill import Backfill
+from thermocline.tasks.symbols import chosen_symbols
+
+GROUP = "sources"
+
+
+class FeedConfig(dg.Config):
+    """What is fetched of a source. What is left empty is as `feeds` in thermocline.yaml says."""
+
+    symbols: list[str] = Field(default=[], description="Only these symbols.")
+    symbols_file: str | None = Field(default=None, description="A file with a symbol on each line, instead of a list.")
+    symbols_of: str | None = Field(
+        default=None, description="A dataset whose symbols are meant, such as `instruments`, instead of a list."
+    )
+    intervals: list[str] = Field(default=[], description="Only these bar sizes, such as `1min` or `1day`.")
+    path: str | None = Field(default=None, description="Where the source's files are, for sources that have files.")
+
+
+@dataclass(frozen=True)
+class NamedFeed:
+    """A source and a dataset of it, with what thermocline.yaml says of the pair."""
+
+    source: str
+    dataset: Dataset
+    kind: str
+    feed: Feed
+    is_declared: bool
+
+    @property
+    def key(self) -> dg.AssetKey:
+        """The key of its asset."""
+        return dg.AssetKey(["sources", self.source, self.dataset.name])
+
+
+def named_feeds(settings: Settings, delivered: Mapping[str, Iterable[str]]) -> list[NamedFeed]:
+    """Every pair of a source and a dataset: `delivered` by known kinds of sources, and those that the settings name."""
+    kinds = {kind: kind for kind in delivered} | {
+        name: str(options.get("kind", name)) for name, options in settings.sources.items()
+    }
+    pairs = {(name, dataset) for name, kind in kinds.items() for dataset in delivered.get(kind, ())}
+    pairs |= {(source, dataset) for source, _, dataset in (name.partition("/") for name in settings.feeds)}
+    return [
+        NamedFeed(
+            source,
+            dataset_named(dataset),
+            kinds.get(source, source),
+            settings.feeds.get(f"{source}/{dataset}", Feed()),
+            f"{source}/{dataset}" in settings.feeds,
+        )
+        for source, dataset in sorted(pairs)
+    ]
+
+
+def feed_assets(feeds: Iterable[NamedFeed], days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
+    """An asset for each feed."""
+    return [_feed_asset(feed, days) for feed in feeds]
+
+
+def _feed_asset(named: NamedFeed, days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
+    dataset, source = named.dataset, named.source
+
+    @dg.asset(
+        key=named.key,
+        description=f"{dataset.description}, as {source} delivers it. Rows land in lake/{dataset.name}; days that say "
+        "nothing new are not written again.",
+        group_name=GROUP,
+        kinds={named.kind},
+        metadata=definition_metadata(dataset),
+        partitions_def=days,
+        # A range is one run of one backfill; events tell Dagster of each day.
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        pool="hot",
+    )
+    def feed_asset(
+        context: dg.AssetExecutionContext,
+        *,
+        config: FeedConfig,
+        sources: dg.ResourceParam[SourceFactory],
+        hot: dg.ResourceParam[Hot],
+        lake: dg.ResourceParam[Lake],
+        spools: dg.ResourceParam[SpoolFactory],
+        settings: dg.ResourceParam[Settings],
+    ) -> dg.MaterializeResult[None]:
+        span, own = days_of(context, days), named.feed
+        is_said = config.symbols or config.symbols_file or config.symbols_of
+        said = config if is_said else own
+        symbols = chosen_symbols(hot, lake, said.symbols, said.symbols_file, said.symbols_of)
+        intervals = frozenset(map(parse_interval, config.intervals or own.intervals))
+        log = DayLog(context, span, lake_key(dataset))
+        began = monotonic()
+        done = Backfill(
+            source=sources(source, path=config.path),
+            hot=hot,
+            lake=lake,
+            spool=spools,
+            lifecycle=settings.lifecycle,
+            as_of=today(settings),
+            now=datetime.now(UTC),
+            run_id=context.run.run_id,
+            progress=LoggedProgress(context.log),
+            on_published=log.published,
+            on_gathered=log.gathered,
+        ).run(FetchRequest(dataset, span, symbols, intervals))
+        metadata = backfilled_metadata(done, monotonic() - began)
+        metadata["symbols"] = dg.MetadataValue.int(len(symbols))
+        if done.moved:
+            metadata["preview"] = preview(hot, lake, dataset, done.moved[-1].partition.day)
+        return log.result(metadata)
+
+    return feed_asset

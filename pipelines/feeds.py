@@ -1,0 +1,64 @@
+"""What vendors deliver, and the jobs and schedules of the feeds that thermocline.yaml declares."""
+
+from datetime import timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import dagster as dg
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,  # Dagster exports neither, and documents both in `dg launch`
+    ASSET_PARTITION_RANGE_START_TAG,
+)
+
+from assets.feeds import NamedFeed, named_feeds
+from thermocline.settings import Settings
+from thermocline.sources.open import KINDS
+
+DELIVERED = {
+    "alpaca": ("market_data", "options_data", "news"),
+    "binance": ("market_data",),
+    "ccxt": ("market_data",),
+    "databento": ("market_data", "options_data"),
+    "massive": ("market_data",),
+    "yfinance": ("market_data",),
+}
+"""The datasets of each vendor."""
+
+
+def feeds_of(settings: Settings) -> list[NamedFeed]:
+    """Every source and dataset that has an asset."""
+    return named_feeds(settings, {kind: datasets for kind, datasets in DELIVERED.items() if kind in KINDS})
+
+
+def feed_job(named: NamedFeed) -> Any:
+    """The job of a feed that the settings declare: days of it, as it is declared."""
+    return dg.define_asset_job(
+        f"fetch_{named.source}_{named.dataset.name}",
+        dg.AssetSelection.assets(named.key).without_checks(),
+        description=f"Fetch days of {named.dataset.name} from {named.source}, as `feeds` in thermocline.yaml says; a "
+        "range of days is one run.",
+    )
+
+
+def feed_schedule(named: NamedFeed, job: Any, timezone: str) -> dg.ScheduleDefinition:
+    """When a feed is fetched: its last days in one run, so that one that failed or was missed is made up for."""
+    zone, days = ZoneInfo(timezone), named.feed.days
+
+    @dg.schedule(
+        name=job.name,
+        job=job,
+        cron_schedule=str(named.feed.schedule),
+        execution_timezone=timezone,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=f"Fetch the last {days} days of {named.dataset.name} from {named.source}.",
+    )
+    def fetch(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        at = context.scheduled_execution_time.astimezone(zone)
+        first = at.date() - timedelta(days=days - 1)
+        tags = {
+            ASSET_PARTITION_RANGE_START_TAG: first.isoformat(),
+            ASSET_PARTITION_RANGE_END_TAG: at.date().isoformat(),
+        }
+        return dg.RunRequest(run_key=at.isoformat(), tags=tags)
+
+    return fetch
