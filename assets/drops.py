@@ -66,6 +66,7 @@ def drop_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
             as_of=today(settings),
             now=datetime.now(UTC),
             run_id=context.run.run_id,
+            rulebook=settings.validation_rules.rulebook(dataset),
             progress=LoggedProgress(context.log),
             on_published=LandingLog(context, lake_key(dataset), days).published,
         )

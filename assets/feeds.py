@@ -120,6 +120,7 @@ def _feed_asset(named: NamedFeed, days: dg.DailyPartitionsDefinition) -> dg.Asse
             as_of=today(settings),
             now=datetime.now(UTC),
             run_id=context.run.run_id,
+            rulebook=settings.validation_rules.rulebook(dataset),
             progress=LoggedProgress(context.log),
             on_published=log.published,
             on_gathered=log.gathered,

@@ -12,22 +12,25 @@ from dagster._core.storage.tags import (
 
 from assets.feeds import NamedFeed, named_feeds
 from thermocline.settings import Settings
-from thermocline.sources.open import KINDS
+from thermocline.sources.open import KINDS, NETWORK_KINDS
 
 DELIVERED = {
-    "alpaca": ("market_data", "options_data", "news"),
+    "alpaca": ("market_data", "options_data", "news", "splits", "dividends"),
     "binance": ("market_data",),
-    "ccxt": ("market_data",),
+    "coinbase": ("market_data",),
     "databento": ("market_data", "options_data"),
-    "massive": ("market_data",),
-    "yfinance": ("market_data",),
+    "kraken": ("market_data",),
+    "massive": ("market_data", "options_data", "news", "splits", "dividends", "instruments"),
+    "yfinance": ("market_data", "splits", "dividends"),
 }
-"""The datasets of each vendor."""
+"""The datasets of each vendor. Sources without a vendor, such as `files`, have assets where `feeds` name them."""
 
 
 def feeds_of(settings: Settings) -> list[NamedFeed]:
     """Every source and dataset that has an asset."""
-    return named_feeds(settings, {kind: datasets for kind, datasets in DELIVERED.items() if kind in KINDS})
+    return named_feeds(
+        settings, {kind: datasets for kind, datasets in DELIVERED.items() if kind in {*KINDS, *NETWORK_KINDS}}
+    )
 
 
 def feed_job(named: NamedFeed) -> Any:

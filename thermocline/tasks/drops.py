@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from thermocline.errors import SchemaError, SourceError, UsageError
+from thermocline.errors import SchemaError, SourceError, TooManyBadRowsError, UsageError
 from thermocline.model.datasets import dataset_named
 from thermocline.model.partition import ALL_DAYS
 from thermocline.ports import DropFolder, Dropped, FetchRequest
@@ -102,7 +102,7 @@ def take(folder: DropFolder, name: str, backfill: Backfill, *, mark: str = "") -
         return Taken(None, file.path, f"{name} changed after it was seen; it is taken in when it is whole")
     try:
         done = backfill.run(FetchRequest(dataset_named(folder.dataset), ALL_DAYS))
-    except (SourceError, SchemaError, UsageError) as error:
+    except (SourceError, SchemaError, TooManyBadRowsError, UsageError) as error:
         raise _refused(folder, file, str(error)) from error
     if folder.find(name) != file:
         return Taken(done, file.path, f"{name} changed while it was read; it is taken in again when it is whole")
