@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     "--source",
     required=True,
     metavar="NAME",
-    help="Where rows come from: files, lean, databento, sample, synthetic, or one of `sources` in thermocline.yaml.",
+    help="Where rows come from: files, lean, binance, alpaca … or a name under `sources` in thermocline.yaml.",
 )
 @click.option("--path", metavar="PATH", help="The source's file, folder or glob, for sources that have files.")
 @days_options

@@ -55,6 +55,9 @@ def open_source(name: str, options: Mapping[str, Any], network: Network) -> "Ccx
 class CcxtSource:
     """Bars of one exchange, symbol by symbol."""
 
+    rows_per_page = _PAGE_ROWS
+    symbols_per_request = 1
+
     def __init__(self, name: str, options: CcxtOptions, network: Network) -> None:
         """Keep the options."""
         self._name, self._options, self._network = name, options, network
