@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thermocline.model.exact_products import products
+from thermocline.model.exact_products import Multipliers
 
 prices = st.decimals(-(10**9), 10**9, places=8)
 ratios = st.builds(Fraction, st.integers(1, 60), st.integers(1, 60))
@@ -17,7 +17,9 @@ long_ratios = st.builds(lambda n: 1 - Fraction(n, 10**20 + 39), st.integers(1, 1
 
 
 def times(values, factors, which):
-    return products(pa.array(values, pa.decimal128(18, 8)), factors, np.array(which)).to_pylist()
+    multipliers = Multipliers()
+    multipliers.add(factors)
+    return multipliers.products(pa.array(values, pa.decimal128(18, 8)), np.array(which) + 1).to_pylist()
 
 
 def exactly(value, factor):
@@ -38,6 +40,14 @@ def test_a_tie_goes_to_the_even_neighbour_also_where_the_factor_has_no_end(extra
     assert found[:3] == [Decimal("0E-8"), Decimal("2E-8"), Decimal("2E-8")]
 
 
+def test_a_factor_of_many_reverse_splits_is_as_exact():
+    assert times([Decimal("0.12345678"), None], [Fraction(10**7)], [0, 0]) == [Decimal("1234567.8"), None]
+    long = Fraction(10**7) * (1 - Fraction(1, 3)) ** 60
+    assert times([Decimal("0.5"), None], [long], [0, 0]) == [exactly(Decimal("0.5"), long), None]
+
+
 def test_a_product_that_is_no_price_any_more_is_refused():
+    with pytest.raises(OverflowError, match="does not fit"):
+        times([Decimal("9999999999.99999999")], [Fraction(10) ** 9 * (1 - Fraction(1, 3)) ** 9], [0])
     with pytest.raises(OverflowError, match="does not fit"):
         times([Decimal("9999999999.99999999")], [Fraction(10)], [0])

@@ -11,7 +11,7 @@ import pytest
 
 from thermocline.errors import SourceError, UsageError
 from thermocline.model.conform import conform
-from thermocline.model.datasets import MARKET_DATA, NEWS
+from thermocline.model.datasets import MARKET_DATA, NEWS, dataset_named
 from thermocline.model.partition import ALL_DAYS, DayRange
 from thermocline.ports import FetchRequest
 from thermocline.sources.open import open_source
@@ -56,8 +56,21 @@ def test_only_what_is_asked_for_is_read():
     assert rows(intervals={"1min"}) == []
 
 
+def test_its_splits_come_with_it():
+    splits = dataset_named("splits")
+    [page] = open_source("sample").fetch(FetchRequest(splits, ALL_DAYS, frozenset({"AAPL", "IBM"})))
+    conformed = conform(page.rows, splits, source="sample", ingested_at=NOW, origin=page.origin)
+    found = [
+        (row["symbol"], row["ts"].date(), row["old_shares"], row["new_shares"]) for row in conformed.rows.to_pylist()
+    ]
+    assert found == [("AAPL", date(2000, 6, 21), 1, 2), ("AAPL", date(2005, 2, 28), 1, 2)]
+    closes = {row["ts"].date(): row["close"] for row in rows(symbols={"AAPL"})}
+    for before, day in ((date(2000, 6, 20), date(2000, 6, 21)), (date(2005, 2, 25), date(2005, 2, 28))):
+        assert abs(closes[day] / closes[before] - Decimal("0.5")) < Decimal("0.06")
+
+
 def test_other_datasets_are_refused():
-    with pytest.raises(UsageError, match="market_data only, not news"):
+    with pytest.raises(UsageError, match="market_data and splits, not news"):
         list(open_source("sample").fetch(FetchRequest(NEWS, ALL_DAYS)))
 
 

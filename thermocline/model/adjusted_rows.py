@@ -1,7 +1,5 @@
 """Raw bars in, adjusted bars out, a batch at a time."""
 
-from fractions import Fraction
-
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -10,7 +8,7 @@ import pyarrow.compute as pc
 from thermocline.errors import AdjustmentError
 from thermocline.model.adjustment import Adjustment
 from thermocline.model.dataset import Dataset
-from thermocline.model.exact_products import products
+from thermocline.model.exact_products import Multipliers
 from thermocline.model.series import Series, series_of, ticks
 
 PRICES = ("open", "high", "low", "close", "vwap")
@@ -26,7 +24,7 @@ class RowAdjuster:
         self._dataset = dataset
         self._zone = zone
         self._known: dict[Series, tuple[npt.NDArray[np.int64], int]] = {}
-        self._prices: list[Fraction] = [Fraction(1)]
+        self._prices = Multipliers()
         self._volumes: list[float] = [1.0]
 
     def adjusted(self, batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -52,7 +50,7 @@ class RowAdjuster:
 
     def _multiplied(self, batch: pa.RecordBatch, name: str, which: npt.NDArray[np.int64]) -> pa.Array:
         try:
-            return products(batch.column(name), self._prices, which)
+            return self._prices.products(batch.column(name), which)
         except OverflowError as error:
             symbols = pc.unique(batch.column(self._dataset.symbol_column)).to_pylist()
             msg = (
@@ -76,6 +74,6 @@ class RowAdjuster:
                 self._known[series] = edges, 0
             else:
                 self._known[series] = edges, len(self._prices)
-                self._prices += [each.price for each in steps.factors]
+                self._prices.add([each.price for each in steps.factors])
                 self._volumes += [float(each.volume) for each in steps.factors]
         return self._known[series]

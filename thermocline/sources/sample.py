@@ -1,16 +1,19 @@
 """Real daily bars of AAPL, FB, GOOG, IBM and MSFT, 2000 to 2013, from the package bokeh_sampledata (public domain).
 
-Prices are exactly those of the package's CSV. They are not adjusted for splits; its Adj Close is left out.
+Prices are exactly those of the package's CSV. They are not adjusted for splits; its Adj Close is left out. The splits
+come along as a dataset.
 """
 
 import importlib.resources
 from collections.abc import Iterator, Mapping
+from datetime import date
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from thermocline.errors import SourceError, UsageError
+from thermocline.model.partition import midnight
 from thermocline.ports import Fetched, FetchRequest
 from thermocline.sources.delimited import Dialect, first_line, open_text, read_delimited
 from thermocline.sources.options import Options, validated
@@ -25,6 +28,15 @@ _COLUMNS = {
     "close": "Close",
     "volume": "Volume",
 }
+
+_SPLITS = (
+    # https://investor.apple.com/faq and https://www.microsoft.com/en-us/investor/faq, read 2026-11. The five had no
+    # other split while the bars last.
+    ("AAPL", date(2000, 6, 21)),
+    ("MSFT", date(2003, 2, 18)),
+    ("AAPL", date(2005, 2, 28)),
+)
+"""Ex-dates of splits of one share into two."""
 
 
 class SampleOptions(Options):
@@ -57,11 +69,14 @@ class SampleSource:
         """Yield the bars of the symbols asked for.
 
         Raises:
-            UsageError: The dataset is not market_data.
+            UsageError: The dataset is neither market_data nor splits.
             SourceError: The package is missing or damaged.
         """
+        if request.dataset.name == "splits":
+            yield Fetched(_splits(request), "splits that Apple and Microsoft announced")
+            return
         if request.dataset.name != "market_data":
-            msg = f"source {self._name!r} has bars for market_data only, not {request.dataset.name}"
+            msg = f"source {self._name!r} has market_data and splits, not {request.dataset.name}"
             raise UsageError(msg)
         if request.intervals and "1day" not in request.intervals:
             return
@@ -85,3 +100,13 @@ def _bars(table: pa.Table, symbols: frozenset[str]) -> pa.Table:
     return pa.table(
         {"asset_class": pa.repeat("equity", len(table)), "interval": pa.repeat("1day", len(table)), **arrays}
     )
+
+
+def _splits(request: FetchRequest) -> pa.Table:
+    found = [
+        {"asset_class": "equity", "symbol": symbol, "ts": midnight(day), "old_shares": 1, "new_shares": 2}
+        for symbol, day in _SPLITS
+        if day in request.days and (not request.symbols or symbol in request.symbols)
+    ]
+    names = ("asset_class", "symbol", "ts", "old_shares", "new_shares")
+    return pa.Table.from_pylist(found, pa.schema([request.dataset.arrow_schema.field(name) for name in names]))
