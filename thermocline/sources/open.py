@@ -24,6 +24,7 @@ NETWORK_KINDS: Mapping[str, str] = {
     "coinbase": "thermocline.sources.ccxt",
     "databento": "thermocline.sources.databento",
     "kraken": "thermocline.sources.ccxt",
+    "sec": "thermocline.sources.sec",
     "massive": "thermocline.sources.massive",
 }
 """Those that ask a vendor: their `open_source` takes a `Network` too, and `VARIABLES` names, for options that hold a
