@@ -105,12 +105,12 @@ def test_every_instant_is_answered_for_once(binance):
     assert all(one[1] == following[0] for one, following in itertools.pairwise(joined))
 
 
-def test_a_file_that_is_not_what_its_checksum_says_is_never_taken(binance):
+def test_what_a_file_has_that_is_not_what_its_checksum_says_comes_by_the_interface(binance):
     binance.spoiled = {"2025-01"}
-    with pytest.raises(
-        SourceError, match=r"BTCUSDT-1h-2025-01\.zip is not what its checksum says; it was tried 3 times"
-    ):
-        fetch(binance)
+    pages = fetch(binance)
+    assert opened(accepted(pages)) == hours(datetime(2024, 12, 1, tzinfo=UTC), NOW.replace(minute=0))
+    assert "binance BTCUSDT-1h-2025-01.zip" not in [page.origin for page in pages if len(page.rows)]
+    assert binance.vendor.requests("/data/spot/monthly/klines/BTCUSDT/1h/BTCUSDT-1h-2025-01.zip") == 2
 
 
 def test_a_vendor_that_throttles_and_fails_is_asked_again(binance):
@@ -122,7 +122,12 @@ def test_a_vendor_that_throttles_and_fails_is_asked_again(binance):
 
 def test_where_the_interface_is_closed_the_archive_still_answers(binance):
     binance.vendor.route("/api/v3/klines")(lambda _: failing(451, b"restricted location"))
-    assert len(accepted(fetch(binance, end="2025-03-01"))) == 90 * 24
+    binance.missing = {"2025-01", "2025-01-07"}
+    pages = fetch(binance)
+    had = [day for day in range(31 + 31 + 28 + 9) if day != 31 + 6]  # December to 9 March, without 7 January
+    days = [datetime(2024, 12, 1, tzinfo=UTC) + timedelta(days=day) for day in had]
+    assert opened(accepted(pages)) == [hour for day in days for hour in hours(day, day + timedelta(days=1))]
+    assert not [span for page in pages for span in page.answered if span.start.date() == date(2025, 1, 7)]
 
 
 def test_bars_that_were_not_asked_for_are_a_lie(binance):

@@ -1,7 +1,7 @@
 """Requests of a vendor that fails, throttles, breaks off and refuses."""
 
 import pytest
-from vendor_server import Clock, cut, failing, quick_network, reset, throttled, vendor_server
+from vendor_server import Clock, Reply, cut, failing, quick_network, reset, throttled, vendor_server
 
 from thermocline.errors import SourceError, SourceRefusedError
 from thermocline.sources.calls import retry_after
@@ -87,6 +87,14 @@ def test_a_question_that_is_refused_is_asked_once(http, vendor):
     with pytest.raises(SourceRefusedError, match="no such symbol"):
         http.json("/bars")
     assert vendor.requests() == 1
+
+
+def test_a_redirect_is_not_followed_since_the_key_would_go_along(http, vendor):
+    elsewhere = {"Location": f"http://elsewhere.example/?token={SECRET}"}
+    vendor.instead("/bars", Reply(status=302, headers=elsewhere))
+    with pytest.raises(SourceRefusedError, match=r"has moved \(302\) to elsewhere.example; set the url") as error:
+        http.json("/bars")
+    assert SECRET not in str(error.value)
 
 
 def test_what_is_not_there_is_asked_once(http, vendor):

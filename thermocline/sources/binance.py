@@ -5,6 +5,7 @@ milliseconds, in files of spot from 2025 on microseconds; some files begin with 
 its first days over, so the newest days are asked for by the interface, page by page.
 """
 
+import logging
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -15,7 +16,7 @@ from pydantic import Field
 
 from thermocline.errors import SourceError, UsageError
 from thermocline.ports import Fetched, FetchRequest, Page
-from thermocline.sources.binance_archive import Archive, as_table
+from thermocline.sources.binance_archive import Archive, SpoiledFileError, as_table
 from thermocline.sources.candles import (
     Wanted,
     bars_only,
@@ -49,6 +50,10 @@ _PATHS: Mapping[Market, str] = {"spot": "/api/v3/klines", "um": "/fapi/v1/klines
 _PAGE_ROWS = 1_000
 _MANY_BARS = timedelta(minutes=5)
 """Of intervals this long or longer, a day is less than a third of a page: files of single days would cost more."""
+
+_FILE_ALONE = "file:"
+
+_log = logging.getLogger(__name__)
 
 _COLUMNS = {
     "open": "open",
@@ -139,7 +144,7 @@ class _Series:
     """One symbol and interval: first its oldest bar, then its months, then what has no file yet.
 
     A cursor is a month (`2024-01`), a day (`2024-01-15`), or milliseconds since 1970 with those at which to go back to
-    files (`1705276800000/1706745600000`).
+    files (`1705276800000/1706745600000`); `file:2024-01-15` is a day that the interface was not allowed to give.
     """
 
     def __init__(self, wanted: Wanted, market: Market, own: str, archive: Archive, rest: Http) -> None:
@@ -163,9 +168,14 @@ class _Series:
         if "/" in cursor:
             return self._page(*map(int, cursor.split("/")))
         start, end = _span(cursor)
+        period = cursor.removeprefix(_FILE_ALONE)
         try:
-            return Answer(self._archive.month_or_day(cursor), self._cursor_at(milliseconds(end)))
-        except NotThereError:
+            rows = self._archive.month_or_day(period)
+            return Answer(rows, self._after_file_alone(end) if period != cursor else self._cursor_at(milliseconds(end)))
+        except (NotThereError, SpoiledFileError) as error:
+            _log.info("%s; %s is had otherwise", error, self._wanted.label)
+            if period != cursor:
+                return Answer(as_table([]), self._after_file_alone(end))
             # A month may not be out yet or lack its file; its days may have theirs, and the interface has all of them.
             by_days = len(cursor) == len("2024-01") and length_of(self._wanted.interval) < _MANY_BARS
             first = max(milliseconds(start), milliseconds(self._wanted.start))
@@ -184,7 +194,11 @@ class _Series:
         return Answer(rows, self._cursor_at(max(start, int(microseconds_of(rows["open_time"])[0]) // 1_000)))
 
     def _page(self, since: int, end: int) -> Answer:
-        rows = self._klines(since, min(end, self._until) - 1, _PAGE_ROWS)
+        try:
+            rows = self._klines(since, min(end, self._until) - 1, _PAGE_ROWS)
+        except NotAllowedError as error:
+            _log.info("%s; %s is had by files of days alone", error, self._wanted.label)
+            return Answer(as_table([]), self._file_alone(instant(since)))
         if len(rows) < _PAGE_ROWS:
             return Answer(rows, self._cursor_at(end))
         opened = microseconds_of(rows["open_time"]) // 1_000
@@ -222,6 +236,17 @@ class _Series:
         is_over = day < self._wanted.now.astimezone(UTC).date()
         return day.isoformat() if is_over else self._rest_at(at, self._until)
 
+    def _file_alone(self, start: datetime) -> str | None:
+        """The file of a day where the interface is closed to us: what has none is not to be had."""
+        day = start.date()
+        is_over = start < self._wanted.until and day < self._wanted.now.astimezone(UTC).date()
+        return f"{_FILE_ALONE}{day.isoformat()}" if is_over else None
+
+    def _after_file_alone(self, start: datetime) -> str | None:
+        """The following month's file where one begins, else the following day's."""
+        month = self._cursor_at(milliseconds(start)) if start.day == 1 else None
+        return month if month and len(month) == len("2024-01") else self._file_alone(start)
+
     def _rest_at(self, since: int, end: int) -> str | None:
         if since >= min(end, self._until):
             return self._cursor_at(end)
@@ -235,7 +260,8 @@ class _Series:
         if "/" not in page.cursor:
             start, end = _span(page.cursor)
             known = wanted.answered(start, end) if len(page.rows) else ()
-            return Fetched(rows, f"{wanted.source} {self._archive.name(page.cursor)}", answered=known)
+            name = self._archive.name(page.cursor.removeprefix(_FILE_ALONE))
+            return Fetched(rows, f"{wanted.source} {name}", answered=known)
         since, last = map(int, page.cursor.split("/"))
         more = page.following.split("/") if page.following and "/" in page.following else []
         reached = int(more[0]) if more and int(more[1]) == last else last
@@ -256,6 +282,7 @@ class _Series:
 
 def _span(cursor: str) -> tuple[datetime, datetime]:
     """The month or the day that a cursor names."""
+    cursor = cursor.removeprefix(_FILE_ALONE)
     if len(cursor) == len("2024-01"):
         start = datetime.strptime(cursor, "%Y-%m").replace(tzinfo=UTC)
         return start, (start + timedelta(days=32)).replace(day=1)

@@ -11,6 +11,7 @@ import httpx
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
+from thermocline.errors import SourceError
 from thermocline.sources.calls import PassingError
 from thermocline.sources.candles import exchange_interval
 from thermocline.sources.http import Http
@@ -26,6 +27,11 @@ _SCHEMA = pa.schema([
 ])  # fmt: skip
 _MOST_BYTES = 1 << 30
 _SHA256_DIGITS = 64
+_ATTEMPTS = 2
+
+
+class SpoiledFileError(SourceError):
+    """A file is not what its checksum says, though it was had twice."""
 
 
 class Archive:
@@ -46,19 +52,18 @@ class Archive:
 
         Raises:
             NotThereError: There is no such file, or no checksum of it.
+            SpoiledFileError: It is not what its checksum says; in the archive some never are.
             SourceError: The file could not be had whole.
         """
         every = "monthly" if len(period) == len("2024-01") else "daily"
         path = f"/data/{self._market}/{every}/klines/{self._own}/{self._interval}/{self.name(period)}"
-        expected = self._http.get(f"{path}.CHECKSUM", None, _checksum)
-
-        def read(response: httpx.Response) -> pa.Table:
-            if hashlib.sha256(response.content).hexdigest() != expected:
-                msg = f"{self.name(period)} is not what its checksum says"
-                raise PassingError(msg)
-            return _unpacked(self.name(period), response.content)
-
-        return self._http.get(path, None, read)
+        for _ in range(_ATTEMPTS):
+            expected = self._http.get(f"{path}.CHECKSUM", None, _checksum)
+            body = self._http.get(path, None, lambda response: response.content)
+            if hashlib.sha256(body).hexdigest() == expected:
+                return _unpacked(self.name(period), body)
+        msg = f"{self.name(period)} is not what its checksum says"
+        raise SpoiledFileError(msg)
 
 
 def _checksum(response: httpx.Response) -> str:
@@ -76,11 +81,11 @@ def _unpacked(name: str, body: bytes) -> pa.Table:
             (member,) = packed.infolist()
             if member.file_size > _MOST_BYTES:
                 msg = f"{name} would unpack to {member.file_size} bytes"
-                raise PassingError(msg)
+                raise SpoiledFileError(msg)
             content = packed.read(member)
     except (zipfile.BadZipFile, zlib.error, ValueError, OSError) as error:
         msg = f"{name} can't be unpacked: {error}"
-        raise PassingError(msg) from error
+        raise SpoiledFileError(msg) from error
     if not content.strip():
         return _SCHEMA.empty_table()
     has_names = content[:1].isalpha()
@@ -92,7 +97,7 @@ def _unpacked(name: str, body: bytes) -> pa.Table:
         )
     except pa.ArrowInvalid as error:
         msg = f"{name} holds no bars as expected: {error}"
-        raise PassingError(msg) from error
+        raise SpoiledFileError(msg) from error
 
 
 def as_table(rows: Sequence[Sequence[Any]]) -> pa.Table:

@@ -99,10 +99,14 @@ class Http:
         import httpx  # noqa: PLC0415  # as above
 
         if self._client is None:
-            self._client = httpx.Client(headers=self._headers, timeout=self._timeout_seconds, follow_redirects=True)
+            self._client = httpx.Client(headers=self._headers, timeout=self._timeout_seconds)
         return self._client
 
     def _check(self, response: "httpx.Response", path: str) -> None:
+        if response.is_redirect:  # not followed, since the key would go along to whoever it names
+            where = response.next_request.url.host if response.next_request else "nowhere"
+            msg = f"{self._calls.source}: {self._url}{path} has moved ({response.status_code}) to {where}; set the url"
+            raise SourceRefusedError(msg)
         if not response.is_success:
             wait_seconds = retry_after(response.headers.get("Retry-After"), self._calls.clock())
             source, said = self._calls.source, self._said(response)
@@ -113,10 +117,10 @@ class Http:
 
     def _said(self, response: "httpx.Response") -> str:
         """What the vendor says of its refusal, without any key of ours that it may repeat."""
-        text = " ".join(response.text.split())[:_SHOWN_CHARACTERS]
+        text = " ".join(response.text.split())
         for header in self._headers.values():
             text = text.replace(header, "***").replace(header.removeprefix("Bearer "), "***")
-        return f": {without_secrets(text)}" if text else ""
+        return f": {without_secrets(text)[:_SHOWN_CHARACTERS]}" if text else ""
 
 
 def refusal(
