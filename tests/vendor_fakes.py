@@ -223,6 +223,53 @@ def _databento(vendor: Vendor) -> None:
         return refused(request) or dbn(records, asked["schema"], names=names, start=start, end=end)
 
 
+# -------------------------------------------------------------------------------------------------------------- yahoo
+
+
+def chart(symbol: str, stamps: Sequence[datetime], bars: Sequence[Mapping[str, Any]], **more: Any) -> dict[str, Any]:
+    """A chart of Yahoo's."""
+    columns = {"open": "o", "high": "h", "low": "l", "close": "c", "volume": "v"}
+    found = {
+        "meta": {
+            "currency": "USD",
+            "symbol": symbol,
+            "instrumentType": "EQUITY",
+            "exchangeTimezoneName": "America/New_York",
+        },
+        "timestamp": [int(each.timestamp()) for each in stamps],
+        "indicators": {"quote": [{name: [each[own] for each in bars] for name, own in columns.items()}]},
+        **more,
+    }
+    return {"chart": {"result": [found], "error": None}}
+
+
+def keep_yahoo_s_cookies_in(folder: Path) -> None:
+    """Let yfinance keep what it keeps there, not in the home of who runs the tests."""
+    from yfinance.cache import set_cache_location  # noqa: PLC0415  # an extra
+
+    set_cache_location(str(folder))
+
+
+def _yahoo(vendor: Vendor) -> None:
+    intervals = {"1d": "1day", "1m": "1min"}
+    opening = timedelta(hours=9, minutes=30)
+
+    @vendor.route("/v8/finance/chart/(?P<symbol>[A-Z]+)")
+    def charts(request: Request) -> Any:
+        asked, symbol = request.parameters, request.groups["symbol"]
+        if asked.get("range") == "max":
+            return chart(symbol, [], [])
+        interval = intervals[asked["interval"]]
+        found = [
+            at
+            for each in stamped(interval)
+            if int(asked["period1"])
+            <= (at := each + opening if interval == "1day" else each).timestamp()
+            < int(asked["period2"])
+        ]
+        return chart(symbol, found, [bar(symbol, at.replace(minute=0) if interval == "1day" else at) for at in found])
+
+
 FAKES = {
     fake.kind: fake
     for fake in (
@@ -245,5 +292,6 @@ FAKES = {
             is_json=False,
             measures=(),
         ),
+        Fake("yfinance", "yfinance.data", "/v8/finance/chart/AAPL", _yahoo, pages=2, is_json=False, measures=()),
     )
 }

@@ -8,7 +8,7 @@ from decimal import Decimal
 from itertools import pairwise
 
 import pytest
-from vendor_fakes import BARS, FAKES, KEY, SECRET, bar, stamped
+from vendor_fakes import BARS, FAKES, KEY, SECRET, bar, keep_yahoo_s_cookies_in, stamped
 from vendor_server import Clock, Reply, cut, failing, quick_network, reset, throttled, vendor_server
 
 from thermocline.errors import SettingsError, SourceError
@@ -22,15 +22,17 @@ from thermocline.sources.open import open_source
 from thermocline.stores.memory import MemoryObjects
 from thermocline.stores.pages import LakePageStore
 
-NOW = datetime(2024, 6, 1, 15, tzinfo=UTC)
+NOW = datetime(2024, 5, 20, 15, tzinfo=UTC)
 DAYS = DayRange(date(2024, 4, 29), date(2024, 5, 4))
 REQUEST = FetchRequest(MARKET_DATA, DAYS, frozenset({"AAPL"}), frozenset({"1day"}), now=NOW)
 SESSIONS = list(BARS["1day"])
 
 
 @pytest.fixture(scope="module", params=sorted(FAKES))
-def served(request):
+def served(request, tmp_path_factory):
     fake = FAKES[request.param]
+    if fake.kind == "yfinance":
+        keep_yahoo_s_cookies_in(tmp_path_factory.mktemp("yahoo"))
     with vendor_server() as vendor:
         fake.install(vendor)
         yield fake, vendor
@@ -63,7 +65,9 @@ def ask(fake, vendor, clock):
         pages = list(source.fetch(request))
         rows = []
         for page in pages:
-            done = conform(page.rows, MARKET_DATA, source=source.name, ingested_at=NOW, origin=page.origin)
+            done = conform(
+                page.rows, MARKET_DATA, source=source.name, ingested_at=NOW, origin=page.origin, days=request.days
+            )
             assert done.rejected == ()
             rows += done.rows.to_pylist()
         return rows, pages
@@ -153,12 +157,16 @@ def test_an_answer_of_another_form_is_no_empty_answer(ask, vendor, fake, body):
 
 
 def test_a_source_without_its_key_says_which_variable_to_set(ask, fake, vendor):
+    if not fake.variables:
+        pytest.skip("it knows no keys")
     with pytest.raises(SettingsError, match=f"needs a key: set {next(iter(fake.variables))}"):
         ask(variables={})
     assert vendor.log == []
 
 
 def test_a_wrong_key_is_refused_by_name_and_never_shown(ask, fake):
+    if not fake.variables:
+        pytest.skip("it knows no keys")
     wrong = {name: "wr0ng-" + value for name, value in fake.variables.items()}
     with pytest.raises(NotAllowedError, match=next(iter(fake.variables))) as caught:
         ask(variables=wrong)

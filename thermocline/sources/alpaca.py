@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr
 
 from thermocline.errors import SourceError, UsageError
-from thermocline.model.partition import ONE_DAY
+from thermocline.model.partition import ONE_DAY, midnight
 from thermocline.ports import Answered, Fetched, FetchRequest, Page
 from thermocline.sources import alpaca_rows, answers
 from thermocline.sources.answers import Record
@@ -186,7 +186,7 @@ class AlpacaSource:
 
             ask = _asker(http, path, parameters, alpaca_rows.contracts_in)
             asked = {"path": path, **parameters, "day": now.date().isoformat()}
-            yield Paging(f"{symbol} chain", asked, ask, read, now)
+            yield Paging(f"{symbol} chain", asked, ask, read, midnight(now.date()))
 
     # ----------------------------------------------------------------------------------------------------------- news
 

@@ -114,6 +114,11 @@ def answer_of(
         raise SourceError(msg) from error
 
 
+def records_of(page: pa.Table) -> list[Record]:
+    """The records of a page, as they came."""
+    return [json.loads(each) for each in page[_RECORD].to_pylist()]
+
+
 def rows_of(page: pa.Table, schema: pa.Schema, make: Callable[[Record], Iterable[Row]]) -> tuple[pa.Table, Unreadable]:
     """The rows that `make` finds in the records of a page, and the records in which it can't find any."""
     rows: list[Row] = []
@@ -123,7 +128,7 @@ def rows_of(page: pa.Table, schema: pa.Schema, make: Callable[[Record], Iterable
             rows += make(json.loads(text))
         except KeyError as error:
             unreadable.append((text, f"{error.args[0]} is missing"))
-        except (ValueError, TypeError, AttributeError, OverflowError) as error:
+        except (ArithmeticError, AttributeError, IndexError, TypeError, ValueError) as error:
             unreadable.append((text, str(error)))
     return pa.Table.from_pylist(rows, schema), tuple(unreadable)
 

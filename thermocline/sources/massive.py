@@ -19,7 +19,7 @@ import pyarrow as pa
 from pydantic import Field, SecretStr
 
 from thermocline.errors import SourceError, UsageError
-from thermocline.model.partition import ONE_DAY, DayRange
+from thermocline.model.partition import ONE_DAY, DayRange, midnight
 from thermocline.ports import Answered, Fetched, FetchRequest, Page
 from thermocline.sources import answers, massive_rows
 from thermocline.sources.answers import Record, Row
@@ -202,7 +202,7 @@ class MassiveSource:
                 )
                 return Fetched(rows, f"{self._name} {symbol} chain", unreadable)
 
-            yield asker.paging(f"{symbol} chain", question, read, now, day=now.date().isoformat())
+            yield asker.paging(f"{symbol} chain", question, read, midnight(now.date()), day=now.date().isoformat())
 
     def _lists(self, asker: "_Asker", request: FetchRequest, now: datetime) -> Iterator[Paging]:
         """What has no intervals: of each symbol, or of all that there are."""

@@ -26,6 +26,7 @@ NETWORK_KINDS: Mapping[str, str] = {
     "kraken": "thermocline.sources.ccxt",
     "sec": "thermocline.sources.sec",
     "massive": "thermocline.sources.massive",
+    "yfinance": "thermocline.sources.yfinance",
 }
 """Those that ask a vendor: their `open_source` takes a `Network` too, and `VARIABLES` names, for options that hold a
 key, the variables of the environment that do."""
