@@ -79,6 +79,11 @@ class DayRange:
             yield self.start + timedelta(days=offset)
 
 
+def hull_of(ranges: Sequence[DayRange]) -> DayRange:
+    """The range from the first day of any to the last of any."""
+    return DayRange(min(each.start for each in ranges), max(each.end for each in ranges))
+
+
 ALL_DAYS = DayRange(date(1, 1, 1), date(9999, 12, 31))
 """The range that holds every day a partition can have."""
 

@@ -6,6 +6,7 @@ PostgreSQL, Parquet or Iceberg by name beyond what its docstring promises.
 
 from thermocline.ports.analytics import Analytics, Relation
 from thermocline.ports.calendars import Calendars
+from thermocline.ports.coverage import Coverage, CoverageWriter
 from thermocline.ports.drops import DropFactory, DropFolder, Dropped
 from thermocline.ports.hot import Hot, Snapshot
 from thermocline.ports.lake import Catalog, Changes, Lake, Located, Objects
@@ -51,6 +52,8 @@ __all__ = [
     "Calendars",
     "Catalog",
     "Changes",
+    "Coverage",
+    "CoverageWriter",
     "Detached",
     "DropFactory",
     "DropFolder",

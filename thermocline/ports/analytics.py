@@ -38,6 +38,22 @@ class Analytics(Protocol):
         """
         ...
 
+    def instruments(self, relation: Relation, symbols: Collection[str] = ()) -> list[tuple[str, str]]:
+        """The asset class (empty where the dataset has none) and symbol of every series with rows, in order.
+
+        Of the relation's hot rows the key and the symbol suffice.
+        """
+        ...
+
+    def counts(self, relation: Relation, spans: "pa.Table", symbols: Collection[str] = ()) -> "pa.Table":
+        """How many rows each series has on each day, as a table: asset_class, symbol, day, rows, there_0 and so on.
+
+        Days count from the epoch. `spans` has a line for each UTC day with sessions: `day`, the day that its rows are
+        `counted` for, and for the calendar `n` one or more spans `[from_n_m, to_n_m)` in microseconds, null where it
+        has fewer; `there_n` are the rows that open in one of them. A row of a day without a line is counted for it.
+        """
+        ...
+
     def run(self, statement: str, relations: Sequence[Relation]) -> "AbstractContextManager[pa.RecordBatchReader]":
         """The answer to one SELECT over the relations, each a table of its dataset's name.
 

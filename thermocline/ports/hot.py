@@ -11,6 +11,7 @@ from thermocline.model.partition import DayRange, Partition
 from thermocline.model.query import Query, Segment
 from thermocline.model.receipt import Contents, Vintage, VintageState
 from thermocline.model.report import Failed
+from thermocline.ports.coverage import Coverage
 from thermocline.ports.ledger import (
     Act,
     AuditGuard,
@@ -62,8 +63,8 @@ class Snapshot(Protocol):
         ...
 
 
-class Hot(Quarantine, Protocol):
-    """The hot tier, ledger and quarantine. They are one port because one transaction must be able to change all."""
+class Hot(Quarantine, Coverage, Protocol):
+    """The hot tier, ledgers and quarantine. They are one port because one transaction must be able to change all."""
 
     @property
     def url(self) -> str:

@@ -9,6 +9,7 @@ import pyarrow as pa
 from thermocline.errors import UsageError
 from thermocline.model.dataset import Dataset
 from thermocline.ports import Relation
+from thermocline.stores.counting import counts_of, names_of
 from thermocline.stores.duckdb import Engine, columns_sql, identifier, literal, named_by, newest_sql, relation_sql
 
 _BATCH_ROWS = 65_536
@@ -28,6 +29,14 @@ class DuckDBAnalytics:
             with _refused(statement):
                 named = {name.rsplit(".", 1)[-1].strip('"').lower() for name in connection.get_table_names(statement)}
         return [dataset for dataset in datasets if dataset.name in named]
+
+    def instruments(self, relation: Relation, symbols: Collection[str] = ()) -> list[tuple[str, str]]:
+        """See `Analytics.instruments`."""
+        return names_of(self._engine, relation, symbols)
+
+    def counts(self, relation: Relation, spans: pa.Table, symbols: Collection[str] = ()) -> pa.Table:
+        """See `Analytics.counts`."""
+        return counts_of(self._engine, relation, spans, symbols)
 
     @contextmanager
     def run(self, statement: str, relations: Sequence[Relation]) -> Iterator[pa.RecordBatchReader]:

@@ -13,9 +13,11 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from thermocline.errors import HotStoreError, LockTimeoutError
+from thermocline.model.coverage import Run, Series
 from thermocline.model.dataset import Dataset
 from thermocline.model.datasets import dataset_named
 from thermocline.model.derivation import Derivation
+from thermocline.model.due import Due, due_of
 from thermocline.model.fingerprint import contents_of
 from thermocline.model.partition import DayRange, Partition, partitions_of, rows_of
 from thermocline.model.receipt import Contents, Vintage, VintageState
@@ -24,6 +26,7 @@ from thermocline.ports import (
     Act,
     AuditGuard,
     AuditQuery,
+    CoverageWriter,
     Detached,
     HotDay,
     HotLeaf,
@@ -123,6 +126,8 @@ class MemoryHot(MemoryQuarantine):
             state.record(ingested.act(dataset, rows, run_id), self._clock())
             if verdict:
                 state.judge(verdict, run_id, self._clock())
+            symbols = rows[dataset.symbol_column].unique().to_pylist()
+            state.note_due(dataset, due_of(partitions_of(dataset, rows), run_id, symbols))
         return ingested
 
     def leaves(self, dataset: Dataset) -> list[HotLeaf]:
@@ -202,6 +207,21 @@ class MemoryHot(MemoryQuarantine):
         with self.writer(dataset):
             return [Vacuumed(x.table, x.size_bytes, x.size_bytes, 0, 0.0) for x in self.leaves(dataset) if force]
 
+    def coverage(self, dataset: Dataset, symbols: Collection[str] = (), intervals: Collection[str] = ()) -> list[Run]:
+        """See `Coverage.coverage`."""
+        return self._state.covered(dataset, symbols, intervals)
+
+    def note_due(self, dataset: Dataset, due: Sequence[Due]) -> None:
+        """See `Coverage.note_due`."""
+        with self.transaction() as state:
+            state.note_due(dataset, due)
+
+    @contextmanager
+    def covering(self, dataset: Dataset) -> Iterator[CoverageWriter]:
+        """See `Coverage.covering`."""
+        with self.transaction() as state:
+            yield _MemoryCoverage(state, dataset)
+
     def rehearse(self, partition: Partition, batches: Iterable[pa.RecordBatch]) -> Contents:
         """See `Hot.rehearse`."""
         dataset = dataset_named(partition.dataset)
@@ -247,3 +267,32 @@ class MemoryHot(MemoryQuarantine):
             if act.name == name and act.dataset == dataset.name:
                 return act
         return None
+
+
+class _MemoryCoverage:
+    """See `CoverageWriter`."""
+
+    def __init__(self, state: State, dataset: Dataset) -> None:
+        """Take a state that may be changed."""
+        self._state = state
+        self._dataset = dataset
+
+    def runs(self, symbols: Collection[str] = (), intervals: Collection[str] = ()) -> list[Run]:
+        """See `CoverageWriter.runs`."""
+        return self._state.covered(self._dataset, symbols, intervals)
+
+    def due(self) -> list[Due]:
+        """See `CoverageWriter.due`."""
+        return list(self._state.due.get(self._dataset.name, ()))
+
+    def settle(self, due: Collection[Due]) -> None:
+        """See `CoverageWriter.settle`."""
+        numbers = {each.number for each in due}
+        self._state.due[self._dataset.name] = tuple(each for each in self.due() if each.number not in numbers)
+
+    def replace(self, series: Collection[Series], runs: Iterable[Run]) -> None:
+        """See `CoverageWriter.replace`."""
+        for each in series:
+            self._state.coverage.pop(each, None)
+        for run in sorted(runs, key=lambda run: (run.series, run.start)):
+            self._state.coverage[run.series] = (*self._state.coverage.get(run.series, ()), run)

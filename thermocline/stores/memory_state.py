@@ -1,5 +1,6 @@
 """What `MemoryHot` keeps: hot rows and the ledger, as one value that a commit replaces whole."""
 
+import itertools
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -8,8 +9,10 @@ import numpy as np
 import pyarrow as pa
 
 from thermocline.errors import StaleStateError
+from thermocline.model.coverage import Run, Series
 from thermocline.model.dataset import Dataset
 from thermocline.model.derivation import Derivation
+from thermocline.model.due import Due
 from thermocline.model.duplicates import equal_content
 from thermocline.model.partition import DayRange, Partition
 from thermocline.model.receipt import Receipt, Vintage, VintageState
@@ -29,6 +32,8 @@ from thermocline.ports.ledger import KNOWN_ALREADY
 from thermocline.ports.quarantine import judged_meanwhile
 from thermocline.stores.client import client_name
 from thermocline.stores.sorted_rows import last_of_each_run, starts_of_runs
+
+_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,8 @@ class State:
     unnamed: dict[str, tuple[str, datetime]] = field(default_factory=dict)
     trouble: dict[tuple[Partition, str], Trouble] = field(default_factory=dict)
     derivations: dict[Partition, Derivation] = field(default_factory=dict)
+    coverage: dict[Series, tuple[Run, ...]] = field(default_factory=dict)
+    due: dict[str, tuple[Due, ...]] = field(default_factory=dict)
 
     def copy(self) -> "State":
         """A state that can be changed without touching this one."""
@@ -79,7 +86,25 @@ class State:
             dict(self.unnamed),
             dict(self.trouble),
             dict(self.derivations),
+            dict(self.coverage),
+            dict(self.due),
         )
+
+    def note_due(self, dataset: Dataset, due: Sequence[Due]) -> None:
+        """Have days looked at again."""
+        numbered = (replace(each, number=next(_numbers)) for each in due)
+        self.due[dataset.name] = (*self.due.get(dataset.name, ()), *numbered)
+
+    def covered(self, dataset: Dataset, symbols: Collection[str], intervals: Collection[str]) -> list[Run]:
+        """What is known of the series of those symbols and intervals (none: all), in order."""
+        return [
+            run
+            for series in sorted(self.coverage)
+            if series.dataset == dataset.name
+            and (not symbols or series.symbol in symbols)
+            and (not intervals or series.interval in intervals)
+            for run in self.coverage[series]
+        ]
 
     def live_of(self, partition: Partition) -> Vintage | None:
         """The partition's live vintage."""

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from thermocline.errors import FingerprintMismatchError, StaleStateError
 from thermocline.model.dataset import Dataset
+from thermocline.model.due import due_of
 from thermocline.model.fingerprint import contents_of
 from thermocline.model.partition import DayRange, Partition
 from thermocline.model.query import Query
@@ -97,6 +98,8 @@ class MemoryWriter:
                 state.put(self._dataset, partition, rows, versions.get(partition, 0))
             if act := publication.act({**(hot_rows or {}), **where_hot}.keys()):
                 state.record(act, self._clock())
+            changed = {*publication.dated, *(hot_rows or ()), *where_hot}
+            state.note_due(self._dataset, due_of(changed, publication.run_id))
             state.end_trouble("backfill", {*versions, *(hot_rows or ())})
 
     def hold(self, holdings: Sequence[Holding], *, run_id: str) -> None:
@@ -277,4 +280,6 @@ class MemoryWriter:
                 "symbols": sorted(symbols),
             }
             state.record(Act("delete", None, run_id, detail), self._clock())
+            gone = [p for p in state.hot if asked.wants(p) and p.day in days]
+            state.note_due(self._dataset, due_of(gone, run_id, symbols))
         return deleted

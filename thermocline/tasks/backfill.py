@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from thermocline.errors import SourceError, ThermoclineError
 from thermocline.faults import Step, step
+from thermocline.model.dataset import Dataset
+from thermocline.model.due import Due
 from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.partition import Partition, chunks, whole_months
 from thermocline.model.rejected import Rejected
@@ -20,7 +22,6 @@ from thermocline.model.restatement import NEVER, RestatementRule
 from thermocline.model.rules import LENIENT, Rulebook
 from thermocline.ports import (
     SILENT,
-    Answered,
     Fetched,
     FetchRequest,
     Hot,
@@ -33,6 +34,7 @@ from thermocline.ports import (
 from thermocline.tasks.batch import Batch
 from thermocline.tasks.gate import Gate, Verdicts
 from thermocline.tasks.holding import HELD
+from thermocline.tasks.told import Told
 from thermocline.tasks.trouble import BACKFILL, note_trouble
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ class Backfilled:
     """What a backfill did. Counts are partitions, but for `rows`, `duplicates`, `rejected` and the pages of a vendor.
 
     `pages_resumed` were there already, from a run that did not finish; `pages_fetched` were asked for. `unfetched` are
-    the requests that failed where others were to go on; `answered` the spans of which the source says that it told all.
+    the requests that failed where others were to go on.
     """
 
     dataset: str
@@ -75,7 +77,6 @@ class Backfilled:
     failed: list[Failed] = field(default_factory=list)
     moved: list[Moved] = field(default_factory=list)
     unfetched: list[Unfetched] = field(default_factory=list)
-    answered: list[Answered] = field(default_factory=list)
 
     @property
     def rejected(self) -> int:
@@ -154,8 +155,9 @@ class Backfill:
         result = Backfilled(dataset.name, self.run_id)
         pages = self.lake.page_store.pages(now=self.now, run_id=self.run_id)
         asked = [replace(request, now=request.now or self.now, pages=pages) for request in requests]
+        told = Told(self.source.name, self.run_id, self.now)
         with self.lake.run(self.run_id), self.spool(dataset) as spool:
-            self._gather(asked, spool, result)
+            self._gather(asked, spool, result, told)
             partitions = spool.partitions()
             self.on_gathered(partitions.keys())
             self.progress.begin(f"writing {dataset.name}", len(partitions))
@@ -169,13 +171,23 @@ class Backfill:
                 for partition in moved:
                     result.moved.append(partition)
                     self.on_published(partition)
-            pages.settle()
+            if not result.unfetched:
+                pages.settle()
+            self._note(dataset, told.due(partitions.keys()))
         result.pages_fetched, result.pages_resumed = pages.fetched, pages.resumed
         result.written = sum(moved.action == "written" for moved in result.moved)
         result.unchanged = sum(moved.action == "unchanged" for moved in result.moved)
         result.merged_hot = sum(moved.action == "merged" for moved in result.moved)
         result.held = sum(moved.action == HELD for moved in result.moved)
         return result
+
+    def _note(self, dataset: Dataset, due: Sequence[Due]) -> None:
+        """Have coverage looked at. It is advice, so what was published stands without it."""
+        try:
+            self.hot.note_due(dataset, due)
+        except ThermoclineError:
+            # The commits have left their lines. What is lost is what the source told, and it can be asked again.
+            return
 
     def _rule(self, requests: Sequence[FetchRequest]) -> RestatementRule:
         """When a restatement waits; never, where what was asked for can't have enough symbols."""
@@ -200,9 +212,15 @@ class Backfill:
         return moved
 
     @step(Step.GATHER)
-    def _gather(self, requests: Sequence[FetchRequest], spool: Spool, result: Backfilled) -> None:
+    def _gather(self, requests: Sequence[FetchRequest], spool: Spool, result: Backfilled, told: Told) -> None:
         """Take every row of the source in that may go in; too many others end the run before anything is written."""
-        gate = Gate(requests[0].dataset, self.source.name, self._quarantine, self.now, self.rulebook, result.verdicts)
+        dataset = requests[0].dataset
+
+        def quarantine(rejected: Sequence[Rejected]) -> None:
+            self.hot.quarantine(rejected, run_id=self.run_id)
+            told.quarantined(rejected, dataset.symbol_column)
+
+        gate = Gate(dataset, self.source.name, quarantine, self.now, self.rulebook, result.verdicts)
         self.progress.begin(f"reading {self.source.name}", None)
         for request in requests:
             try:
@@ -210,16 +228,17 @@ class Backfill:
                     rows = _asked_for(gate.admit(fetched, request.days), request)
                     spool.append(rows.to_batches())
                     result.rows += len(rows)
-                    result.answered += fetched.answered
+                    told.symbols.update(rows[dataset.symbol_column].unique().to_pylist())
+                    told.answered(fetched.answered)
                     self.progress.advance(len(rows))
             except SourceError as error:
                 if not self.keep_going:
                     raise
                 result.unfetched.append(Unfetched(request, str(error)))
+                told.asked(request, failed=str(error))
+            else:
+                told.asked(request)
         gate.finish()
-
-    def _quarantine(self, rejected: Sequence[Rejected]) -> None:
-        self.hot.quarantine(rejected, run_id=self.run_id)
 
     def _fetched(self, request: FetchRequest) -> Iterator[Fetched]:
         """The source's pages. Its error says what it could not read; what that means for the lake is known here."""

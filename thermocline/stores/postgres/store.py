@@ -6,13 +6,16 @@ from contextlib import contextmanager
 from functools import cached_property
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from psycopg import sql
 
 from thermocline.errors import LockTimeoutError
 from thermocline.faults import Step, reached, step
+from thermocline.model.coverage import Run
 from thermocline.model.dataset import Dataset
 from thermocline.model.derivation import Derivation
-from thermocline.model.partition import DayRange, Partition
+from thermocline.model.due import Due, due_of
+from thermocline.model.partition import DayRange, Partition, partitions_of
 from thermocline.model.receipt import Contents, Vintage, VintageState
 from thermocline.model.report import Failed
 from thermocline.model.url import redacted
@@ -20,6 +23,7 @@ from thermocline.ports import (
     Act,
     AuditGuard,
     AuditQuery,
+    CoverageWriter,
     Detached,
     HotDay,
     HotLeaf,
@@ -33,8 +37,8 @@ from thermocline.ports import (
     Verdict,
     Writer,
 )
+from thermocline.stores.postgres import coverage, expiry, guard, ledger, scratch, tables, trouble
 from thermocline.stores.postgres import derivations as derived
-from thermocline.stores.postgres import expiry, guard, ledger, scratch, tables, trouble
 from thermocline.stores.postgres.adoption import PostgresPlainTable
 from thermocline.stores.postgres.connection import Connection, connect, scalar, translated
 from thermocline.stores.postgres.ingest import ingest
@@ -122,6 +126,8 @@ class PostgresHot(PostgresQuarantine):
             ledger.record(connection, ingested.act(dataset, rows, run_id))
             if verdict:
                 judge(connection, verdict, run_id=run_id)
+            symbols = pc.unique(rows[dataset.symbol_column]).to_pylist()
+            coverage.note_due(connection, dataset, due_of(partitions_of(dataset, rows), run_id, symbols))
             reached("ingest:committing")
             return ingested
 
@@ -225,6 +231,22 @@ class PostgresHot(PostgresQuarantine):
                     yield table
                 finally:
                     table.close()
+
+    def coverage(self, dataset: Dataset, symbols: Collection[str] = (), intervals: Collection[str] = ()) -> list[Run]:
+        """See `Coverage.coverage`."""
+        with self._session() as connection:
+            return coverage.runs(connection, dataset, symbols, intervals)
+
+    def note_due(self, dataset: Dataset, due: Sequence[Due]) -> None:
+        """See `Coverage.note_due`."""
+        with self._session() as connection:
+            coverage.note_due(connection, dataset, due)
+
+    @contextmanager
+    def covering(self, dataset: Dataset) -> Iterator[CoverageWriter]:
+        """See `Coverage.covering`."""
+        with self._session() as connection, connection.transaction():
+            yield coverage.PostgresCoverageWriter(connection, dataset)
 
     def rehearse(self, partition: Partition, batches: Iterable[pa.RecordBatch]) -> Contents:
         """See `Hot.rehearse`."""

@@ -13,12 +13,13 @@ from psycopg import sql
 from thermocline.errors import LockTimeoutError, StaleStateError
 from thermocline.faults import Step, reached, step
 from thermocline.model.dataset import Dataset
+from thermocline.model.due import due_of
 from thermocline.model.partition import DayRange, Partition
 from thermocline.model.receipt import Vintage
 from thermocline.ports import Act, Detached, Export, Holding, Publication, came_to_hot, expired_act, gone_act
 from thermocline.ports.ledger import restored
+from thermocline.stores.postgres import coverage, expiry, held, ledger, locks, rows, shape, tables, trouble
 from thermocline.stores.postgres import days as days_
-from thermocline.stores.postgres import expiry, held, ledger, locks, rows, shape, tables, trouble
 from thermocline.stores.postgres.connection import Connection, scalar
 from thermocline.stores.postgres.counted import Counted
 from thermocline.stores.postgres.export import PostgresExport, mark_of
@@ -76,6 +77,8 @@ class PostgresWriter:
             self._publish(publication)
             if act := publication.act({**(hot_rows or {}), **where_hot}.keys()):
                 ledger.record(self._connection, act)
+            changed = {*publication.dated, *(hot_rows or ()), *where_hot}
+            coverage.note_due(self._connection, self._dataset, due_of(changed, publication.run_id))
             trouble.end(self._connection, "backfill", {*versions, *(hot_rows or ())})
             reached("publish:committing")
 
@@ -306,6 +309,9 @@ class PostgresWriter:
                 "symbols": sorted(symbols),
             }
             ledger.record(self._connection, Act("delete", None, run_id, detail))
+            hot = (day.partition for day in ledger.hot_days(self._connection, [self._dataset]))
+            gone = [p for p in hot if p.day in days and (not intervals or p.interval in intervals)]
+            coverage.note_due(self._connection, self._dataset, due_of(gone, run_id, symbols))
             reached("delete:committing")
         return deleted
 

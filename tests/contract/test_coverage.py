@@ -1,0 +1,173 @@
+"""What every coverage ledger promises: changes are followed, what was told is kept, and rows alone are the truth."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from hot_acts import ingest, publish, table
+from made_rows import bars
+
+from thermocline.model.calendars import CalendarRules
+from thermocline.model.coverage import Run, Series, State, Told
+from thermocline.model.datasets import MARKET_DATA, NEWS
+from thermocline.model.due import Due, Outcome, Telling
+from thermocline.model.lifecycle import Lifecycle
+from thermocline.model.partition import DayRange, Partition
+from thermocline.ports import Answered, Fetched, FetchRequest
+from thermocline.sources.calendars import ExchangeCalendars
+from thermocline.stores.analytics import DuckDBAnalytics
+from thermocline.stores.lake import ParquetLake
+from thermocline.stores.memory import MemoryCatalog, MemoryObjects
+from thermocline.stores.memory_hot import MemoryHot
+from thermocline.stores.postgres import PostgresHot
+from thermocline.stores.spool import DuckDBSpool
+from thermocline.tasks.backfill import Backfill
+from thermocline.tasks.coverage import CoverageKeeper
+from thermocline.tasks.delete import Deletion, delete
+from thermocline.tasks.expected import Expectations
+
+MONDAY = date(2024, 1, 8)
+NOW = datetime(2024, 6, 1, tzinfo=UTC)
+AAPL = Series("market_data", "equity", "AAPL", "1day")
+
+
+@pytest.fixture(params=["memory", "embedded"])
+def hot(request):
+    if request.param == "memory":
+        return MemoryHot()
+    return PostgresHot(request.getfixturevalue("new_database")(request.param))
+
+
+@pytest.fixture
+def lake():
+    return ParquetLake(MemoryObjects(), MemoryCatalog())
+
+
+@pytest.fixture(scope="module")
+def expectations():
+    return Expectations(ExchangeCalendars(), CalendarRules())
+
+
+@pytest.fixture
+def keeper(hot, lake, expectations):
+    return CoverageKeeper(hot, lake, DuckDBAnalytics(lake.engine), expectations, NOW)
+
+
+def day(number, interval="1day"):
+    return Partition("market_data", interval, MONDAY + timedelta(days=number))
+
+
+def at(number):
+    return datetime(2024, 1, 8, tzinfo=UTC) + timedelta(days=number)
+
+
+def states(keeper, symbol="AAPL", interval="1day", days=5):
+    [seen] = keeper.look(MARKET_DATA, symbols=[symbol], intervals=[interval], start=MONDAY, end=day(days).day)
+    return [seen.state_of(each) for each in DayRange(MONDAY, day(days).day)]
+
+
+class _Answers:
+    """A source with bars of some days, which tells which spans it told all of, and can't answer for some symbols."""
+
+    name = "vendor"
+
+    def __init__(self, *days, answered=(), broken=()):
+        self._days, self._answered, self._broken = days, answered, broken
+
+    def fetch(self, request):
+        from thermocline.errors import SourceError  # noqa: PLC0415
+
+        if request.symbols & set(self._broken):
+            msg = "503 for ever"
+            raise SourceError(msg)
+        rows = [bars(day(number), symbols=sorted(request.symbols), count=1) for number in self._days]
+        spans = tuple(Answered(s, "1day", at(a), at(b), "equity") for s in request.symbols for a, b in self._answered)
+        yield Fetched(table(*rows) if rows else MARKET_DATA.arrow_schema.empty_table(), "page", answered=spans)
+
+
+def backfilled(hot, lake, source, *symbols, days=DayRange(MONDAY, day(5).day)):  # noqa: B008  # a constant
+    requests = [FetchRequest(MARKET_DATA, days, frozenset([symbol]), frozenset({"1day"})) for symbol in symbols]
+    made = Backfill(source, hot, lake, DuckDBSpool, Lifecycle(), NOW.date(), NOW, "run", keep_going=True)
+    return made.run(*requests)
+
+
+def test_runs_are_kept_as_they_are_and_replaced_by_series(hot):
+    told = Told(("alpaca", "massive"), NOW, "")
+    runs = [
+        Run(AAPL, MONDAY, day(5).day, State.COMPLETE, 5, 5),
+        Run(AAPL, day(5).day, day(9).day, State.VENDOR_MISSING, 0, 2, told),
+        Run(AAPL, day(9).day, day(11).day, State.PARTIAL, 7, 10, Told((), NOW, "503"), (3, 4)),
+    ]
+    other = Run(Series("market_data", "crypto", "BTC/USD", "1min"), MONDAY, day(1).day, State.COMPLETE, 1440, 1440)
+    with hot.covering(MARKET_DATA) as ledger:
+        ledger.replace([AAPL, other.series], [*runs, other])
+    assert hot.coverage(MARKET_DATA) == [other, *runs]
+    assert hot.coverage(MARKET_DATA, ["AAPL"], ["1day"]) == runs
+    assert hot.coverage(MARKET_DATA, ["AAPL"], ["1min"]) == hot.coverage(NEWS) == []
+    with hot.covering(MARKET_DATA) as ledger:
+        ledger.replace([AAPL], runs[:1])
+    assert hot.coverage(MARKET_DATA) == [other, runs[0]]
+
+
+def test_what_fails_halfway_changes_nothing(hot):
+    def fail_halfway():
+        with hot.covering(MARKET_DATA) as ledger:
+            ledger.replace([AAPL], [Run(AAPL, MONDAY, day(5).day, State.COMPLETE, 5, 5)])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail_halfway()
+    assert hot.coverage(MARKET_DATA) == []
+
+
+def test_what_is_due_is_kept_until_it_is_settled(hot):
+    telling = Telling("AAPL", at(0), at(5), Outcome.FAILED, "equity", "503 for ever")
+    due = [
+        Due("1day", MONDAY, day(5).day, "run", ("AAPL",), "vendor", NOW, (telling,)),
+        Due("1min", MONDAY, day(1).day, ""),
+    ]
+    hot.note_due(MARKET_DATA, due)
+    with hot.covering(MARKET_DATA) as ledger:
+        first, second = ledger.due()
+        assert (first.tellings, first.symbols, first.source, first.at) == ((telling,), ("AAPL",), "vendor", NOW)
+        ledger.settle([first])
+    with hot.covering(MARKET_DATA) as ledger:
+        assert ledger.due() == [second]
+
+
+def test_every_act_that_changes_rows_is_followed(hot, lake, keeper):
+    publish(hot, lake, *(bars(day(number), count=1) for number in (0, 1, 4)))
+    assert states(keeper) == [State.COMPLETE, State.COMPLETE, State.PENDING, State.PENDING, State.COMPLETE]
+    ingest(hot, bars(day(2), count=1), hot_days=[day(2)])
+    ingest(hot, bars(day(1), count=1, close="2"))
+    assert states(keeper) == [State.COMPLETE] * 3 + [State.PENDING, State.COMPLETE]
+    for number in (0, 2):
+        delete(hot, lake, Deletion(MARKET_DATA, DayRange(day(number).day, day(number + 1).day)), run_id="delete")
+    assert states(keeper) == [State.PENDING, State.COMPLETE, State.PENDING, State.PENDING, State.COMPLETE]
+
+
+def test_what_a_source_told_and_what_it_could_not_is_kept(hot, lake, keeper):
+    done = backfilled(hot, lake, _Answers(0, 1, answered=[(0, 4)], broken=["BAD"]), "AAPL", "BAD")
+    assert (done.written, [each.reason for each in done.unfetched]) == (2, ["503 for ever"])
+    missing = [State.VENDOR_MISSING, State.VENDOR_MISSING, State.PENDING]
+    assert states(keeper) == [State.COMPLETE, State.COMPLETE, *missing]
+    [bad] = keeper.look(MARKET_DATA, symbols=["BAD"])
+    assert [(run.state, run.told.reason) for run in bad.gaps()] == [(State.PENDING, "503 for ever")]
+
+
+def test_a_lost_ledger_is_made_anew_from_the_rows(hot, lake, keeper):
+    publish(hot, lake, *(bars(day(number), count=1) for number in (0, 1, 4)))
+    ingest(hot, bars(day(2), symbols=["IBM"], count=1))
+    keeper.settle(MARKET_DATA)
+    before = hot.coverage(MARKET_DATA)
+    with hot.covering(MARKET_DATA) as ledger:
+        ledger.replace({run.series for run in before}, [])
+        ledger.settle(ledger.due())
+    keeper.settle(MARKET_DATA)
+    assert hot.coverage(MARKET_DATA) == before
+
+
+def test_minutes_outside_of_the_session_are_extra_and_not_in_place_of_those_that_are_missing(hot, lake, keeper):
+    # Minutes from midnight on: 870 of them before New York opens at 14:30 UTC.
+    publish(hot, lake, bars(day(0, "1min"), symbols=["AAPL"], count=1000))
+    [seen] = keeper.look(MARKET_DATA, symbols=["AAPL"])
+    assert (seen.bars_expected, seen.bars_there, seen.bars_missing) == (390, 130, 260)

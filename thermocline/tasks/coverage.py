@@ -1,0 +1,157 @@
+"""Coverage: keep the ledger of what is there and what is not up to date, and answer from it.
+
+What changed is looked at when somebody asks: the rows of those days are counted in both tiers, what sources told is put
+beside them, and the states follow (`model.coverage`).
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from thermocline.model.dataset import Dataset
+from thermocline.model.due import Due, named_symbols
+from thermocline.model.partition import DayRange, hull_of
+from thermocline.ports import SILENT, Analytics, CoverageWriter, Hot, Lake, Progress
+from thermocline.tasks.expected import Expectations
+from thermocline.tasks.survey import Survey, intervals_there
+
+if TYPE_CHECKING:
+    from thermocline.model.coverage import Cover, Run, Series
+    from thermocline.model.covered import SeriesCoverage
+
+_LONGEST_BUCKET = timedelta(days=31)
+_MOST_SYMBOLS = 1000
+
+
+@dataclass(frozen=True)
+class CoverageKeeper:
+    """The parts that tell what should be there and what is."""
+
+    hot: Hot
+    lake: Lake
+    analytics: Analytics
+    expectations: Expectations
+    now: datetime
+    progress: Progress = SILENT
+
+    def settle(self, dataset: Dataset, *, again: bool = False) -> None:
+        """Look at all that changed since the last time; at every row where nothing is known yet, or `again`."""
+        with self.hot.covering(dataset) as writer:
+            due = named_symbols(writer.due())
+            if not due and not again and writer.runs():
+                return
+            if again or not writer.runs():
+                there = intervals_there(self.hot, dataset)
+                due = [*(Due(name, days.start, days.end, "") for name, days in there.items()), *due]
+            intervals = sorted({each.interval for each in due})
+            self.progress.begin(f"counting rows of {dataset.name}", len(intervals))
+            for interval in intervals:
+                self._settle(writer, dataset, interval, [each for each in due if each.interval == interval])
+                self.progress.advance()
+            writer.settle(due)
+
+    def _settle(self, writer: CoverageWriter, dataset: Dataset, interval: str, due: Sequence[Due]) -> None:
+        """Look at what is due of one interval."""
+        from thermocline.model.coverage import cover_of, nothing_known, runs_of, updated  # noqa: PLC0415  # numpy
+        from thermocline.model.evidence import Evidence  # noqa: PLC0415  # numpy
+
+        symbols = set[str]().union(*(each.symbols for each in due), *((t.symbol for t in d.tellings) for d in due))
+        if not all(each.symbols for each in due) or len(symbols) > _MOST_SYMBOLS:
+            symbols = set()
+        days = self._hull(due)
+        surveying = Survey(self.hot, self.lake, self.analytics, self.expectations)
+        counted = surveying.count(dataset, interval, days, symbols)
+        known = _by_series(writer.runs(symbols, [interval]))
+        evidence = Evidence(dataset, interval, days, counted, due, known.keys(), self.now)
+        runs: list[Run] = []
+        for series in evidence.series:
+            own = known.get(series, [])
+            expected = self.expectations.of(series, hull_of([days, *(DayRange(r.start, r.end) for r in own)]))
+            cover = cover_of(series, own, expected) if own else nothing_known(series)
+            for findings in evidence.of(series, cover, expected):
+                cover = updated(cover, findings, expected, self.now)
+            runs += runs_of(cover, expected)
+        writer.replace(evidence.series, runs)
+
+    def _hull(self, due: Sequence[Due]) -> DayRange:
+        """All days that are due, and those that a week or month of theirs begins and ends with."""
+        spans = [DayRange(each.start, each.end) for each in due]
+        spans += [telling.days(self.now) for each in due for telling in each.tellings]
+        days = hull_of(spans)
+        if not due[0].interval.endswith(("week", "month")):
+            return days
+        start, end = days.start - _LONGEST_BUCKET, days.end + _LONGEST_BUCKET
+        return DayRange(start.replace(day=1), end)
+
+    def look(
+        self,
+        dataset: Dataset,
+        *,
+        symbols: Collection[str] = (),
+        intervals: Collection[str] = (),
+        start: date | None = None,
+        end: date | None = None,
+        asset_class: str | None = None,
+    ) -> "list[SeriesCoverage]":
+        """The coverage of every series that is known, in order, of one `asset_class` if that is said.
+
+        Without `start` it begins with the first row, without `end` it ends with the last; a series without rows is
+        looked at over all that is known of it. A symbol that is named and not known is looked at where both are said.
+        """
+        from thermocline.model.covered import looked_at  # noqa: PLC0415  # numpy
+
+        self.settle(dataset)
+        known = _by_series(self.hot.coverage(dataset, symbols, intervals))
+        found = []
+        for series in sorted({*known, *self._unknown(dataset, known, symbols, intervals, asset_class)}):
+            if asset_class not in {None, series.asset_class}:
+                continue
+            own = known.get(series, [])
+            days = self._days(own, start, end)
+            if days is None:
+                continue
+            span = hull_of([days, *(DayRange(run.start, run.end) for run in own)])
+            expected = self.expectations.of(series, span)
+            calendar = self.expectations.calendar_of(series)
+            found.append(looked_at(self._cover(series, own, span), expected, calendar, days, self.now))
+        return found
+
+    @staticmethod
+    def _unknown(
+        dataset: Dataset,
+        known: "Collection[Series]",
+        symbols: Collection[str],
+        intervals: Collection[str],
+        asset_class: str | None,
+    ) -> "Iterator[Series]":
+        """Series that are named and of which nothing is known."""
+        from thermocline.model.coverage import Series  # noqa: PLC0415  # numpy
+        from thermocline.model.evidence import asset_class_of  # noqa: PLC0415  # numpy
+
+        there = {(series.symbol, series.interval) for series in known}
+        for symbol in symbols:
+            for interval in intervals if dataset.has_intervals else [""]:
+                if (symbol, interval) not in there:
+                    has_class = "asset_class" in dataset.names
+                    own = (asset_class or asset_class_of(symbol)) if has_class else ""
+                    yield Series(dataset.name, own, symbol, interval)
+
+    def _cover(self, series: "Series", runs: "Sequence[Run]", days: DayRange) -> "Cover":
+        from thermocline.model.coverage import cover_of, nothing_known  # noqa: PLC0415  # numpy
+
+        return cover_of(series, runs, self.expectations.of(series, days)) if runs else nothing_known(series)
+
+    @staticmethod
+    def _days(runs: "Sequence[Run]", start: date | None, end: date | None) -> DayRange | None:
+        there = [run for run in runs if run.rows] or runs
+        first = start or (min(run.start for run in there) if there else None)
+        last = end or (max(run.end for run in there) if there else None)
+        return DayRange(first, last) if first and last and first < last else None
+
+
+def _by_series(runs: "Sequence[Run]") -> "dict[Series, list[Run]]":
+    found: dict[Series, list[Run]] = {}
+    for run in runs:
+        found.setdefault(run.series, []).append(run)
+    return found

@@ -1,0 +1,50 @@
+"""What is expected of an instrument, by the calendar that it has."""
+
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING
+
+from thermocline.model.calendars import CalendarRules
+from thermocline.model.partition import DayRange
+from thermocline.ports import Calendars
+
+if TYPE_CHECKING:
+    from thermocline.model.coverage import Series
+    from thermocline.model.sessions import Expectation
+
+EACH_SESSION = frozenset({"options_data", "features"})
+"""Datasets without bars that have a row, or more, for each session."""
+_EQUITY = "equity"
+
+
+@dataclass(frozen=True)
+class Expectations:
+    """How many bars series should have; each calendar and size is worked out once, over whole years."""
+
+    calendars: Calendars
+    rules: CalendarRules
+    _known: "dict[tuple[str, str], tuple[DayRange, Expectation | None]]" = field(default_factory=dict)
+
+    def calendar_of(self, series: "Series") -> str | None:
+        """The series' calendar; None where nothing is expected of it."""
+        if not series.interval and series.dataset not in EACH_SESSION:
+            return None
+        return self.rules.of(series.asset_class or _EQUITY, series.symbol)
+
+    def of(self, series: "Series", days: DayRange) -> "Expectation | None":
+        """What is expected of a series, on those days at least; None where nothing is."""
+        name = self.calendar_of(series)
+        return None if name is None else self.by_calendar(name, series.interval, days)
+
+    def by_calendar(self, name: str, interval: str, days: DayRange) -> "Expectation | None":
+        """What bars of a size a calendar has, on those days at least."""
+        from thermocline.model.sessions import expectation  # noqa: PLC0415  # numpy, for those who look
+
+        known = self._known.get((name, interval))
+        if known is None or known[0].start > days.start or known[0].end < days.end:
+            start = min(days.start, known[0].start) if known else days.start
+            end = max(days.end, known[0].end) if known else days.end
+            wide = DayRange(date(start.year, 1, 1), date(min(end.year + 1, date.max.year), 1, 1))
+            known = wide, expectation(self.calendars.sessions(name, wide), interval)
+            self._known[name, interval] = known
+        return known[1]
