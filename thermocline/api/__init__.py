@@ -18,7 +18,6 @@ from pathlib import Path
 
 from thermocline.api.asking import Asking
 from thermocline.api.checking import Checking
-from thermocline.api.covering import Covering
 from thermocline.api.deriving import Deriving
 from thermocline.api.keeping import Keeping
 from thermocline.api.lake import LakeKeeping
@@ -69,5 +68,5 @@ def open(  # noqa: A001  # `thermocline.open()` reads as what it does
     )
 
 
-class Thermocline(Moving, Covering, Deriving, Keeping, LakeKeeping, Asking, Checking, Vintages, Recovering, Programs):
+class Thermocline(Moving, Deriving, Keeping, LakeKeeping, Asking, Checking, Vintages, Recovering, Programs):
     """Both tiers, and what moves rows between them. Use it as a context manager, or call `close`."""

@@ -1,20 +1,21 @@
 """Verbs that say what should be there, what is, and what is missing."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC, date, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from thermocline.api.opened import Opened
 from thermocline.arguments import Day, as_day
 from thermocline.model.datasets import dataset_named
 from thermocline.model.partition import parse_interval
-from thermocline.ports import SILENT, Progress
+from thermocline.ports import SILENT, Progress, Source
 from thermocline.tasks.coverage import CoverageKeeper
 from thermocline.tasks.expected import Expectations
 
 if TYPE_CHECKING:
     from thermocline.model.covered import CoverageReport
+    from thermocline.model.missing import MissingPlan
 
 
 class Covering(Opened):
@@ -68,6 +69,34 @@ class Covering(Opened):
             asset_class=asset_class,
         )
         return CoverageReport(dataset, tuple(series))
+
+    def plan_missing(
+        self,
+        dataset: str,
+        *,
+        source: str | Source,
+        path: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        start: Day | None = None,
+        end: Day | None = None,
+        symbols: Collection[str] = (),
+        intervals: Collection[str] = (),
+        asset_class: str | None = None,
+        ask_again: bool = False,
+        progress: Progress = SILENT,
+    ) -> "MissingPlan":
+        """What `backfill(missing=True)` would ask of the source, in the fewest requests; asks for nothing."""
+        return self._keeper(progress).plan(
+            dataset_named(dataset),
+            self._source(source, path, options),
+            symbols=symbols,
+            intervals=[parse_interval(interval) for interval in intervals],
+            start=None if start is None else as_day(start),
+            end=None if end is None else as_day(end),
+            asset_class=asset_class,
+            again_days=self.settings.coverage.ask_again_days,
+            ask_again=ask_again,
+        )
 
     def get_missing_dates(
         self,

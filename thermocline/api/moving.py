@@ -26,6 +26,7 @@ from thermocline.ports import (
     Source,
 )
 from thermocline.tasks.backfill import Backfilled
+from thermocline.tasks.fetching import fetch_missing
 from thermocline.tasks.ingest import IngestReport
 from thermocline.tasks.load import Loaded, load, rehydrate
 from thermocline.tasks.rotate import Rotated, Rotation, plan_rotation
@@ -36,13 +37,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-from thermocline.api.opened import Opened, new_run_id
+from thermocline.api.covering import Covering
+from thermocline.api.opened import new_run_id
 
 DAYS_BACK = 7
 """For how many days a rehydrated day stays where nothing else is said."""
 
 
-class Moving(Opened):
+class Moving(Covering):
     """Verbs that move rows."""
 
     def backfill(
@@ -58,6 +60,9 @@ class Moving(Opened):
         intervals: Collection[str] = (),
         as_of: Day | None = None,
         repair: bool = False,
+        missing: bool = False,
+        ask_again: bool = False,
+        asset_class: str | None = None,
         accept_restatements: bool = False,
         strictness: str | None = None,
         max_bad_share: float | None = None,
@@ -82,6 +87,12 @@ class Moving(Opened):
             as_of: Today, for deciding what may be hot.
             repair: Re-read every day that comes, and write those anew whose object or receipt is missing or damaged.
                 Days that what came can't stand in for are left, and named as `failed`.
+            missing: Ask only for what `coverage` says is missing, in the fewest requests: of every series that is
+                known, or of those named, from `start` or its first row on, up to `end` or now. A request that fails is
+                named as `unfetched`, and the others are published.
+            ask_again: Ask also for what this source has told not to have; else it is asked again after
+                `coverage.ask_again_days`.
+            asset_class: What symbols are that are named and of which nothing is known yet.
             accept_restatements: Publish such days too.
             strictness: How rows that break a rule are taken this time: `strict`, `warn` or `off`.
             max_bad_share: The share of rows that may be bad before nothing is written.
@@ -89,12 +100,9 @@ class Moving(Opened):
             on_published: Called for each partition once it is committed.
             run_id: Named in receipts and the audit log; made up when None.
         """
-        chosen = dataset_named(dataset)
-        request = FetchRequest(
-            chosen, as_days(start, end), frozenset(symbols), frozenset(map(parse_interval, intervals))
-        )
+        chosen, opened = dataset_named(dataset), self._source(source, path, options)
         backfill = self._backfill(
-            self._source(source, path, options),
+            opened,
             self.settings.lifecycle,
             as_of,
             repair=repair,
@@ -104,7 +112,21 @@ class Moving(Opened):
             on_published=on_published,
             run_id=run_id,
         )
-        return backfill.run(request)
+        if not missing:
+            wanted = frozenset(map(parse_interval, intervals))
+            return backfill.run(FetchRequest(chosen, as_days(start, end), frozenset(symbols), wanted))
+        plan = self.plan_missing(
+            dataset,
+            source=opened,
+            start=start,
+            end=end,
+            symbols=symbols,
+            intervals=intervals,
+            asset_class=asset_class,
+            ask_again=ask_again,
+            progress=progress,
+        )
+        return fetch_missing(backfill, chosen, plan)
 
     def load_hot(
         self,

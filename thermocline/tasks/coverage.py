@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from thermocline.errors import UsageError
 from thermocline.model.dataset import Dataset
 from thermocline.model.due import Due, named_symbols
-from thermocline.model.partition import DayRange, hull_of
-from thermocline.ports import SILENT, Analytics, CoverageWriter, Hot, Lake, Progress
+from thermocline.model.partition import ONE_DAY, DayRange, hull_of
+from thermocline.ports import SILENT, Analytics, CoverageWriter, Hot, Lake, Progress, Source
 from thermocline.tasks.expected import Expectations
 from thermocline.tasks.survey import Survey, intervals_there
 
 if TYPE_CHECKING:
     from thermocline.model.coverage import Cover, Run, Series
     from thermocline.model.covered import SeriesCoverage
+    from thermocline.model.missing import MissingPlan
 
 _LONGEST_BUCKET = timedelta(days=31)
 _MOST_SYMBOLS = 1000
@@ -116,6 +118,42 @@ class CoverageKeeper:
             calendar = self.expectations.calendar_of(series)
             found.append(looked_at(self._cover(series, own, span), expected, calendar, days, self.now))
         return found
+
+    def plan(
+        self,
+        dataset: Dataset,
+        source: Source,
+        *,
+        symbols: Collection[str] = (),
+        intervals: Collection[str] = (),
+        start: date | None = None,
+        end: date | None = None,
+        asset_class: str | None = None,
+        again_days: int = 30,
+        ask_again: bool = False,
+    ) -> "MissingPlan":
+        """What to ask of a source so that what is missing comes, in the fewest requests.
+
+        Without `start` what is missing after the first row of each series, without `end` up to now.
+
+        Raises:
+            UsageError: Nothing is known of a symbol that is named, and no first day is said.
+        """
+        from thermocline.model.missing import AskAgain, plan_missing, reach_of  # noqa: PLC0415  # numpy
+
+        until = end or self.now.date() + ONE_DAY
+        series = self.look(
+            dataset, symbols=symbols, intervals=intervals, start=start, end=until, asset_class=asset_class
+        )
+        unknown = sorted({*symbols} - {each.series.symbol for each in series})
+        if unknown and start is None:
+            msg = (
+                f"nothing is known of {', '.join(unknown)} in {dataset.name}, so that it can't be told from which day "
+                "on rows are missing; say the first day with --start, and the bar size with --interval"
+            )
+            raise UsageError(msg)
+        again = AskAgain(self.now, again_days, always=ask_again)
+        return plan_missing(series, dataset=dataset.name, source=source.name, reach=reach_of(source), again=again)
 
     @staticmethod
     def _unknown(
