@@ -12,13 +12,23 @@ import pytest
 from click.testing import CliRunner
 
 from thermocline.cli import main
+from thermocline.cli.commands import CommandGroup
 
 PAGE = (Path(__file__).parents[2] / "docs" / "guide" / "cli.md").read_text()
-COMMANDS = [pytest.param(command, id=command.name) for command in main.commands.values()]
+WITHIN = {
+    each: word for word in main.commands.values() if isinstance(word, CommandGroup) for each in word.commands.values()
+}
+"""Commands of two words, with the first of them, in whose section of the page they are."""
+
+COMMANDS = [
+    pytest.param(command, id=f"{WITHIN[command].name}-{command.name}" if command in WITHIN else command.name)
+    for command in (*main.commands.values(), *WITHIN)
+]
 HEAVY = ("dagster", "pandas", "boto3", "google", "pyiceberg", "duckdb", "pyarrow", "rich", "psycopg", "pydantic")
 
 
 def section_of(command):
+    command = WITHIN.get(command, command)
     match = re.search(rf"^### {command.name}\n(.*?)(?=^##|\Z)", PAGE, re.DOTALL | re.MULTILINE)
     assert match, f"docs/guide/cli.md says nothing of {command.name}"
     return match[1]
@@ -36,7 +46,8 @@ COMMON = {option.opts[0] for option in options_of(main)}
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_of_a_command_is_documented(command):
     section = section_of(command)
-    own = [option.opts[0] for option in options_of(command) if option.opts[0] not in COMMON]
+    kin = (command, *getattr(command, "commands", {}).values(), *getattr(WITHIN.get(command), "commands", {}).values())
+    own = [option.opts[0] for each in kin for option in options_of(each) if option.opts[0] not in COMMON]
     assert [name for name in own if f"`{name}" not in section] == []
     documented = set(re.findall(r"`(--[a-z-]+)", section))
     assert documented - {*own, *COMMON} - {"--force"} == set(), "an option is documented that does not exist"
@@ -61,10 +72,10 @@ def test_every_command_says_what_it_does_with_examples(command):
         assert program == "thermocline"
         # Reads the arguments as they stand, and does nothing.
         main.make_context("thermocline", [*arguments], resilient_parsing=False).close()
-        named = next(argument for argument in arguments if argument in main.commands)
-        rest = arguments[arguments.index(named) + 1 :]
-        command.make_context(named, rest).close()
-        assert example in CliRunner().invoke(main, [command.name, "--help"]).stdout
+        words = [WITHIN[command].name, command.name] if command in WITHIN else [command.name]
+        rest = arguments[next(i for i, argument in enumerate(arguments) if argument in main.commands) + len(words) :]
+        command.make_context(command.name, rest).close()
+        assert example in CliRunner().invoke(main, [*words, "--help"]).stdout
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -139,6 +139,14 @@ TASKS: Mapping[str, Task] = {
         {"dataset": "market_data", "with_a_bad_row": True, "as_of": AS_OF},
         puts=COMING_IN,
     ),
+    "release rows": Task(
+        "release",
+        points(f"ingest ingest:committing {_FILLS}"),
+        {"dataset": "market_data", "as_of": AS_OF},
+        puts=COMING_IN,
+        is_done=lambda world: not world.tc.quarantine_show(["market_data"], rules=["volume"], states=["kept"]),
+        dies_at=points("ingest ingest:committing"),
+    ),
     "delete": Task(
         "delete",
         points(f"{_WRITES} {_COMMITS} {_PUBLISHES} delete delete:committing"),

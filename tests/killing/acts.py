@@ -10,6 +10,8 @@ import pyarrow as pa
 import thermocline
 from killing.rows import from_json, table
 from thermocline.api import Thermocline
+from thermocline.model.records import as_json
+from thermocline.model.rejected import Rejected
 from thermocline.ports import Fetched, FetchRequest
 from thermocline.sources.paging import Answer, Paging, pages_of
 
@@ -81,6 +83,14 @@ def ingest(tc: Thermocline, order: Arguments) -> None:
     tc.ingest(order["dataset"], rows, as_of=order["as_of"])
 
 
+def release(tc: Thermocline, order: Arguments) -> None:
+    """Release rows that are put in quarantine first, where they are not there already."""
+    records = as_json(table(order["dataset"], from_json(order["rows"])))
+    kept = [Rejected(order["dataset"], "made", "a file", record, "volume: odd", ("volume",)) for record in records]
+    tc.hot.quarantine(kept, run_id="made")
+    tc.quarantine_release([order["dataset"]], as_of=order["as_of"])
+
+
 def load(tc: Thermocline, order: Arguments) -> None:
     """Bring the window to hot."""
     tc.load_hot(order["datasets"], as_of=order["as_of"])
@@ -148,7 +158,7 @@ def recover(tc: Thermocline, order: Arguments) -> None:
 ACTS: Mapping[str, Callable[[Thermocline, Arguments], None]] = {
     act.__name__: act
     for act in (
-        *(backfill, fetch, backfill_by_name, ingest, load, rotate, undo, rehydrate, delete, cleanup),
+        *(backfill, fetch, backfill_by_name, ingest, release, load, rotate, undo, rehydrate, delete, cleanup),
         *(accept, reject, compact, expire, drill, recover),
     )
 }

@@ -23,6 +23,7 @@ from thermocline.api.keeping import Keeping
 from thermocline.api.lake import LakeKeeping
 from thermocline.api.moving import Moving
 from thermocline.api.opened import TIERS, Storage, new_run_id
+from thermocline.api.quarantine import Quarantining
 from thermocline.api.recovering import Recovering
 from thermocline.api.storage import Programs
 from thermocline.api.vintages import Vintages
@@ -68,5 +69,7 @@ def open(  # noqa: A001  # `thermocline.open()` reads as what it does
     )
 
 
-class Thermocline(Moving, Deriving, Keeping, LakeKeeping, Asking, Checking, Vintages, Recovering, Programs):
+class Thermocline(
+    Moving, Deriving, Keeping, LakeKeeping, Asking, Checking, Vintages, Quarantining, Recovering, Programs
+):
     """Both tiers, and what moves rows between them. Use it as a context manager, or call `close`."""

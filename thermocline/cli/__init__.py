@@ -18,6 +18,7 @@ from thermocline.cli.instruments import instruments
 from thermocline.cli.keeping import migrate, stop, vacuum
 from thermocline.cli.lake import compact, expire
 from thermocline.cli.moving import backfill, ingest, load, rehydrate, rotate, undo
+from thermocline.cli.quarantine import quarantine
 from thermocline.cli.recover import recover
 from thermocline.cli.vintages import accept, diff, reject, vintages
 from thermocline.model.datasets import DATASETS
@@ -27,7 +28,7 @@ __all__ = ["main"]
 _SECTIONS: Mapping[str, Sequence[click.Command]] = {
     "Start here": (demo,),
     "Moving rows": (backfill, ingest, derive, load, rotate, undo, rehydrate),
-    "Asking": (query, explain, sql, instruments, status, check, verify, drill, audit),
+    "Asking": (query, explain, sql, instruments, status, check, verify, drill, audit, quarantine),
     "Vintages": (vintages, diff, accept, reject),
     "Keeping house": (cleanup, vacuum, compact, expire, migrate, recover, stop),
 }

@@ -65,11 +65,39 @@ class Command(click.Command):
     def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples."""
         super().format_epilog(context, formatter)
-        if self.examples:
-            with formatter.section("Examples"):
-                for example in self.examples:
-                    # As it is: wrapped, it could not be copied.
-                    formatter.write(f"{'':{formatter.current_indent}}{example}\n")
+        _write_examples(formatter, self.examples)
+
+
+class CommandGroup(click.Group):
+    """Commands that share their first word, such as `quarantine list` and `quarantine show`."""
+
+    @property
+    def examples(self) -> tuple[str, ...]:
+        """Those of its commands."""
+        return tuple(
+            example for each in self.commands.values() if isinstance(each, Command) for example in each.examples
+        )
+
+    def list_commands(self, _: click.Context) -> list[str]:
+        """The commands in the order in which they were named."""
+        return list(self.commands)
+
+    def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands. The options that all commands take stand in the help of each."""
+        self.format_commands(context, formatter)
+
+    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples."""
+        super().format_epilog(context, formatter)
+        _write_examples(formatter, self.examples)
+
+
+def _write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> None:
+    if examples:
+        with formatter.section("Examples"):
+            for example in examples:
+                # As it is: wrapped, it could not be copied.
+                formatter.write(f"{'':{formatter.current_indent}}{example}\n")
 
 
 class CommandLine(click.Group):
@@ -131,5 +159,17 @@ def command(*arguments: Any, **settings: Any) -> Callable[[Callable[..., Any]], 
 
     def decorate(function: Callable[..., Any]) -> click.Command:
         return click.command(*arguments, cls=Command, **settings)(global_options(take_invocation(function)))
+
+    return decorate
+
+
+def group(*commands: click.Command) -> Callable[[Callable[[], None]], CommandGroup]:
+    """Make a function that does nothing a first word for commands; what it says of itself is their help."""
+
+    def decorate(function: Callable[[], None]) -> CommandGroup:
+        made = click.group(cls=CommandGroup)(global_options(function))
+        for each in commands:
+            made.add_command(each)
+        return made
 
     return decorate

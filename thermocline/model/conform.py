@@ -44,14 +44,15 @@ _PARSERS: Mapping[Kind, Callable[[pa.Array], Parsed]] = {
 class Conformed:
     """What may go in, exactly in the dataset's schema and in the order it came, and what became of the rest.
 
-    Every row that came is in `rows`, one of `bad_rows`, or counted: `duplicates` said just what a row that was kept
+    Every row that came is in `rows`, at `bad_at`, or counted: `duplicates` said just what a row that was kept
     says, `outside` lay on days that were not asked for. `ignored_columns` are columns that the dataset does not have.
     `rejected_by`, `warned_by` and `cleared_by` count rows by the name of what they break; a row may break several.
     `quarantined` counts the rows that may not go in by symbol, interval and day.
     """
 
     rows: pa.Table
-    bad_rows: int = 0
+    bad_at: Mask = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    """Which of the rows that came, but for those `outside`, may not go in."""
     duplicates: int = 0
     outside: int = 0
     ignored_columns: tuple[str, ...] = ()
@@ -61,6 +62,11 @@ class Conformed:
     quarantined: Mapping[Series, int] = field(default_factory=dict)
     refused: Callable[[int | None], Iterator[Rejected]] = lambda _: iter(())
     """Yields the rows that may not go in: all, or so many at most of those that have the same reasons."""
+
+    @property
+    def bad_rows(self) -> int:
+        """How many rows may not go in."""
+        return int(self.bad_at.sum())
 
     @cached_property
     def rejected(self) -> tuple[Rejected, ...]:
@@ -112,7 +118,7 @@ def conform(
     offenders = gate.offenders
     return Conformed(
         kept,
-        int(offenders.bad.sum()),
+        offenders.bad,
         duplicates,
         outside,
         ignored,

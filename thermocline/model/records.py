@@ -1,7 +1,7 @@
 """Rows as JSON, to be kept where a person can look at what was refused."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,3 +39,20 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and np.isfinite(value)):
         return value
     return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
+
+
+def as_table(records: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Rows from what `as_json` made of them: numbers stay numbers, all else is text, to be parsed as a file's is."""
+    names = list(dict.fromkeys(name for record in records for name in record))
+    return pa.table([_column([record.get(name) for record in records]) for name in names], names=names)
+
+
+def _column(values: list[Any]) -> pa.Array:
+    kinds = {type(value) for value in values if value is not None}
+    for kind, arrow_type in ((bool, pa.bool_()), (int, pa.int64()), (float, pa.float64())):
+        if kinds == {kind}:
+            try:
+                return pa.array(values, arrow_type)
+            except OverflowError:
+                break
+    return pa.array([None if value is None else str(value) for value in values], pa.string())

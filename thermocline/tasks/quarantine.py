@@ -1,0 +1,196 @@
+"""What becomes of rows in quarantine: released, where they pass the gate now or somebody forces them, or dropped."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from thermocline.errors import SchemaError
+from thermocline.model.conform import conform
+from thermocline.model.dataset import Dataset
+from thermocline.model.datasets import dataset_named
+from thermocline.model.lifecycle import Lifecycle
+from thermocline.model.partition import partitions_of
+from thermocline.model.records import as_table
+from thermocline.model.rejected import KEYS, UNREADABLE
+from thermocline.model.rules import Rulebook, Validation
+from thermocline.ports import Hot, Quarantined, QuarantineQuery, QuarantineState, Verdict
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_READ_AS = "the row could not be read, so it can't be released; mend it at its source and ingest it"
+_OVERTAKEN = "another row of its key is in; --accept puts this one in its place"
+
+
+@dataclass(frozen=True)
+class Stays:
+    """A row that stays in quarantine, and why."""
+
+    quarantine_id: int
+    reason: str
+
+    def document(self) -> dict[str, Any]:
+        """The row as one flat JSON object."""
+        return {"id": self.quarantine_id, "reason": self.reason}
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a release or drop does, or would do: by dataset, the rows and, for a release, what goes in for them."""
+
+    state: QuarantineState
+    run_id: str
+    verdicts: Sequence[Verdict] = ()
+    stays: Sequence[Stays] = ()
+    tables: "Mapping[str, pa.Table]" = field(default_factory=dict)
+    dry_run: bool = False
+
+    @property
+    def rows(self) -> int:
+        """How many rows in quarantine are released or dropped."""
+        return sum(len(verdict.ids) for verdict in self.verdicts)
+
+    def document(self) -> dict[str, Any]:
+        """The judgement as JSON."""
+        return {
+            "dry_run": self.dry_run,
+            "run_id": self.run_id,
+            "state": self.state.value,
+            "rows": self.rows,
+            "datasets": {
+                verdict.dataset.name: {"rows": len(verdict.ids), "ids": list(verdict.ids)} for verdict in self.verdicts
+            },
+            "stays": [each.document() for each in self.stays],
+        }
+
+
+def plan_release(
+    hot: Hot,
+    asked: QuarantineQuery,
+    validation: Validation,
+    *,
+    accept: bool,
+    corrections: Mapping[str, str],
+    why: str,
+    now: datetime,
+    run_id: str,
+) -> Judgement:
+    """Hold rows to the rules as they are now; changes nothing.
+
+    With `accept` rules only warn, and a row may take the place of the one of its key that is in. Types and nulls hold
+    whatever is said. `corrections` are values that columns get first.
+    """
+    verdicts: list[Verdict] = []
+    stays: list[Stays] = []
+    tables: dict[str, pa.Table] = {}
+    taken = validation.for_run("warn", 1.0) if accept else validation.for_run(None, 1.0)
+    for name, rows in _by_dataset(hot.quarantined(asked)):
+        dataset = dataset_named(name)
+        release = _Release(dataset, taken.rulebook(dataset), accept, corrections, now)
+        table, ids = release.admit(rows)
+        stays += release.stays
+        if ids:
+            verdicts.append(Verdict(dataset, ids, QuarantineState.RELEASED, why))
+            tables[name] = table
+    return Judgement(QuarantineState.RELEASED, run_id, verdicts, stays, tables, dry_run=True)
+
+
+def plan_drop(hot: Hot, asked: QuarantineQuery, *, why: str, run_id: str) -> Judgement:
+    """Which rows would be dropped; changes nothing."""
+    verdicts = [
+        Verdict(dataset_named(name), [row.quarantine_id for row in rows], QuarantineState.DROPPED, why)
+        for name, rows in _by_dataset(hot.quarantined(asked))
+    ]
+    return Judgement(QuarantineState.DROPPED, run_id, verdicts, dry_run=True)
+
+
+def apply_judgement(hot: Hot, plan: Judgement, lifecycle: Lifecycle, *, as_of: date) -> Judgement:
+    """Do exactly what the plan says, a transaction for each dataset: no row is accepted twice, whatever dies when.
+
+    Raises:
+        StaleStateError: Somebody else has released or dropped one of a dataset's rows since; none of it was changed.
+    """
+    for verdict in plan.verdicts:
+        table = plan.tables.get(verdict.dataset.name)
+        if table is None:
+            hot.judge(verdict, run_id=plan.run_id)
+            continue
+        may_be_hot = {p for p in partitions_of(verdict.dataset, table) if lifecycle.is_hot(p, as_of)}
+        hot.ingest(verdict.dataset, table, hot_days=may_be_hot, run_id=plan.run_id, verdict=verdict)
+    return Judgement(plan.state, plan.run_id, plan.verdicts, plan.stays)
+
+
+@dataclass
+class _Release:
+    """Rows of one dataset on their way through the gate."""
+
+    dataset: Dataset
+    rulebook: Rulebook
+    accept: bool
+    corrections: Mapping[str, str]
+    now: datetime
+    stays: list[Stays] = field(default_factory=list)
+
+    def admit(self, rows: Sequence[Quarantined]) -> "tuple[pa.Table, list[int]]":
+        """What goes in, and the rows in quarantine that it stands for. The rest is in `stays`."""
+        import pyarrow as pa  # noqa: PLC0415  # the import costs a quarter of a second, `--help` shall not pay it
+
+        tables, ids = [self.dataset.arrow_schema.empty_table()], []
+        for (source, origin), page in groupby(rows, key=lambda row: (row.row.source, row.row.origin)):
+            table, passed = self._page(source, origin, list(page))
+            tables.append(table)
+            ids += passed
+        return pa.concat_tables(tables), ids
+
+    def _page(self, source: str, origin: str, rows: Sequence[Quarantined]) -> "tuple[pa.Table, list[int]]":
+        records, numbers = [], []
+        for row in rows:
+            record = _record(row)
+            if record is None:
+                self.stays.append(Stays(row.quarantine_id, _READ_AS))
+            elif KEYS in row.row.rules and not self.accept:
+                self.stays.append(Stays(row.quarantine_id, _OVERTAKEN))
+            else:
+                records.append({**record, **self.corrections})
+                numbers.append(row.quarantine_id)
+        nothing = self.dataset.arrow_schema.empty_table()
+        if not records:
+            return nothing, []
+        try:
+            conformed = conform(
+                as_table(records),
+                self.dataset,
+                source=source,
+                ingested_at=self.now,
+                origin=origin,
+                rulebook=self.rulebook,
+            )
+        except SchemaError as error:
+            self.stays += [Stays(number, str(error)) for number in numbers]
+            return nothing, []
+        bad = conformed.bad_at.tolist()
+        refused = [number for number, is_bad in zip(numbers, bad, strict=True) if is_bad]
+        self.stays += [
+            Stays(number, rejected.reason) for number, rejected in zip(refused, conformed.rejected, strict=True)
+        ]
+        return conformed.rows, [number for number, is_bad in zip(numbers, bad, strict=True) if not is_bad]
+
+
+def _by_dataset(rows: Sequence[Quarantined]) -> Iterator[tuple[str, list[Quarantined]]]:
+    ordered = sorted(rows, key=lambda row: (row.row.dataset, row.row.source, row.row.origin, row.quarantine_id))
+    for name, some in groupby(ordered, key=lambda row: row.row.dataset):
+        yield name, list(some)
+
+
+def _record(row: Quarantined) -> dict[str, Any] | None:
+    """The row as it came, unless it never was one."""
+    if UNREADABLE in row.row.rules:
+        return None
+    try:
+        record = json.loads(row.row.record)
+    except json.JSONDecodeError:
+        return None
+    return record if isinstance(record, dict) else None
