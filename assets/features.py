@@ -10,7 +10,7 @@ import dagster as dg
 from pydantic import Field
 
 from assets.days import LandingLog, today
-from assets.lake import backfilled_metadata, lake_key
+from assets.lake import GROUP, backfilled_metadata, lake_key
 from assets.progress import LoggedProgress
 from assets.report import preview
 from thermocline.model.datasets import FEATURES, MARKET_DATA, SPLITS
@@ -20,7 +20,6 @@ from thermocline.settings import Settings
 from thermocline.tasks.derive import Derive
 
 KEY = dg.AssetKey(["derived", FEATURES.name])
-GROUP = "derived"
 
 WHEN_BARS_CAME = (
     (dg.AutomationCondition.any_deps_updated().since_last_handled())

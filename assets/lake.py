@@ -9,7 +9,7 @@ from pydantic import Field
 
 from assets.days import DayLog, days_of, today
 from assets.progress import LoggedProgress
-from assets.report import Metadata, definition_metadata, moved_metadata, preview
+from assets.report import Metadata, definition_metadata, moved_metadata, preview, table
 from thermocline.model.dataset import Dataset
 from thermocline.model.datasets import DATASETS
 from thermocline.model.partition import parse_interval
@@ -111,5 +111,20 @@ def backfilled_metadata(done: Backfilled, seconds: float) -> Metadata:
         "duplicates": dg.MetadataValue.int(done.duplicates),
         "held": dg.MetadataValue.int(done.held),
         "quarantined rows": dg.MetadataValue.int(done.rejected),
-        "rows by broken rule": dg.MetadataValue.json(done.verdicts.document()),
+        "rows by broken rule": dg.MetadataValue.md(table(_broken_rules(done))),
     }
+
+
+def _broken_rules(done: Backfilled) -> list[dict[str, object]]:
+    """A line for each rule that rows broke, with how many went to quarantine, in with a warning, or in without."""
+    made = done.verdicts
+    rules = dict.fromkeys([*made.rejected_by, *made.warned_by, *made.cleared_by])
+    return [
+        {
+            "rule": rule,
+            "quarantined": made.rejected_by[rule],
+            "warned of": made.warned_by[rule],
+            "cleared": made.cleared_by[rule],
+        }
+        for rule in rules
+    ]
