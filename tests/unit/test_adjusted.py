@@ -142,6 +142,15 @@ def test_a_dividend_lowers_earlier_prices_by_its_share_of_the_close_before(apple
     assert found["2020-08-31"] == Decimal("129.04")
 
 
+def test_the_example_of_yahoo_s_help_comes_out(opened):
+    closes_of_february = {"14": "48.30", "18": "24.96", "19": "24.91", "20": "24.95", "21": "24.53"}
+    fill(opened, "market_data", *(bar("MSFT", f"2003-02-{day}", close) for day, close in closes_of_february.items()))
+    fill(opened, "splits", split("MSFT", "2003-02-18", 1, 2))
+    fill(opened, "dividends", dividend("MSFT", "2003-02-21", "0.08"))
+    found = [round(close, 2) for close in closes(opened, symbols=["MSFT"], adjust="all").values()]
+    assert found == [Decimal(each) for each in ("24.07", "24.88", "24.83", "24.87", "24.53")]
+
+
 def test_kinds_of_one_source_add_up_and_a_second_source_does_not_double_them(apple):
     once = dividend("AAPL", "2020-08-31", "0.50"), dividend("AAPL", "2020-08-31", "0.25", "special")
     fill(apple, "dividends", *once)

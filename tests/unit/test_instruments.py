@@ -1,5 +1,6 @@
 """Symbols and instruments: renames, and symbols that another company takes over."""
 
+from dataclasses import replace
 from datetime import date
 from itertools import pairwise
 
@@ -54,6 +55,23 @@ def test_all_symbols_of_an_instrument_are_told_with_their_days():
     ]
     assert set(KNOWN.kin(["WM"])) == {"WM", "WMI", "UW"}
     assert KNOWN.kin([]) == ()
+
+
+def test_ids_of_two_sources_for_one_instrument_are_one():
+    figi = replace(naming("BBG000BWVSR1", "WM", "2009-08-05"), source="vendor")
+    late = replace(naming("vendor:7", "WMI", "2005-01-03", "2009-08-05"), source="other")
+    both = Instruments([*WASTE, BANK, figi, late])
+    assert both.named("equity", "WM", date(2010, 1, 4)) == both.named("equity", "WMI", date(2006, 1, 4)) == "waste"
+    assert both.spans_of("BBG000BWVSR1") == both.spans_of("waste") == KNOWN.spans_of("waste")
+    assert {each.instrument_id for each in both.namings("vendor:7")} == {"waste", "BBG000BWVSR1", "vendor:7"}
+    assert both.named("equity", "WM", date(2008, 9, 26)) == "bank"
+
+
+def test_sources_that_disagree_by_days_do_not_make_two_companies_one():
+    sloppy = replace(naming("figi", "WM", "1990-01-02", "2009-08-20"), source="vendor")
+    both = Instruments([*WASTE, sloppy])
+    assert both.named("equity", "WM", date(2008, 9, 26)) == "figi"
+    assert both.named("equity", "WM", date(2009, 8, 6)) == "waste"
 
 
 def test_of_two_that_claim_a_symbol_the_one_that_took_it_last_has_it():

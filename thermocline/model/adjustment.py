@@ -5,8 +5,8 @@ events between them and the as-of day.
 
 - A split of `old` shares into `new` multiplies prices before its ex-date by `old / new`, volumes by `new / old`.
 - A dividend of `amount` multiplies prices before its ex-date by `1 - amount / close`, where `close` is the raw close of
-  the session before the ex-date, in shares as they are on the ex-date (CRSP's and Yahoo's formula;
-  https://www.crsp.org/products/documentation/crsp-calculations, https://help.yahoo.com/kb/SLN28256.html, read 2026-11).
+  the session before the ex-date, in shares as they are on the ex-date (the formula of Yahoo's adjusted close,
+  https://help.yahoo.com/kb/SLN28256.html, read 2026-11).
   Volumes don't change.
 
 Factors are exact fractions; only the adjusted price is rounded.

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
-from itertools import pairwise
+from datetime import date, timedelta
+from itertools import combinations, pairwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,16 @@ class Naming:
     until: date | None = None
     exchange: str | None = None
     name: str | None = None
+    source: str = ""
+
+    def holds(self, day: date) -> bool:
+        """Whether the symbol names the instrument on a day."""
+        return self.start <= day and (self.until is None or day < self.until)
+
+    def overlap(self, other: "Naming") -> timedelta:
+        """For how long both hold."""
+        end = min(self.until or date.max, other.until or date.max)
+        return end - max(self.start, other.start)
 
     def document(self) -> dict[str, str | None]:
         """The naming as JSON."""
@@ -43,23 +53,25 @@ class Span:
 class Instruments:
     """What is known of instruments and their symbols.
 
-    Where two of them claim a symbol on one day, the one that took it last has it. The first symbol of an instrument is
-    taken to have named it before the first day too, back to the end of the one that had it before: the first day of a
-    vendor's history is rarely the first day of trade.
+    Sources have ids of their own. Where two of them say of a symbol, for more than a month, that it named two
+    instruments at once, they speak of the same one, which then goes by the id of the longer history. Where one source
+    says so, the instrument that took the symbol last has it.
+
+    The first symbol of an instrument is taken to have named it before the first day too, back to the end of the one
+    that had it before: the first day of a vendor's history is rarely the first day of trade.
     """
 
     def __init__(self, namings: Iterable[Naming]) -> None:
         """Take the namings, in any order."""
-        self._of_instrument: dict[str, list[Naming]] = {}
+        ordered = sorted(namings, key=lambda each: (each.start, each.until or date.max, each.instrument_id))
         by_symbol: dict[tuple[str, str], list[Naming]] = {}
-        for each in sorted(namings, key=lambda each: (each.start, each.until or date.max, each.instrument_id)):
-            self._of_instrument.setdefault(each.instrument_id, []).append(each)
+        for each in ordered:
             by_symbol.setdefault((each.asset_class, each.symbol), []).append(each)
+        self._known_as = _same(ordered, by_symbol.values())
+        self._of_instrument: dict[str, list[Naming]] = {}
+        for each in ordered:
+            self._of_instrument.setdefault(self._known_as[each.instrument_id], []).append(each)
         self._spans = {key: self._timeline(found) for key, found in by_symbol.items()}
-
-    def __contains__(self, instrument_id: object) -> bool:
-        """Whether the instrument is known."""
-        return instrument_id in self._of_instrument
 
     @property
     def ids(self) -> Sequence[str]:
@@ -78,7 +90,7 @@ class Instruments:
 
     def namings(self, instrument_id: str) -> Sequence[Naming]:
         """Every symbol that the instrument had, the oldest first; none where it is not known."""
-        return tuple(self._of_instrument.get(instrument_id, ()))
+        return tuple(self._of_instrument.get(self._known_as.get(instrument_id, instrument_id), ()))
 
     def spans(self, asset_class: str, symbol: str) -> Sequence[Span]:
         """All days, the oldest first, divided where the symbol began or ceased to name an instrument."""
@@ -95,7 +107,8 @@ class Instruments:
     def spans_of(self, instrument_id: str) -> list[tuple[str, str, Span]]:
         """Asset class, symbol and days under which the instrument is found, in no other's days."""
         keys = dict.fromkeys((each.asset_class, each.symbol) for each in self.namings(instrument_id))
-        found = [(*key, span) for key in keys for span in self._spans[key] if span.instrument_id == instrument_id]
+        known = self._known_as.get(instrument_id)
+        found = [(*key, span) for key in keys for span in self._spans[key] if known and span.instrument_id == known]
         return sorted(found, key=lambda each: each[2].start)
 
     def kin(self, symbols: Iterable[str]) -> tuple[str, ...]:
@@ -117,8 +130,8 @@ class Instruments:
         edges = sorted({date.min, date.max, *(day for each in namings for day in (each.start, each.until) if day)})
         spans: list[Span] = []
         for start, end in pairwise(edges):
-            holders = [each for each in namings if each.start <= start and (each.until is None or start < each.until)]
-            holder = holders[-1].instrument_id if holders else None
+            holders = [each for each in namings if each.holds(start)]
+            holder = self._known_as[holders[-1].instrument_id] if holders else None
             if spans and spans[-1].instrument_id == holder:
                 spans[-1] = Span(spans[-1].start, end, holder)
             else:
@@ -127,8 +140,8 @@ class Instruments:
 
     def _reaching_back(self, spans: list[Span], namings: Sequence[Naming]) -> list[Span]:
         """Give an instrument the unknown days before it where the symbol was its first."""
-        firsts = {each for each in namings if self._of_instrument[each.instrument_id][0] == each}
-        began = {(each.instrument_id, each.start) for each in firsts}
+        known = ((self._known_as[each.instrument_id], each) for each in namings)
+        began = {(name, each.start) for name, each in known if self._of_instrument[name][0] == each}
         joined: list[Span] = []
         for each in spans:
             before = joined[-1] if joined else None
@@ -137,6 +150,28 @@ class Instruments:
             else:
                 joined.append(each)
         return joined
+
+
+_MONTH = timedelta(days=31)
+"""Two sources may disagree by some days on when one company gave up a symbol and another took it."""
+
+
+def _same(ordered: Iterable[Naming], by_symbol: Iterable[Sequence[Naming]]) -> dict[str, str]:
+    """For each id the one that it goes by: the first of those that different sources give the same instrument."""
+    goes_by = {each.instrument_id: each.instrument_id for each in ordered}
+
+    def found(name: str) -> str:
+        while goes_by[name] != name:
+            name = goes_by[name]
+        return name
+
+    rank = {name: number for number, name in enumerate(goes_by)}
+    for namings in by_symbol:
+        for one, other in combinations(namings, 2):
+            if one.source != other.source and one.overlap(other) > _MONTH:
+                first, second = sorted((found(one.instrument_id), found(other.instrument_id)), key=rank.__getitem__)
+                goes_by[second] = first
+    return {name: found(name) for name in goes_by}
 
 
 _UNKNOWN = (Span(date.min, date.max, None),)

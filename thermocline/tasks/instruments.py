@@ -35,6 +35,7 @@ def known_instruments(
             row["until"],
             row["exchange"],
             row["name"],
+            row["source"],
         )
         for row in rows
     )
