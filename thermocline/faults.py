@@ -17,7 +17,7 @@ class Step(StrEnum):
     GATHER = "gather"
     OPEN_FETCH = "open-fetch"
     KEEP_PAGE = "keep-page"
-    SETTLE = "settle"
+    FINISH_FETCH = "finish-fetch"
     QUARANTINE = "quarantine"
     ARCHIVE = "archive"
     COMBINE = "combine"

@@ -59,23 +59,23 @@ def test_of_two_runs_of_one_question_the_first_page_counts_for_both(store):
     assert len(list(store.objects.list("raw/"))) == 1
 
 
-def test_a_run_goes_on_after_another_has_settled_the_question(store):
+def test_a_run_goes_on_after_another_has_finished_the_question(store):
     mine, yours = run(store), run(store, "run-2")
     one, two = mine.open(QUESTION), yours.open(QUESTION)
     one.keep(0, page(0, last=True))
-    mine.settle()
+    mine.finish()
     again = run(store, "run-3")
     again.open(QUESTION).keep(0, page(0, price="3.30"))
     assert two.read(1, "1") is None
     two.keep(0, page(0, last=True))
-    yours.settle()  # leaves alone what the third run has begun since
+    yours.finish()  # leaves alone what the third run has begun since
     assert run(store, "run-4").open(QUESTION).read(0, None) == page(0, price="3.30")
 
 
-def test_a_question_that_was_not_read_to_the_end_is_not_settled(store):
+def test_a_question_that_was_not_read_to_the_end_is_not_finished(store):
     pages = run(store)
     pages.open(QUESTION).keep(0, page(0))
-    pages.settle()
+    pages.finish()
     assert run(store, "run-2").open(QUESTION).read(0, None) == page(0)
     (unfinished,) = store.unfinished()
     assert unfinished.document() == {

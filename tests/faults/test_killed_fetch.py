@@ -21,7 +21,7 @@ KILLS = (
     Kill("keep-page:after", 15),
     Kill("put:named", 15),
     Kill("keep-page:after", 16),
-    Kill("settle:before"),  # everything is published, and the next run need not ask for anything
+    Kill("finish-fetch:before"),  # everything is published, and the next run need not ask for anything
 )
 
 

@@ -100,11 +100,11 @@ TASKS: Mapping[str, Task] = {
     ),
     "fetch": Task(
         "fetch",
-        points(f"open-fetch keep-page settle gather {_WRITES} {_COMMITS} {_PUBLISHES} {_FILLS}"),
+        points(f"open-fetch keep-page finish-fetch gather {_WRITES} {_COMMITS} {_PUBLISHES} {_FILLS}"),
         {"dataset": "market_data", "as_of": AS_OF},
         puts=RESTATED,
         is_done=lambda world: world.tc.lake.page_store.unfinished() == [],
-        dies_at=points("open-fetch keep-page settle"),
+        dies_at=points("open-fetch keep-page finish-fetch"),
     ),
     "load": Task(
         "load",

@@ -73,12 +73,12 @@ def test_a_run_that_broke_off_is_gone_on_from_where_it_was(store):
     assert vendor.asked == ["c"]
 
 
-def test_a_settled_question_is_asked_anew_and_its_pages_stay_as_a_record(store):
+def test_a_finished_question_is_asked_anew_and_its_pages_stay_as_a_record(store):
     pages = store.pages(now=NOW, run_id="run-1")
     vendor = Vendor(three_pages())
     list(pages_of(vendor.paging(), "acme", replace(REQUEST, pages=pages)))
     assert [(u.label, u.pages) for u in store.unfinished()] == [("AAPL-1day", 3)]
-    pages.settle()
+    pages.finish()
     assert (pages.fetched, pages.resumed, store.unfinished()) == (3, 0, [])
     assert len(list(store.objects.list("raw/"))) == 3
     vendor.asked.clear()

@@ -480,3 +480,14 @@ def test_settings_can_not_be_changed():
     with pytest.raises(ValueError, match="frozen"):
         settings.hot_url = None
     assert isinstance(settings, BaseModel)
+
+
+def test_a_vendor_s_key_is_found_in_its_variable_and_never_shows_itself():
+    settings = load_settings(environ={"ACME_KEY": "", "ACME_API_KEY": "hunter2"})
+    key = settings.variable("ACME_KEY", "ACME_API_KEY")
+    assert key
+    assert key.get_secret_value() == "hunter2"
+    assert settings.variable("OTHER_KEY") is None
+    assert (
+        "hunter2" not in f"{key} {key!r} {settings} {settings!r} {settings.model_dump()} {settings.model_dump_json()}"
+    )

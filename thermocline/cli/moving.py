@@ -82,7 +82,7 @@ def backfill(invocation: Invocation, dataset: str, options: Sequence[tuple[str, 
     if done.pages_resumed:
         invocation.note(
             f"{plural(done.pages_resumed, 'page')} of an earlier run that did not finish were there already; "
-            f"{done.pages_fetched:,d} were fetched"
+            f"{plural(done.pages_fetched, 'page')} fetched"
         )
     if not done.rows:
         invocation.note("the source has no such rows")

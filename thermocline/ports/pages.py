@@ -95,7 +95,7 @@ class Pages(Protocol):
         """Begin a question anew. What was kept of it stays as a raw record, but is not gone on from any more."""
         ...
 
-    def settle(self) -> None:
+    def finish(self) -> None:
         """All that was read is published: the next run asks the vendor anew, and finds what was restated.
 
         A question that was not read to its last page stays open.

@@ -9,6 +9,7 @@ instant that the names of its pages carry. Two runs of one question share it, an
 import hashlib
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
@@ -26,6 +27,7 @@ FRESH = timedelta(days=7)
 """Pages that are older are not gone on from: too much may have been restated since."""
 
 _META = b"thermocline"
+_THREADS = 8
 
 
 @dataclass
@@ -52,14 +54,19 @@ class LakePages:
         self.objects.delete(fetch_path(question.dataset, question.source, question.identity))
         return self.open(question)
 
-    def settle(self) -> None:
-        """See `Pages.settle`. What another run has begun since is left alone."""
-        for kept in [kept for kept in self._opened.values() if kept.is_finished]:
-            path = fetch_path(kept.question.dataset, kept.question.source, kept.question.identity)
-            with step(Step.SETTLE):
-                if (marker := _marker(self.objects, path)) and marker["stamp"] == kept.stamp:
-                    self.objects.delete(path)
+    def finish(self) -> None:
+        """See `Pages.finish`. What another run has begun since is left alone."""
+        read = [kept for kept in self._opened.values() if kept.is_read]
+        with ThreadPoolExecutor(_THREADS) as threads:
+            list(threads.map(self._finish, read))
+        for kept in read:
             del self._opened[kept.question.identity]
+
+    def _finish(self, kept: "_Kept") -> None:
+        path = fetch_path(kept.question.dataset, kept.question.source, kept.question.identity)
+        with step(Step.FINISH_FETCH):
+            if (marker := _marker(self.objects, path)) and marker["stamp"] == kept.stamp:
+                self.objects.delete(path)
 
     def _open(self, question: Question) -> "_Kept":
         path = fetch_path(question.dataset, question.source, question.identity)
@@ -99,7 +106,7 @@ class _Kept:
     run: LakePages
     question: Question
     stamp: str
-    is_finished: bool = False
+    is_read: bool = False
     _versions: dict[int, int] = field(default_factory=dict)
     """The newest version of each page that there is."""
 
@@ -116,7 +123,7 @@ class _Kept:
         page = self._page(number, version, cursor) if version else None
         if page is not None:
             self.run.resumed += 1
-            self.is_finished = page.following is None
+            self.is_read = page.following is None
         return page
 
     def keep(self, number: int, page: Page) -> Page:
@@ -131,11 +138,11 @@ class _Kept:
                     self.run.objects.put(path, BytesIO(body))
             except ObjectExistsError:
                 if other := self._page(number, version, page.cursor):
-                    self.is_finished = other.following is None
+                    self.is_read = other.following is None
                     return other
             else:
                 self.run.fetched += 1
-                self.is_finished = page.following is None
+                self.is_read = page.following is None
                 return page
 
     def _page(self, number: int, version: int, cursor: str | None) -> Page | None:

@@ -171,8 +171,7 @@ class Backfill:
                 for partition in moved:
                     result.moved.append(partition)
                     self.on_published(partition)
-            if not result.unfetched:
-                pages.settle()
+            pages.finish()
             self._note(dataset, told.due(partitions.keys()))
         result.pages_fetched, result.pages_resumed = pages.fetched, pages.resumed
         result.written = sum(moved.action == "written" for moved in result.moved)
