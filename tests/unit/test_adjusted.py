@@ -181,6 +181,15 @@ def test_minutes_after_the_close_belong_to_the_day_before(apple):
     assert found == {"2014-06-09 00:30": Decimal("92.00000000"), "2014-06-09 13:30": Decimal("93.00")}
 
 
+def test_a_day_begins_where_the_exchange_is(apple):
+    apple.settings.calendars["equity/7203"] = "XTKS"
+    before, on = "2024-09-26T06:00:00+00:00", "2024-09-27T00:30:00+00:00"  # 9:30 in Tokyo is the evening in New York
+    fill(apple, "market_data", bar("7203", before, "2700", "1min"), bar("7203", on, "540", "1min"))
+    fill(apple, "splits", split("7203", "2024-09-27", 1, 5))
+    found = closes(apple, symbols=["7203"], adjust="splits", adjust_as_of="2024-12-31")
+    assert set(found.values()) == {Decimal(540)}
+
+
 def test_closes_come_from_the_bars_asked_for_where_there_are_no_daily_ones(opened):
     fill(
         opened,

@@ -1,6 +1,7 @@
 """Verbs that ask."""
 
 from collections.abc import Collection, Sequence
+from functools import cache, cached_property
 from typing import Literal
 
 from thermocline.answer import Answer
@@ -17,7 +18,7 @@ from thermocline.arguments import (
 )
 from thermocline.errors import UsageError
 from thermocline.model.datasets import DATASETS
-from thermocline.model.instruments import Naming
+from thermocline.model.instruments import Naming, ZoneOf, new_york
 from thermocline.ports import (
     SILENT,
     Progress,
@@ -88,14 +89,33 @@ class Asking(Opened):
         if adjust is not None:
             how, as_of = as_adjust(adjust), self._as_of(adjust_as_of)
             return Answer(
-                lambda: query_adjusted(self.hot, self.lake, asked, how, as_of=as_of, instrument_id=instrument)
+                lambda: query_adjusted(
+                    self.hot, self.lake, asked, how, as_of=as_of, instrument_id=instrument, zone_of=self._zone_of
+                )
             )
         if adjust_as_of is not None:
             msg = "adjust_as_of says up to which day events count; say also adjust, splits or all"
             raise UsageError(msg)
         if instrument is not None:
-            return Answer(lambda: query_instrument(self.hot, self.lake, asked, instrument))
+            return Answer(lambda: query_instrument(self.hot, self.lake, asked, instrument, zone_of=self._zone_of))
         return Answer(lambda: query(self.hot, self.lake, asked))
+
+    @cached_property
+    def _zone_of(self) -> ZoneOf:
+        """The zone of the exchange whose calendar the settings give a symbol."""
+        rules = self.settings.calendar_rules
+
+        @cache
+        def of_calendar(name: str) -> str:
+            from thermocline.sources.calendars import zone_of  # noqa: PLC0415  # for those whose exchange is abroad
+
+            return zone_of(name)
+
+        def of(asset_class: str, symbol: str) -> str:
+            name = rules.of(asset_class, symbol)
+            return new_york(asset_class, symbol) if name is None or name == "XNYS" else of_calendar(name)
+
+        return of
 
     def instruments(self, symbol: str | None = None, *, on: Day | None = None) -> list[Naming]:
         """Which instruments a symbol named and when, the oldest first; those of all symbols when none is said.

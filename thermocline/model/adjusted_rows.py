@@ -9,6 +9,7 @@ from thermocline.errors import AdjustmentError
 from thermocline.model.adjustment import Adjustment
 from thermocline.model.dataset import Dataset
 from thermocline.model.exact_products import Multipliers
+from thermocline.model.instruments import ZoneOf
 from thermocline.model.series import Series, series_of, ticks
 
 PRICES = ("open", "high", "low", "close", "vwap")
@@ -18,11 +19,11 @@ VOLUME = "volume"
 class RowAdjuster:
     """Multiplies prices and volumes by the factors of their symbol and day. It keeps the factors, and no row."""
 
-    def __init__(self, adjustment: Adjustment, dataset: Dataset, *, zone: str) -> None:
-        """Take the factors; `zone` says where days begin for bars shorter than a day."""
+    def __init__(self, adjustment: Adjustment, dataset: Dataset, *, zone_of: ZoneOf) -> None:
+        """Take the factors; `zone_of` says where days begin for bars shorter than a day."""
         self._adjustment = adjustment
         self._dataset = dataset
-        self._zone = zone
+        self._zone_of = zone_of
         self._known: dict[Series, tuple[npt.NDArray[np.int64], int]] = {}
         self._prices = Multipliers()
         self._volumes: list[float] = [1.0]
@@ -69,7 +70,7 @@ class RowAdjuster:
         """The instants at which the series' factor changes, and the number of the first factor."""
         if series not in self._known:
             steps = self._adjustment.steps(series.asset_class, series.symbol)
-            edges = np.array([series.begins(day, self._zone) for day in steps.edges], dtype=np.int64)
+            edges = np.array([series.begins(day, self._zone_of) for day in steps.edges], dtype=np.int64)
             if len(steps.factors) == 1 and steps.factors[0].price == 1:
                 self._known[series] = edges, 0
             else:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from thermocline.model.dataset import PRECISION, Dataset, Kind
-from thermocline.model.instruments import Span
+from thermocline.model.instruments import Span, ZoneOf
 from thermocline.model.series import Series, series_of, ticks
 
 Key = TypeVar("Key", bound=Hashable)
@@ -33,11 +33,11 @@ class Close:
 class ClosesBefore(Generic[Key]):
     """Looks at batches of bars, in any order, and keeps for each key the last close before its day."""
 
-    def __init__(self, wanted: Mapping[Key, tuple[date, Sequence[tuple[str, str, Span]]]], *, zone: str) -> None:
+    def __init__(self, wanted: Mapping[Key, tuple[date, Sequence[tuple[str, str, Span]]]], *, zone_of: ZoneOf) -> None:
         """Take for each key its day, and the asset class, symbol and days under which its bars are found."""
         self._keys = list(wanted)
         self._days = [day for day, _ in wanted.values()]
-        self._zone = zone
+        self._zone_of = zone_of
         self._at = np.full(len(self._keys), _NEVER, dtype=np.int64)
         self._age = np.zeros(len(self._keys), dtype=np.int64)
         self._close = np.zeros(len(self._keys), dtype=np.int64)
@@ -60,8 +60,10 @@ class ClosesBefore(Generic[Key]):
 
     def _look(self, series: Series, span: Span, slots: Integers, instants: Integers, closes: Integers) -> None:
         """For each bar, the first day after it; of the bars before one day the last."""
-        days = np.array([series.begins(self._days[slot], self._zone) for slot in slots.tolist()], dtype=np.int64)
-        inside = (instants >= series.begins(span.start, self._zone)) & (instants < series.begins(span.end, self._zone))
+        days = np.array([series.begins(self._days[slot], self._zone_of) for slot in slots.tolist()], dtype=np.int64)
+        inside = (instants >= series.begins(span.start, self._zone_of)) & (
+            instants < series.begins(span.end, self._zone_of)
+        )
         instants, closes = instants[inside], closes[inside]
         after = np.searchsorted(days, instants, side="right")
         kept = after < len(days)

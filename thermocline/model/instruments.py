@@ -1,9 +1,18 @@
 """Which instrument a symbol named on a day: renames, and symbols that another company took over."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import combinations, pairwise
+
+ZoneOf = Callable[[str, str], str]
+"""The time zone of the exchange of an asset class and symbol; there a day of bars shorter than a day begins."""
+
+
+def new_york(asset_class: str, symbol: str) -> str:
+    """The zone of New York, whatever the symbol."""
+    del asset_class, symbol
+    return "America/New_York"
 
 
 @dataclass(frozen=True, slots=True)

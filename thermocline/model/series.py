@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from thermocline.model.dataset import Dataset
-from thermocline.model.instruments import Span
+from thermocline.model.instruments import Span, ZoneOf
 
 _WHOLE_DAYS = ("day", "week", "month")
 _EARLIEST, _LATEST = -(2**63), 2**63 - 1
@@ -24,7 +24,7 @@ class Series:
     symbol: str
     daily: bool
 
-    def begins(self, day: date, zone: str) -> int:
+    def begins(self, day: date, zone_of: ZoneOf) -> int:
         """When the day's rows begin, in microseconds since 1970.
 
         Daily rows carry their session's date. Shorter bars begin with the exchange's midnight: those of the hours after
@@ -32,7 +32,9 @@ class Series:
         """
         if day in {date.min, date.max}:
             return _EARLIEST if day == date.min else _LATEST
-        midnight = datetime.combine(day, time(), UTC if self.daily else ZoneInfo(zone))
+        midnight = datetime.combine(
+            day, time(), UTC if self.daily else ZoneInfo(zone_of(self.asset_class, self.symbol))
+        )
         return int(midnight.timestamp()) * 1_000_000
 
 
@@ -69,7 +71,7 @@ def ticks(batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
 
 
 def rows_within(
-    batch: pa.RecordBatch, dataset: Dataset, spans: Sequence[tuple[str, str, Span]], zone: str
+    batch: pa.RecordBatch, dataset: Dataset, spans: Sequence[tuple[str, str, Span]], zone_of: ZoneOf
 ) -> pa.RecordBatch:
     """The rows whose asset class, symbol and day are within one of the spans."""
     keep = np.zeros(len(batch), dtype=bool)
@@ -78,7 +80,7 @@ def rows_within(
         at = instants[rows]
         for asset_class, symbol, span in spans:
             if symbol == series.symbol and series.asset_class in {"", asset_class}:
-                keep[rows] |= (at >= series.begins(span.start, zone)) & (at < series.begins(span.end, zone))
+                keep[rows] |= (at >= series.begins(span.start, zone_of)) & (at < series.begins(span.end, zone_of))
     return batch.filter(pa.array(keep))
 
 

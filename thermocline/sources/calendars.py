@@ -50,6 +50,32 @@ class ExchangeCalendars:
         return known
 
 
+def zone_of(name: str) -> str:
+    """The time zone of a calendar's exchange.
+
+    Raises:
+        SettingsError: No calendar is called so.
+    """
+    import exchange_calendars  # noqa: PLC0415  # more than a second, for those who ask for a calendar of it
+    from exchange_calendars.errors import InvalidCalendarName  # noqa: PLC0415
+
+    if name in {ALWAYS, WEEK}:
+        return "UTC" if name == ALWAYS else "America/New_York"
+    try:
+        return str(exchange_calendars.get_calendar(name).tz)
+    except InvalidCalendarName:
+        raise _no_calendar(name) from None
+
+
+def _no_calendar(name: str) -> SettingsError:
+    import exchange_calendars  # noqa: PLC0415
+
+    names = [ALWAYS, WEEK, NONE, *exchange_calendars.get_calendar_names()]
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]}?" if near else "write an exchange's MIC such as XNYS, XLON or XTKS, or 24/7"
+    return SettingsError(f"no trading calendar is called {name!r}; {hint} See `calendars` in thermocline.yaml")
+
+
 def _within_reason(days: DayRange) -> DayRange:
     start, end = max(days.start, _FIRST), min(days.end, _LAST)
     return DayRange(start, end) if start < end else DayRange(_FIRST, _FIRST + timedelta(days=1))
@@ -71,11 +97,7 @@ def _built(name: str, days: DayRange) -> Sessions:
             end = min(end, _day(plain.bound_max()) or end)
             built = exchange_calendars.get_calendar(name, start=start.isoformat(), end=end.isoformat())
     except InvalidCalendarName:
-        names = [ALWAYS, WEEK, NONE, *exchange_calendars.get_calendar_names()]
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {near[0]}?" if near else "write an exchange's MIC such as XNYS, XLON or XTKS, or 24/7"
-        msg = f"no trading calendar is called {name!r}; {hint} See `calendars` in thermocline.yaml"
-        raise SettingsError(msg) from None
+        raise _no_calendar(name) from None
     known = DayRange(max(days.start, start), min(days.end, end))
     return _as_sessions(name, known, built)
 

@@ -12,11 +12,11 @@ from thermocline.errors import AdjustmentError, UsageError
 from thermocline.model.adjustment import Adjust, Adjustment, Event, dividend_factor, split_factor
 from thermocline.model.dataset import Dataset
 from thermocline.model.datasets import DIVIDENDS, MARKET_DATA, SPLITS
-from thermocline.model.instruments import Instruments, Span
+from thermocline.model.instruments import Instruments, Span, ZoneOf, new_york
 from thermocline.model.partition import ONE_DAY, midnight
 from thermocline.model.query import Query, Tier
 from thermocline.ports import Hot, Lake
-from thermocline.tasks.instruments import ZONE, known_instruments, query_instrument
+from thermocline.tasks.instruments import known_instruments, query_instrument
 from thermocline.tasks.query import query
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def query_adjusted(
     *,
     as_of: date,
     instrument_id: str | None = None,
-    zone: str = ZONE,
+    zone_of: ZoneOf = new_york,
     tiers: Collection[Tier] = tuple(Tier),
 ) -> "Iterator[pa.RecordBatchReader]":
     """Bars with prices and volumes adjusted for splits, or for splits and dividends, as a stream of record batches.
@@ -59,7 +59,7 @@ def query_adjusted(
         how: What to adjust for.
         as_of: The last ex-date that counts.
         instrument_id: Whose bars; else those of the symbols that are asked for.
-        zone: Where the days of bars shorter than a day begin: an event counts from that midnight on.
+        zone_of: Where the days of bars shorter than a day begin: an event counts from that midnight on.
         tiers: Where to look.
 
     Raises:
@@ -75,15 +75,15 @@ def query_adjusted(
         msg = f"only bars of market_data can be adjusted, not {asked.dataset.name}; strikes of options never are"
         raise UsageError(msg)
     instruments = known_instruments(hot, lake, as_of_vintage=asked.as_of_vintage, tiers=tiers)
-    reading = _Reading(hot, lake, asked, tiers, instruments, zone)
+    reading = _Reading(hot, lake, asked, tiers, instruments, zone_of)
     events = reading.events(how, as_of, _symbols(instruments, asked, instrument_id))
-    adjuster = RowAdjuster(Adjustment(instruments, events, as_of=as_of), asked.dataset, zone=zone)
+    adjuster = RowAdjuster(Adjustment(instruments, events, as_of=as_of), asked.dataset, zone_of=zone_of)
     columns = tuple(dict.fromkeys((*asked.names, *columns_of_series(asked.dataset))))
     wanted = replace(asked, columns=columns)
     opened: AbstractContextManager[pa.RecordBatchReader] = (
         query(hot, lake, wanted, tiers)
         if instrument_id is None
-        else query_instrument(hot, lake, wanted, instrument_id, zone=zone, tiers=tiers)
+        else query_instrument(hot, lake, wanted, instrument_id, zone_of=zone_of, tiers=tiers)
     )
     with opened as reader:
         schema = pa.schema([reader.schema.field(name) for name in asked.names])
@@ -107,7 +107,7 @@ class _Reading:
     asked: Query
     tiers: Collection[Tier]
     instruments: Instruments
-    zone: str
+    zone_of: ZoneOf
 
     def events(self, how: Adjust, as_of: date, symbols: tuple[str, ...]) -> list[Event]:
         """The events that are known as of a day and can concern the bars."""
@@ -164,7 +164,7 @@ class _Reading:
             missing = {key: spans for key, spans in owners.items() if key not in found or found[key].age > _STALE}
             if not missing:
                 break
-            closes = ClosesBefore({key: (key[2], spans) for key, spans in missing.items()}, zone=self.zone)
+            closes = ClosesBefore({key: (key[2], spans) for key, spans in missing.items()}, zone_of=self.zone_of)
             question = replace(
                 self.asked,
                 start=self.asked.start and self.asked.start - _STALE,

@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING
 
 from thermocline.errors import UsageError
 from thermocline.model.datasets import INSTRUMENTS
-from thermocline.model.instruments import Instruments, Naming
+from thermocline.model.instruments import Instruments, Naming, ZoneOf, new_york
 from thermocline.model.query import Query, Tier
 from thermocline.ports import Hot, Lake
 from thermocline.tasks.query import query
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-ZONE = "America/New_York"
-"""Where the days of bars shorter than a day begin, unless another zone is said."""
 
 
 def known_instruments(
@@ -59,7 +56,7 @@ def query_instrument(
     asked: Query,
     instrument_id: str,
     *,
-    zone: str = ZONE,
+    zone_of: ZoneOf = new_york,
     tiers: Collection[Tier] = tuple(Tier),
 ) -> "Iterator[pa.RecordBatchReader]":
     """The rows of one instrument under every symbol that it had, as one series.
@@ -87,6 +84,6 @@ def query_instrument(
     symbols = tuple(dict.fromkeys(symbol for _, symbol, _ in spans))
     columns = tuple(dict.fromkeys((*asked.names, *columns_of_series(asked.dataset))))
     with query(hot, lake, replace(asked, symbols=symbols, columns=columns, limit=None), tiers) as reader:
-        kept = (rows_within(batch, asked.dataset, spans, zone).select(asked.names) for batch in reader)
+        kept = (rows_within(batch, asked.dataset, spans, zone_of).select(asked.names) for batch in reader)
         schema = pa.schema([reader.schema.field(name) for name in asked.names])
         yield pa.RecordBatchReader.from_batches(schema, first_rows(kept, asked.limit))
