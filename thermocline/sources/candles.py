@@ -186,8 +186,13 @@ class Candles:
         start = instant(int(page.cursor)) if page.cursor else wanted.start
         end = instant(int(page.following)) if page.following else min(wanted.end, page.fetched_at)
         origin = f"{wanted.source} {wanted.symbol} {wanted.interval} from {start.isoformat()}"
-        # A page without a bar proves nothing: some exchanges leave out what they don't heed.
-        return Fetched(rows, origin, answered=wanted.answered(start, end) if len(page.rows) else ())
+        # What lies before the first bar, or in a page without one, proves nothing: some exchanges keep little history,
+        # or leave out what they don't heed.
+        told = wanted.answered(start if page.cursor else self._opens(page), end) if len(page.rows) else ()
+        return Fetched(rows, origin, answered=told)
+
+    def _opens(self, page: Page) -> datetime:
+        return instant(int(microseconds_of(page.rows[self.ts]).min()) // 1_000)
 
     def _check(self, opened: Instants, since: int) -> None:
         wanted = self.wanted
