@@ -101,10 +101,10 @@ def _alpaca(vendor: Vendor) -> None:
             return None
         return Reply(json.dumps({"message": f"forbidden. {keys.get('apca-api-key-id')}"}).encode(), 403)
 
-    @vendor.route("/v2/stocks/bars")
+    @vendor.route("/v2/stocks/bars|/v1beta3/crypto/us/bars|/v1beta1/options/bars")
     def bars(request: Request) -> Any:
         asked = request.parameters
-        if asked["adjustment"] != "raw" or asked["asof"] != "-":
+        if request.path.startswith("/v2") and (asked["adjustment"], asked["asof"]) != ("raw", "-"):
             return Reply(b'{"message": "adjusted"}', 400)
         first, last = (datetime.fromisoformat(asked[name]) for name in ("start", "end"))
         found = [
@@ -145,7 +145,7 @@ def _massive(vendor: Vendor) -> None:
         said = {"status": "ERROR", "error": f"Unknown API Key {key}"}
         return Reply(json.dumps(said).encode(), 401)
 
-    @vendor.route(r"/v2/aggs/ticker/(?P<symbol>[A-Z]+)/range/(?P<interval>\d/\w+)/(?P<first>\d+)/(?P<last>\d+)")
+    @vendor.route(r"/v2/aggs/ticker/(?P<symbol>[A-Z0-9:]+)/range/(?P<interval>\d/\w+)/(?P<first>\d+)/(?P<last>\d+)")
     def bars(request: Request) -> Any:
         asked = request.groups
         if request.parameters.get("adjusted", "true") != "false":
@@ -220,7 +220,8 @@ def _databento(vendor: Vendor) -> None:
             for symbol, number in names.items()
             if start <= opens < end and (one := bar(symbol, opens))
         ]
-        return refused(request) or dbn(records, asked["schema"], names=names, start=start, end=end)
+        said = {"dataset": asked["dataset"], "names": names, "start": start, "end": end}
+        return refused(request) or dbn(records, asked["schema"], **said)
 
 
 # -------------------------------------------------------------------------------------------------------------- yahoo

@@ -124,6 +124,41 @@ def test_a_dataset_that_a_vendor_does_not_have_is_refused(rows, kind):
         rows(kind, "forecasts", "ACME")
 
 
+CONTRACT = "ACME240621C00105000"
+
+
+@pytest.mark.parametrize(
+    ("kind", "symbol", "options", "asset_class", "path"),
+    [
+        ("alpaca", "BTC/USD", {}, "crypto", "/v1beta3/crypto/us/bars"),
+        ("alpaca", CONTRACT, {}, "option", "/v1beta1/options/bars"),
+        ("massive", "BTC/USD", {"asset_class": "crypto"}, "crypto", "/v2/aggs/ticker/X:BTCUSD/"),
+        ("massive", CONTRACT, {}, "option", f"/v2/aggs/ticker/O:{CONTRACT}/"),
+        ("massive", "SPX", {"asset_class": "index"}, "index", "/v2/aggs/ticker/I:SPX/"),
+    ],
+)
+def test_what_is_no_stock_is_asked_for_where_it_is_and_keeps_its_symbol(
+    rows, vendors, *, kind, symbol, options, asset_class, path
+):
+    days = DayRange(date(2024, 4, 29), date(2024, 5, 4))
+    found = rows(kind, "market_data", symbol, days=days, intervals={"1min"}, **options)
+    assert {(row["symbol"], row["asset_class"], row["source"]) for row in found} == {(symbol, asset_class, kind)}
+    assert len(found) == 5
+    assert all(served.path.startswith(path) for served in vendors.log)
+
+
+def test_a_contract_is_asked_for_as_opra_pads_it(vendors):
+    vendors.forget()
+    days = DayRange(date(2024, 5, 1), date(2024, 5, 4))
+    request = FetchRequest(dataset_named("market_data"), days, frozenset({CONTRACT}), frozenset({"1min"}), NOW)
+    options = {"url": vendors.url, "dataset": "OPRA.PILLAR", "max_cost_usd": 1}
+    network = quick_network(variables=FAKES["databento"].variables)
+    (page,) = open_source("databento", options=options, network=network).fetch(request)
+    assert vendors.asked("/v0/timeseries.get_range")[0]["symbols"] == "ACME  240621C00105000"
+    assert set(page.rows["symbol"].to_pylist()) == {CONTRACT}
+    assert {(each.symbol, each.asset_class) for each in page.answered} == {(CONTRACT, "option")}
+
+
 # ------------------------------------------------------------------------------------------------- Databento's price
 
 

@@ -6,9 +6,10 @@ A number is read as a float, whose shortest spelling is what the vendor wrote; t
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cached_property
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -76,6 +77,7 @@ INSTRUMENTS = pa.schema(
 )
 
 _RECORD = "record"
+_spelled = json.JSONEncoder(separators=(",", ":"), default=float).encode  # a Decimal is no JSON
 _SESSION_UNITS = ("day", "week", "month")
 _INTERVAL = re.compile(r"(\d+)([a-z]+)")
 _EXCHANGE = ZoneInfo("America/New_York")
@@ -90,8 +92,7 @@ _LONGEST_MONTH = 31
 
 def page_of(records: Iterable[Record]) -> pa.Table:
     """Records as a page keeps them."""
-    texts = [json.dumps(each, separators=(",", ":"), default=float) for each in records]  # a Decimal is no JSON
-    return pa.table({_RECORD: pa.array(texts, _TEXTS)})
+    return pa.table({_RECORD: pa.array([_spelled(each) for each in records], _TEXTS)})
 
 
 def answer_of(
@@ -116,20 +117,21 @@ def answer_of(
 
 def records_of(page: pa.Table) -> list[Record]:
     """The records of a page, as they came."""
-    return [json.loads(each) for each in page[_RECORD].to_pylist()]
+    found: list[Record] = json.loads(f"[{','.join(page[_RECORD].to_pylist())}]")
+    return found
 
 
 def rows_of(page: pa.Table, schema: pa.Schema, make: Callable[[Record], Iterable[Row]]) -> tuple[pa.Table, Unreadable]:
     """The rows that `make` finds in the records of a page, and the records in which it can't find any."""
     rows: list[Row] = []
     unreadable = []
-    for text in page[_RECORD].to_pylist():
+    for record in records_of(page):
         try:
-            rows += make(json.loads(text))
+            rows += make(record)
         except KeyError as error:
-            unreadable.append((text, f"{error.args[0]} is missing"))
+            unreadable.append((_spelled(record), f"{error.args[0]} is missing"))
         except (ArithmeticError, AttributeError, IndexError, TypeError, ValueError) as error:
-            unreadable.append((text, str(error)))
+            unreadable.append((_spelled(record), str(error)))
     return pa.Table.from_pylist(rows, schema), tuple(unreadable)
 
 
@@ -139,9 +141,11 @@ def number(record: Record | None, name: str) -> float | None:
     Raises:
         ValueError: There is something else.
     """
-    value = (record or {}).get(name)
+    value = record.get(name) if record else None
     if value is None:
         return None
+    if type(value) is float and math.isfinite(value):  # nearly all are
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         shown = repr(value)[:_SHOWN_CHARACTERS]
         msg = f"{name}: {shown} is not a number"
@@ -175,7 +179,7 @@ def instant(value: Any) -> datetime:
     if not isinstance(value, str):
         msg = f"{repr(value)[:_SHOWN_CHARACTERS]} is not a time"
         raise ValueError(msg)  # noqa: TRY004  # of a record, like any other wrong value
-    found = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", value))
+    found = datetime.fromisoformat(value)
     return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
 
 
@@ -252,36 +256,39 @@ class Bars:
     interval: str
     told_until: datetime
 
-    def rows(self, asset_class: str, symbol: str, opens: datetime, record: Record) -> list[Row]:
+    def rows(self, asset_class: str, symbol: str, opens: datetime, record: Record) -> Sequence[Row]:
         """The row of a bar that opened then; none while it is open."""
-        if end_of(opens, self.interval) > self.told_until:
-            return []
+        if opens > self._last_over and end_of(opens, self.interval) > self.told_until:
+            return ()
         count = number(record, "n")
-        return [
-            {
-                "asset_class": asset_class,
-                "symbol": symbol,
-                "interval": self.interval,
-                "ts": session_of(opens, asset_class) if self._is_of_sessions else opens,
-                "open": number(record, "o"),
-                "high": number(record, "h"),
-                "low": number(record, "l"),
-                "close": number(record, "c"),
-                "volume": number(record, "v"),
-                "vwap": number(record, "vw"),
-                "trade_count": None if count is None else int(count),
-            }
-        ]
+        row = {
+            "asset_class": asset_class,
+            "symbol": symbol,
+            "interval": self.interval,
+            "ts": session_of(opens, asset_class) if self._is_of_sessions else opens,
+            "open": number(record, "o"),
+            "high": number(record, "h"),
+            "low": number(record, "l"),
+            "close": number(record, "c"),
+            "volume": number(record, "v"),
+            "vwap": number(record, "vw"),
+            "trade_count": None if count is None else int(count),
+        }
+        return (row,)
 
     def complete_until(self, asset_class: str) -> datetime:
         """Up to which `ts` all bars were over."""
+        if self._is_of_sessions:
+            return session_of(self._last_over, asset_class) + ONE_DAY
+        return self._last_over + timedelta(microseconds=1)
+
+    @cached_property
+    def _last_over(self) -> datetime:
+        """A bar that opened then or before was over, however long its month."""
         count, unit = count_and_unit(self.interval)
         longest = timedelta(days=_LONGEST_MONTH * count) if unit == "month" else length_of(self.interval)
-        opened = self.told_until - longest
-        if self._is_of_sessions:
-            return session_of(opened, asset_class) + ONE_DAY
-        return opened + timedelta(microseconds=1)
+        return self.told_until - longest
 
-    @property
+    @cached_property
     def _is_of_sessions(self) -> bool:
         return count_and_unit(self.interval)[1] in _SESSION_UNITS
