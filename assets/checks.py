@@ -7,6 +7,7 @@ from assets.lake import lake_key
 from thermocline.model.dataset import Dataset
 from thermocline.model.datasets import DATASETS
 from thermocline.ports import Hot, Lake
+from thermocline.tasks.schemas import applied
 from thermocline.tasks.verify import VerifyReport, verify
 
 READS_BACK = "reads_back"
@@ -33,7 +34,7 @@ def _lake_check(dataset: Dataset, days: dg.DailyPartitionsDefinition) -> dg.Asse
     def lake_check(
         context: dg.AssetCheckExecutionContext, hot: dg.ResourceParam[Hot], lake: dg.ResourceParam[Lake]
     ) -> dg.AssetCheckResult:
-        report = verify(hot, lake, [dataset], days_of(context, days))
+        report = verify(hot, lake, applied(hot, [dataset]), days_of(context, days))
         return verified(report)
 
     return lake_check

@@ -15,6 +15,7 @@ from thermocline.model.partition import ALL_DAYS
 from thermocline.ports import Hot, Lake
 from thermocline.settings import Settings
 from thermocline.tasks.drill import Drilled, Rehearsal, drill
+from thermocline.tasks.schemas import applied
 
 KEY = dg.AssetKey("restore_drill")
 GROUP = rotation.GROUP
@@ -70,7 +71,7 @@ def drill_asset() -> dg.AssetsDefinition:
         done = drill(
             hot,
             lake,
-            [dataset_named(name) for name in config.datasets] or list(DATASETS.values()),
+            applied(hot, [dataset_named(name) for name in config.datasets] or list(DATASETS.values())),
             ALL_DAYS,
             count=config.partitions or settings.storage.lifecycle.drills.partitions,
             seed=secrets.randbelow(2**32) if config.seed is None else config.seed,

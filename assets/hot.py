@@ -10,10 +10,11 @@ from assets.lake import lake_key
 from assets.progress import LoggedProgress
 from assets.report import definition_metadata, moved_metadata, partitions_table, preview
 from thermocline.model.dataset import Dataset
-from thermocline.model.datasets import DATASETS
+from thermocline.model.datasets import DATASETS, dataset_named
 from thermocline.ports import Hot, Lake
 from thermocline.settings import Settings
 from thermocline.tasks.load import load
+from thermocline.tasks.schemas import applied
 
 GROUP = "hot"
 
@@ -63,7 +64,7 @@ def _hot_asset(dataset: Dataset, days: dg.DailyPartitionsDefinition) -> dg.Asset
         done = load(
             hot,
             lake,
-            [dataset],
+            applied(hot, [dataset]),
             settings.lifecycle.with_hot_days(config.hot_days),
             as_of=as_of(context, days),
             run_id=context.run.run_id,
@@ -73,7 +74,7 @@ def _hot_asset(dataset: Dataset, days: dg.DailyPartitionsDefinition) -> dg.Asset
         metadata["unchanged"] = dg.MetadataValue.int(done.unchanged)
         metadata["loaded"] = partitions_table(done.moved)
         if done.moved:
-            metadata["preview"] = preview(hot, lake, dataset, done.moved[-1].partition.day)
+            metadata["preview"] = preview(hot, lake, dataset_named(dataset.name), done.moved[-1].partition.day)
         return dg.MaterializeResult(metadata=metadata)
 
     return hot_asset

@@ -16,6 +16,7 @@ from thermocline.model.partition import parse_interval
 from thermocline.ports import FetchRequest, Hot, Lake, SourceFactory, SpoolFactory
 from thermocline.settings import Settings
 from thermocline.tasks.backfill import Backfill, Backfilled
+from thermocline.tasks.schemas import applied
 
 GROUP = "lake"
 
@@ -75,9 +76,8 @@ def _lake_asset(
         settings: dg.ResourceParam[Settings],
     ) -> dg.MaterializeResult[None]:
         span = days_of(context, days)
-        request = FetchRequest(
-            dataset, span, frozenset(config.symbols), frozenset(map(parse_interval, config.intervals))
-        )
+        (known,) = applied(hot, [dataset])
+        request = FetchRequest(known, span, frozenset(config.symbols), frozenset(map(parse_interval, config.intervals)))
         log = DayLog(context, span)
         began = monotonic()
         done = Backfill(
@@ -96,7 +96,7 @@ def _lake_asset(
         ).run(request)
         metadata = backfilled_metadata(done, monotonic() - began)
         if done.moved:
-            metadata["preview"] = preview(hot, lake, dataset, done.moved[-1].partition.day)
+            metadata["preview"] = preview(hot, lake, known, done.moved[-1].partition.day)
         return log.result(metadata)
 
     return lake_asset

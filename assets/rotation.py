@@ -20,6 +20,7 @@ from thermocline.ports import Hot, Lake, SpoolFactory, Trouble
 from thermocline.settings import Settings
 from thermocline.tasks.rotate import Rotated, Rotation, plan_rotation
 from thermocline.tasks.safeguards import recount, verify_at_stake
+from thermocline.tasks.schemas import applied
 from thermocline.tasks.trouble import troubles
 
 GROUP = "rotation"
@@ -92,8 +93,9 @@ def rotation_asset(
         settings: dg.ResourceParam[Settings],
     ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         day, lifecycle = as_of(context, days), settings.lifecycle.with_hot_days(config.hot_days)
-        chosen = list(DATASETS.values()) if config.full else [MARKET_DATA]
-        folding = [dataset for dataset in DATASETS.values() if dataset not in chosen]
+        every = applied(hot, list(DATASETS.values()))
+        chosen = every if config.full else [dataset_named(MARKET_DATA.name)]
+        folding = [dataset for dataset in every if dataset not in chosen]
         _permit(config, settings)
         copies = verify_at_stake(hot, lake, chosen, lifecycle, as_of=day)
         yield verified(copies, COPIES_ARE_GOOD)

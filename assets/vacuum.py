@@ -18,8 +18,6 @@ KEY = dg.AssetKey("vacuum")
 NIGHTLY_KEY = dg.AssetKey("nightly_vacuum")
 GROUP = rotation.GROUP
 
-DATASET_PARTITIONS = dg.StaticPartitionsDefinition(list(DATASETS))
-
 
 class VacuumConfig(dg.Config):
     """Which tables are vacuumed."""
@@ -44,7 +42,7 @@ def vacuum_asset() -> dg.AssetsDefinition:
                 kinds={"postgres"},
             )
         ],
-        partitions_def=DATASET_PARTITIONS,
+        partitions_def=dg.StaticPartitionsDefinition(list(DATASETS)),
         backfill_policy=dg.BackfillPolicy.single_run(),
         pool="hot",
     )

@@ -31,7 +31,7 @@ from resources.lake import LakeResource
 from resources.settings import SettingsResource
 from resources.sources import SourcesResource
 from resources.spools import SpoolsResource
-from thermocline.model.datasets import FEATURES
+from thermocline.model.datasets import DATASETS, FEATURES
 from thermocline.settings import Settings, load_settings
 from thermocline.sources.calendars import ExchangeCalendars
 
@@ -50,6 +50,7 @@ def build_defs(resources: Mapping[str, Any] | None = None, settings: Settings | 
     every_resource = _default_resources() | dict(resources or {})
     refuse_open_secrets(every_resource)
     settings = settings or load_settings()
+    DATASETS.declare(settings.declared)
     auto_rotation = settings.storage.lifecycle.auto_rotation
     timezone, days = auto_rotation.timezone, days_from(settings)
     feeds = feeds_of(settings)

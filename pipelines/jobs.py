@@ -9,12 +9,12 @@ from assets.drill import KEY as DRILL
 from assets.drops import KEY as DROPPED_FILES
 from assets.features import KEY as DERIVED_FEATURES
 from assets.freshness import FRESH
-from assets.hot import hot_key
+from assets.hot import GROUP as HOT
 from assets.lake import lake_key
 from assets.rotation import KEY as ROTATION
 from assets.vacuum import KEY as VACUUM
 from assets.vacuum import NIGHTLY_KEY as NIGHTLY_VACUUM
-from thermocline.model.datasets import DATASETS, MARKET_DATA, dataset_named
+from thermocline.model.datasets import MARKET_DATA, dataset_named
 
 BACKFILL = dg.define_asset_job(
     "backfill",
@@ -24,7 +24,7 @@ BACKFILL = dg.define_asset_job(
 )
 HOT_LOAD = dg.define_asset_job(
     "hot_load",
-    dg.AssetSelection.assets(*(hot_key(dataset) for dataset in DATASETS.values())),
+    dg.AssetSelection.groups(HOT),
     description="Bring the last days of the lake to PostgreSQL, as of the partition's day.",
 )
 NIGHTLY_ROTATION = dg.define_asset_job(

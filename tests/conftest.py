@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from quick_server import create_database, passable_folder, quick_server
 
+from thermocline.model.datasets import DATASETS
 from thermocline.stores import embedded
 from thermocline.stores.embedded_process import Owner
 
@@ -24,6 +25,13 @@ OLDEST_SUPPORTED = 14
 def url_of(server_url: str, database: str) -> str:
     """The URL of another database on the same server."""
     return urlsplit(server_url)._replace(path=f"/{database}").geturl()
+
+
+@pytest.fixture(autouse=True)
+def only_built_in_datasets() -> Iterator[None]:
+    """Let no test find datasets or columns that an earlier one declared or applied."""
+    yield
+    DATASETS.forget()
 
 
 # --------------------------------------------------------------------------------------------------------------- homes

@@ -67,7 +67,7 @@ def as_rotated_datasets(names: Collection[str], *, full: bool) -> list[Dataset]:
     """The datasets that a rotation takes: those named, else market_data, or all of them when `full`."""
     if full:
         return list(DATASETS.values())
-    return [dataset_named(name) for name in names] or [MARKET_DATA]
+    return [dataset_named(name) for name in names] or [dataset_named(MARKET_DATA.name)]
 
 
 def as_folded_datasets(names: Collection[str], *, full: bool) -> list[Dataset]:

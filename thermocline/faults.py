@@ -47,6 +47,9 @@ class Step(StrEnum):
     REHEARSE = "rehearse"
     REGISTER = "register"
     RESTORE = "restore"
+    NOTE_SCHEMA = "note-schema"
+    EVOLVE_TABLE = "evolve-table"
+    EVOLVE = "evolve"
 
 
 INSIDE: Mapping[Step, tuple[str, ...]] = {
@@ -62,6 +65,8 @@ INSIDE: Mapping[Step, tuple[str, ...]] = {
     Step.INGEST: ("committing",),
     Step.DELETE: ("committing",),
     Step.RESTORE: ("committing",),
+    Step.EVOLVE_TABLE: ("committed",),
+    Step.EVOLVE: ("altered", "committing"),
     Step.SWAP: ("renamed", "committed"),
     Step.EXPIRE: ("committing",),
     Step.HOLD: ("committing",),

@@ -11,16 +11,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError
 
 from thermocline.errors import SettingsError
 from thermocline.model.calendars import DEFAULT_CALENDARS, CalendarRules
-from thermocline.model.datasets import dataset_named
+from thermocline.model.dataset import Dataset
 from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.restatement import RestatementRule
-from thermocline.model.rules import Severity, Strictness, Validation, wrong_rules
+from thermocline.model.rules import Strictness, Validation
 from thermocline.model.url import file_url
 from thermocline.settings_checks import CheckSettings
+from thermocline.settings_datasets import Datasets, declared
 from thermocline.settings_layers import (
     Layer,
     environment_layer,
@@ -31,6 +32,7 @@ from thermocline.settings_layers import (
     without_nulls,
 )
 from thermocline.settings_values import (
+    DECLARED,
     LONGEST_WINDOW_DAYS,
     CatalogUrl,
     Count,
@@ -140,15 +142,6 @@ class ValidationSettings(Section):
     min_bad_rows: Annotated[Count, Field(ge=1)] = Validation().min_bad_rows
 
 
-class DatasetSettings(Section):
-    """What one dataset does differently. `rules` maps a rule's name to how it is taken."""
-
-    hot_days: WindowDays | None = None
-    strictness: Strictness | None = None
-    max_bad_share: Share | None = None
-    rules: dict[str, Severity] = Field(default_factory=dict)
-
-
 class FeatureSettings(Section):
     """What derived indicators are measured against, and whether Dagster derives them when bars come."""
 
@@ -211,7 +204,7 @@ class Document(Section):
     catalog_url: CatalogUrl | None = None
     storage: StorageSettings = StorageSettings()
     sources: Sources = Field(default_factory=dict, repr=False)
-    datasets: dict[DatasetName, DatasetSettings] = Field(default_factory=dict)
+    datasets: Datasets = Field(default_factory=dict)
     features: FeatureSettings = FeatureSettings()
     calendars: dict[str, str] = Field(default_factory=lambda: dict(DEFAULT_CALENDARS))
     coverage: CoverageSettings = CoverageSettings()
@@ -250,16 +243,6 @@ class Settings(Document):
         """Which calendar an instrument has."""
         return CalendarRules({**DEFAULT_CALENDARS, **self.calendars})
 
-    @field_validator("datasets")
-    @classmethod
-    def _with_known_rules(cls, datasets: dict[str, DatasetSettings]) -> dict[str, DatasetSettings]:
-        problems = [
-            text for name, dataset in datasets.items() for text in wrong_rules(dataset_named(name), dataset.rules)
-        ]
-        if problems:
-            raise ValueError("; ".join(problems))
-        return datasets
-
     @cached_property
     def validation_rules(self) -> Validation:
         """How rows are judged, as the model takes it."""
@@ -287,6 +270,12 @@ class Settings(Document):
             undo_days=own.undo_days,
             restatements=RestatementRule(**own.restatements.model_dump()),
         )
+
+    @cached_property
+    def declared(self) -> tuple[Dataset, ...]:
+        """The datasets that are declared here, and the built-in ones that get columns here."""
+        found = (declared(name, section) for name, section in self.datasets.items())
+        return tuple(dataset for dataset in found if dataset)
 
 
 # ------------------------------------------------------------------------------------------------------------ loading
@@ -328,7 +317,7 @@ def load_settings(
 
 def _validated(document: Mapping[str, Any], layers: list[Layer]) -> Settings:
     try:
-        return Settings.model_validate(document)
+        return Settings.model_validate(document, context={DECLARED: tuple(document.get("datasets") or ())})
     except ValidationError as error:
         problems = [problem(each, layers) for each in error.errors(include_url=False)]
         raise SettingsError("\n".join(dict.fromkeys(problems))) from None

@@ -6,7 +6,7 @@ from datetime import date
 from typing import Annotated, Any, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, PlainSerializer, ValidationInfo
 
 from thermocline.errors import UsageError
 from thermocline.model.cron import parse_cron
@@ -16,6 +16,8 @@ from thermocline.model.partition import parse_day, parse_interval
 from thermocline.model.url import HIDDEN, SecretUrl, is_secret_name, local_path, redacted
 
 LONGEST_WINDOW_DAYS = 36_500
+DECLARED = "datasets"
+"""What the names of the datasets that a document declares are called in the context of its validation."""
 
 T = TypeVar("T")
 
@@ -151,16 +153,19 @@ def _lake_url(text: str) -> SecretUrl:
     return _url(text)
 
 
-def _dataset_name(name: str) -> str:
-    return dataset_named(name).name
+def _dataset_name(value: Any, info: ValidationInfo) -> str:
+    """A dataset that is built in, or one that the same document declares."""
+    return _checked(lambda name: name if name in (info.context or {}).get(DECLARED, ()) else dataset_named(name).name)(
+        value
+    )
 
 
-def _feed_name(name: str) -> str:
-    source, slash, dataset = name.partition("/")
+def _feed_name(value: Any, info: ValidationInfo) -> str:
+    source, slash, dataset = str(value).partition("/")
     if not (_PLAIN_NAME.fullmatch(source) and slash):
-        msg = f"{name!r} is not a feed; write SOURCE/DATASET, such as alpaca/market_data; {_PLAIN}"
-        raise UsageError(msg)
-    return f"{source}/{dataset_named(dataset).name}"
+        msg = f"{value!r} is not a feed; write SOURCE/DATASET, such as alpaca/market_data; {_PLAIN}"
+        raise ValueError(msg)
+    return f"{source}/{_dataset_name(dataset, info)}"
 
 
 def _drop_name(name: str) -> str:
@@ -182,8 +187,8 @@ WindowDays = Annotated[int, BeforeValidator(_no_flag), Field(ge=1, le=LONGEST_WI
 Schedule = Annotated[str, BeforeValidator(_checked(parse_cron))]
 TimeZone = Annotated[str, BeforeValidator(_checked(_zone))]
 Intervals = Annotated[dict[str, WindowDays | None], BeforeValidator(_intervals)]
-DatasetName = Annotated[str, BeforeValidator(_checked(_dataset_name))]
-FeedName = Annotated[str, BeforeValidator(_checked(_feed_name))]
+DatasetName = Annotated[str, BeforeValidator(_dataset_name)]
+FeedName = Annotated[str, BeforeValidator(_feed_name)]
 DropName = Annotated[str, BeforeValidator(_checked(_drop_name))]
 IntervalName = Annotated[str, BeforeValidator(_checked(parse_interval))]
 IntervalNames = tuple[IntervalName, ...]

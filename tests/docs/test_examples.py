@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from thermocline.cli import main
 
 ROOT = Path(__file__).parents[2]
-TESTED = re.compile(r"<!-- tested -->\n```(?P<language>\w+)\n(?P<code>.*?)```", re.DOTALL)
-PAGES = ["README.md", "docs/guide/cli.md", "docs/guide/python.md"]
+TESTED = re.compile(r"<!-- tested(?:: (?P<file>[\w.]+))? -->\n```(?P<language>\w+)\n(?P<code>.*?)```", re.DOTALL)
+PAGES = ["README.md", "docs/guide/datasets.md", "docs/guide/cli.md", "docs/guide/python.md"]
 
 
 @pytest.mark.usefixtures("home")
@@ -20,7 +20,9 @@ def test_the_examples_of_a_page_run_as_they_stand(page):
     examples = list(TESTED.finditer((ROOT / page).read_text()))
     assert examples, f"{page} has no tested example"
     for example in examples:
-        if example["language"] == "python":
+        if example["file"]:
+            Path(example["file"]).write_text(example["code"])
+        elif example["language"] == "python":
             exec(compile(example["code"], page, "exec"), {})  # noqa: S102  # the page's own code
         else:
             for line in example["code"].splitlines():

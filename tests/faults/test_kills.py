@@ -211,6 +211,15 @@ TASKS: Mapping[str, Task] = {
         {"datasets": ["market_data"], "seed": 1},
         state="a_closed_month",
     ),
+    "evolve": Task(
+        "evolve",
+        points(
+            "evolve-table evolve-table:committed note-schema replace replace:written "
+            "evolve evolve:altered evolve:committing"
+        ),
+        {"dataset": "market_data", "columns": {"spread": "price"}},
+        is_done=lambda world: world.tc.schemas(["market_data"])[0].version == 2,
+    ),
     "recover": Task(
         "recover",
         points("register replace replace:written restore restore:committing"),

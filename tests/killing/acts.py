@@ -1,5 +1,6 @@
 """What a process does before it dies: the verbs of the Python API, by name, with arguments that JSON can hold."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from thermocline.api import Thermocline
 from thermocline.model.records import as_json
 from thermocline.model.rejected import Rejected
 from thermocline.ports import Fetched, FetchRequest
+from thermocline.settings import load_settings
 from thermocline.sources.paging import Answer, Paging, pages_of
 
 Arguments = Mapping[str, Any]
@@ -155,11 +157,19 @@ def recover(tc: Thermocline, order: Arguments) -> None:
     tc.recover(order["datasets"])
 
 
+def evolve(tc: Thermocline, order: Arguments) -> None:
+    """Give a dataset a column, as somebody does who has just declared it."""
+    declared = json.dumps({order["dataset"]: {"columns": order["columns"]}})
+    settings = load_settings(tc.settings.home, environ={"THERMOCLINE_DATASETS": declared})
+    with thermocline.open(settings=settings) as wider:
+        wider.evolve(order["dataset"])
+
+
 ACTS: Mapping[str, Callable[[Thermocline, Arguments], None]] = {
     act.__name__: act
     for act in (
         *(backfill, fetch, backfill_by_name, ingest, release, load, rotate, undo, rehydrate, delete, cleanup),
-        *(accept, reject, compact, expire, drill, recover),
+        *(accept, reject, compact, expire, drill, recover, evolve),
     )
 }
 

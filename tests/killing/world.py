@@ -78,7 +78,7 @@ class World:
             shutil.copytree(self.folder / state, self._lake, copy_function=os.link)
         else:
             self._lake.mkdir()
-            self.tc = thermocline.open(home=self.home)  # one that does not know of tables that are gone
+        self.tc = thermocline.open(home=self.home)  # one that does not know of tables and columns that are gone
 
     def lose_database(self) -> None:
         """Go on with the lake alone, and a database in which nothing ever was."""

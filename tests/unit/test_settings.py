@@ -202,7 +202,7 @@ def test_every_scalar_key_can_be_set_by_a_variable():
         "benchmark_asset_class": "fund",
         "start": "2000-01-03",
         "sources": '{"mine": {"kind": "files"}}',
-        "datasets": '{"news": {"hot_days": 3, "strictness": "off", "max_bad_share": 0.5, "rules": {}}}',
+        "datasets": '{"news": {"hot_days": 3}}',  # what an entry of a mapping leaves out has its default
     }
     leaves = [path for path in key_paths(Document) if not _is_section(path)]
     settings = load_settings(environ={variable(path): values[path[-1]] for path in leaves})
@@ -211,7 +211,10 @@ def test_every_scalar_key_can_be_set_by_a_variable():
         value = shown
         for key in path:
             value = value[key]
-        assert value == _meant(values[path[-1]]), path
+        meant = _meant(values[path[-1]])
+        if path == ("datasets",):
+            value, meant = value["news"]["hot_days"], meant["news"]["hot_days"]
+        assert value == meant, path
 
 
 def _meant(text):

@@ -25,6 +25,7 @@ from thermocline.api.moving import Moving
 from thermocline.api.opened import TIERS, Storage, new_run_id
 from thermocline.api.quarantine import Quarantining
 from thermocline.api.recovering import Recovering
+from thermocline.api.schemas import Schemas
 from thermocline.api.storage import Programs
 from thermocline.api.vintages import Vintages
 from thermocline.errors import UsageError
@@ -70,6 +71,6 @@ def open(  # noqa: A001  # `thermocline.open()` reads as what it does
 
 
 class Thermocline(
-    Moving, Deriving, Keeping, LakeKeeping, Asking, Checking, Vintages, Quarantining, Recovering, Programs
+    Moving, Deriving, Keeping, LakeKeeping, Asking, Checking, Vintages, Quarantining, Schemas, Recovering, Programs
 ):
     """Both tiers, and what moves rows between them. Use it as a context manager, or call `close`."""

@@ -17,7 +17,6 @@ from thermocline.arguments import (
     as_query,
 )
 from thermocline.errors import UsageError
-from thermocline.model.datasets import DATASETS
 from thermocline.model.instruments import Naming, ZoneOf, new_york
 from thermocline.ports import (
     SILENT,
@@ -75,6 +74,7 @@ class Asking(Opened):
             UsageError: A name is unknown, no such instrument is known, or something that has no bars is to be adjusted.
             AdjustmentError: When the answer is taken: a dividend has no close before it, or makes no sense.
         """
+        self._dataset(dataset)
         asked = as_query(
             dataset,
             symbols=symbols,
@@ -147,6 +147,7 @@ class Asking(Opened):
         as_of_vintage: Instant | None = None,
     ) -> Explanation:
         """How `query` would answer: which tier, which objects, how many bytes."""
+        self._dataset(dataset)
         asked = as_query(
             dataset,
             symbols=symbols,
@@ -167,7 +168,7 @@ class Asking(Opened):
             UsageError: The statement is wrong or would do more than read.
         """
         at = as_instant(as_of_vintage)
-        return Answer(lambda: sql(self.hot, self.lake, self._analytics, statement, DATASETS.values(), as_of_vintage=at))
+        return Answer(lambda: sql(self.hot, self.lake, self._analytics, statement, self._datasets(), as_of_vintage=at))
 
     def unfinished(self, datasets: Collection[str] = ()) -> list[Unfinished]:
         """What a backfill asked of a vendor and did not publish, oldest first; running it again goes on from there."""
@@ -176,14 +177,14 @@ class Asking(Opened):
 
     def status(self, datasets: Collection[str] = (), *, as_of: Day | None = None) -> list[SeriesStatus]:
         """What is where and what is due, a line a dataset and interval."""
-        return status(self.hot, as_datasets(datasets), self.settings.lifecycle, as_of=self._as_of(as_of))
+        return status(self.hot, self._datasets(datasets), self.settings.lifecycle, as_of=self._as_of(as_of))
 
     def trouble(self, datasets: Collection[str] = ()) -> list[Trouble]:
         """Partitions that a rotation, release, backfill or load could not do: the last reason, how often, since when.
 
         Each is as it was before, and is out of trouble with the commit in which the act succeeds.
         """
-        return troubles(self.hot, as_datasets(datasets))
+        return troubles(self.hot, self._datasets(datasets))
 
     def verify(
         self,
@@ -196,4 +197,4 @@ class Asking(Opened):
     ) -> VerifyReport:
         """Re-read cold partitions and hold them against their receipts."""
         days = as_days(start, end)
-        return verify(self.hot, self.lake, as_datasets(datasets), days, intervals, progress=progress)
+        return verify(self.hot, self.lake, self._datasets(datasets), days, intervals, progress=progress)

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Collection
 
 from thermocline.api.opened import Opened, new_run_id
-from thermocline.arguments import Day, Instant, as_datasets, as_days, as_instant, as_query
+from thermocline.arguments import Day, Instant, as_days, as_instant, as_query
 from thermocline.errors import UsageError
 from thermocline.model.partition import parse_interval
 from thermocline.ports import SILENT, Act, AuditGuard, AuditQuery, Progress
@@ -48,7 +48,7 @@ class Checking(Opened):
         return drill(
             self.hot,
             self.lake,
-            as_datasets(datasets),
+            self._datasets(datasets),
             as_days(start, end),
             [parse_interval(interval) for interval in intervals],
             count=count,
@@ -102,7 +102,7 @@ class Checking(Opened):
             run_id: Only what this run did.
             limit: At most so many.
         """
-        chosen = as_datasets(datasets) if datasets else ()
+        chosen = self._datasets(datasets) if datasets else ()
         return self.hot.audit(AuditQuery(chosen, acts, run_id, as_instant(start), as_instant(end), limit))
 
     def audit_guard(self) -> AuditGuard:

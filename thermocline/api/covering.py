@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from thermocline.api.opened import Opened
 from thermocline.arguments import Day, as_day
-from thermocline.model.datasets import dataset_named
 from thermocline.model.partition import parse_interval
 from thermocline.ports import SILENT, Progress, Source
 from thermocline.tasks.coverage import CoverageKeeper
@@ -56,7 +55,7 @@ class Covering(Opened):
         """
         from thermocline.model.covered import CoverageReport  # noqa: PLC0415  # numpy
 
-        chosen, keeper = dataset_named(dataset), self._keeper(progress)
+        chosen, keeper = self._dataset(dataset), self._keeper(progress)
         wanted = [parse_interval(interval) for interval in intervals]
         if survey:
             keeper.settle(chosen, again=True)
@@ -87,7 +86,7 @@ class Covering(Opened):
     ) -> "MissingPlan":
         """What `backfill(missing=True)` would ask of the source, in the fewest requests; asks for nothing."""
         return self._keeper(progress).plan(
-            dataset_named(dataset),
+            self._dataset(dataset),
             self._source(source, path, options),
             symbols=symbols,
             intervals=[parse_interval(interval) for interval in intervals],

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from thermocline.api.opened import Opened, new_run_id
 from thermocline.arguments import Day, as_days
 from thermocline.errors import UsageError
-from thermocline.model.datasets import FEATURES, dataset_named
+from thermocline.model.datasets import FEATURES
 from thermocline.model.report import Moved
 from thermocline.ports import SILENT, Progress
 from thermocline.tasks.derive import Derive, Derived
@@ -47,7 +47,7 @@ class Deriving(Opened):
         Raises:
             UsageError: The dataset is not derived from others.
         """
-        if dataset_named(dataset) is not FEATURES:
+        if self._dataset(dataset).name != FEATURES.name:
             msg = f"{dataset} is not derived from other datasets; {FEATURES.name} is"
             raise UsageError(msg)
         own = self.settings.features

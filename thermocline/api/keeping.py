@@ -7,10 +7,9 @@ from datetime import UTC, datetime
 from thermocline.api.opened import Opened, new_run_id
 from thermocline.arguments import (
     Day,
-    as_datasets,
 )
 from thermocline.model.dataset import Dataset
-from thermocline.model.datasets import DATASETS, dataset_named
+from thermocline.model.datasets import DATASETS
 from thermocline.model.rules import Rulebook
 from thermocline.ports import (
     SILENT,
@@ -35,14 +34,14 @@ class Keeping(Opened):
     ) -> VacuumReport:
         """VACUUM (ANALYZE) what stays hot, where it pays; everything with `force`."""
         run_id = run_id or new_run_id()
-        return vacuum(self.hot, as_datasets(datasets), run_id=run_id, force=force, progress=progress)
+        return vacuum(self.hot, self._datasets(datasets), run_id=run_id, force=force, progress=progress)
 
     def migrate(self) -> list[str]:
         """Bring the tables of every dataset up to date with this release; return the datasets' names.
 
         Everything else does so too when it first needs them.
         """
-        for dataset in DATASETS.values():
+        for dataset in self._datasets():
             self.hot.hot_days(dataset)
         return list(DATASETS)
 
@@ -65,7 +64,7 @@ class Keeping(Opened):
             constants: For a plain table, what to fill required columns with that it lacks.
         """
         mapped = Mapped(columns or {}, constants or {})
-        chosen = dataset_named(dataset)
+        chosen = self._dataset(dataset)
         return plan_cleanup(
             self.hot,
             chosen,

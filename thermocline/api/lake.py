@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
 from thermocline.api.opened import Opened, new_run_id
-from thermocline.arguments import Day, as_datasets, as_days
+from thermocline.arguments import Day, as_days
 from thermocline.model.partition import DayRange, parse_interval
 from thermocline.ports import SILENT, Progress
 from thermocline.tasks.compact import Compacted, Compaction, Month
@@ -28,7 +28,7 @@ class LakeKeeping(Opened):
     ) -> list[Month]:
         """The months that `compact` would bring together; changes nothing."""
         compaction = self._compaction(as_days(start, end), intervals, as_of, target_mib)
-        return compaction.plan(as_datasets(datasets))
+        return compaction.plan(self._datasets(datasets))
 
     def compact(
         self,
@@ -55,7 +55,7 @@ class LakeKeeping(Opened):
             run_id: Named in the audit log; made up when None.
         """
         compaction = self._compaction(as_days(start, end), intervals, as_of, target_mib, progress=progress)
-        return compaction.run(as_datasets(datasets), run_id=run_id or new_run_id())
+        return compaction.run(self._datasets(datasets), run_id=run_id or new_run_id())
 
     def plan_expiry(
         self,
@@ -67,7 +67,7 @@ class LakeKeeping(Opened):
     ) -> list[Expired]:
         """What `expire` would let go; changes nothing."""
         expiry = self._expiry(keep_vintages_days, grace_hours, as_of, SILENT)
-        return expiry.plan(as_datasets(datasets))
+        return expiry.plan(self._datasets(datasets))
 
     def expire(
         self,
@@ -91,7 +91,7 @@ class LakeKeeping(Opened):
             run_id: Named in the audit log; made up when None.
         """
         expiry = self._expiry(keep_vintages_days, grace_hours, as_of, progress)
-        return expiry.run(as_datasets(datasets), run_id=run_id or new_run_id())
+        return expiry.run(self._datasets(datasets), run_id=run_id or new_run_id())
 
     def _compaction(
         self,

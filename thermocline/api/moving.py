@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from thermocline.arguments import (
     Day,
-    as_datasets,
     as_day,
     as_days,
     as_folded_datasets,
@@ -15,7 +14,6 @@ from thermocline.arguments import (
     as_table,
 )
 from thermocline.errors import ThermoclineError, UsageError
-from thermocline.model.datasets import dataset_named
 from thermocline.model.partition import ALL_DAYS, parse_interval
 from thermocline.model.report import Moved
 from thermocline.ports import (
@@ -100,7 +98,7 @@ class Moving(Covering):
             on_published: Called for each partition once it is committed.
             run_id: Named in receipts and the audit log; made up when None.
         """
-        chosen, opened = dataset_named(dataset), self._source(source, path, options)
+        chosen, opened = self._dataset(dataset), self._source(source, path, options)
         backfill = self._backfill(
             opened,
             self.settings.lifecycle,
@@ -142,7 +140,7 @@ class Moving(Covering):
         return load(
             self.hot,
             self.lake,
-            as_datasets(datasets),
+            self._datasets(datasets),
             self._lifecycle(hot_days),
             as_of=self._as_of(as_of),
             run_id=run_id or new_run_id(),
@@ -159,6 +157,7 @@ class Moving(Covering):
         hot_days: int | None = None,
     ) -> list[Moved]:
         """What `rotate` would move; changes nothing."""
+        self._datasets(datasets)
         return plan_rotation(
             self.hot,
             as_rotated_datasets(datasets, full=full),
@@ -201,6 +200,7 @@ class Moving(Covering):
             progress,
             on_moved,
         )
+        self._datasets(datasets)
         return rotation.run(
             as_rotated_datasets(datasets, full=full),
             as_of=self._as_of(as_of),
@@ -225,7 +225,7 @@ class Moving(Covering):
         """
         return undo(
             self.hot,
-            dataset_named(dataset),
+            self._dataset(dataset),
             as_days(start, end),
             intervals,
             run_id=run_id or new_run_id(),
@@ -261,7 +261,7 @@ class Moving(Covering):
         return rehydrate(
             self.hot,
             self.lake,
-            dataset_named(dataset),
+            self._dataset(dataset),
             as_days(start, end),
             intervals,
             until=self._until(days, until, as_of),
@@ -304,7 +304,7 @@ class Moving(Covering):
         unless `accept_restatements`. Rows that break a rule go to quarantine, unless `strictness` or the settings say
         otherwise; where more than `max_bad_share` of them do, none is accepted.
         """
-        chosen = dataset_named(dataset)
+        chosen = self._dataset(dataset)
         if isinstance(rows, str | Path):
             from thermocline.sources.open import open_source  # noqa: PLC0415  # it brings vendors' SDKs
 

@@ -1,17 +1,21 @@
 """What the verbs share: the opened stores, today, and the parts of tasks that settings fill in."""
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, date, datetime
+from math import inf
+from time import monotonic
 from typing import Any, Literal, Self
 from zoneinfo import ZoneInfo
 
 from thermocline.arguments import (
     Day,
+    as_datasets,
     as_day,
 )
 from thermocline.errors import UsageError
 from thermocline.model.dataset import Dataset
+from thermocline.model.datasets import DATASETS, dataset_named
 from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.query import Tier
 from thermocline.model.report import Moved
@@ -29,6 +33,7 @@ from thermocline.ports import (
 from thermocline.settings import Settings
 from thermocline.tasks.backfill import Backfill
 from thermocline.tasks.ingest import IngestReport, ingest
+from thermocline.tasks.schemas import applied
 
 Storage = Literal["hybrid", "parquet", "postgres"]
 
@@ -37,6 +42,9 @@ TIERS: Mapping[str, tuple[Tier, ...]] = {
     "parquet": (Tier.COLD,),
     "postgres": (Tier.HOT,),
 }
+
+
+_ASK_AGAIN_SECONDS = 1.0
 
 
 class Opened:
@@ -59,6 +67,7 @@ class Opened:
         self._spools = spools
         self._analytics = analytics
         self._storage: Storage = storage
+        self._asked_at = -inf
         self._tiers = TIERS[storage]
 
     def __enter__(self) -> Self:
@@ -72,6 +81,29 @@ class Opened:
     def close(self) -> None:
         """Give connections back. They are opened again when something is asked again."""
         self.lake.close()
+
+    def _settle(self) -> None:
+        """Have this process know the datasets as they are declared for, and applied in, this home.
+
+        Another process may evolve one at any time. Asking costs a fifth of a small query, so it is not done for each.
+        """
+        DATASETS.declare(self.settings.declared)
+        anew = monotonic() - self._asked_at > _ASK_AGAIN_SECONDS
+        applied(self.hot, (), anew=anew)
+        if anew:
+            self._asked_at = monotonic()
+
+    def _dataset(self, name: str) -> Dataset:
+        """The dataset of that name, as the stores have it."""
+        dataset_named(name)  # a wrong name is told before anything is connected to
+        self._settle()
+        return dataset_named(name)
+
+    def _datasets(self, names: Collection[str] = ()) -> list[Dataset]:
+        """The datasets of those names, as the stores have them; all of them when none is named."""
+        as_datasets(names)
+        self._settle()
+        return as_datasets(names)
 
     @property
     def today(self) -> date:

@@ -3,7 +3,6 @@
 from collections.abc import Collection
 
 from thermocline.api.opened import Opened, new_run_id
-from thermocline.arguments import as_datasets
 from thermocline.ports import SILENT, Progress
 from thermocline.tasks.recover import Recovered, Recovery
 
@@ -33,4 +32,4 @@ class Recovering(Opened):
             run_id: Named in the journal and the audit log; made up when None.
         """
         recovery = Recovery(self.hot, self.lake, run_id or new_run_id(), dry_run, verify, progress)
-        return recovery.run(as_datasets(datasets))
+        return recovery.run(self._datasets(datasets))

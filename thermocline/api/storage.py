@@ -13,7 +13,6 @@ from thermocline.arguments import (
     as_query,
     as_table,
 )
-from thermocline.model.datasets import dataset_named
 from thermocline.model.partition import ALL_DAYS, parse_interval
 from thermocline.model.query import Tier
 from thermocline.ports import (
@@ -41,7 +40,7 @@ class Programs(Opened):
 
         `parquet` and `hybrid` publish them in the lake (and in the days that are hot), `postgres` takes them into hot.
         """
-        chosen = dataset_named(dataset)
+        chosen = self._dataset(dataset)
         table = as_table(rows)
         if self._storage == "postgres":
             report = self._ingest(
@@ -68,6 +67,7 @@ class Programs(Opened):
         columns: Sequence[str] = (),
     ) -> Answer:
         """The rows that this storage has."""
+        self._dataset(dataset)
         asked = as_query(dataset, symbols=symbols, interval=interval, start=start, end=end, columns=columns)
         return Answer(lambda: query(self.hot, self.lake, asked, self._tiers))
 
@@ -81,6 +81,7 @@ class Programs(Opened):
         end: Instant | None = None,
     ) -> bool:
         """Whether this storage has any such row."""
+        self._dataset(dataset)
         asked = as_query(dataset, symbols=symbols, interval=interval, start=start, end=end, columns=["ts"], limit=1)
         with query(self.hot, self.lake, asked, self._tiers) as reader:
             return any(batch.num_rows for batch in reader)
@@ -95,7 +96,7 @@ class Programs(Opened):
         end: Day | None = None,
     ) -> int:
         """Delete rows of whole days from this storage; return how many. Earlier vintages of cold days are kept."""
-        chosen, days = dataset_named(dataset), as_days(start, end)
+        chosen, days = self._dataset(dataset), as_days(start, end)
         intervals = [parse_interval(interval)] if interval else []
         asked = as_query(dataset, symbols=symbols, interval=interval, start=start, end=end, columns=["ts"])
         with query(self.hot, self.lake, asked, self._tiers) as reader:
@@ -114,6 +115,7 @@ class Programs(Opened):
         self, dataset: str, *, symbols: Collection[str] = (), interval: str | None = None
     ) -> tuple[datetime, datetime] | None:
         """The first and last `ts` that this storage has, or None when it has no such row."""
+        self._dataset(dataset)
         asked = as_query(dataset, symbols=symbols, interval=interval, columns=["ts"])
         first = last = None
         with query(self.hot, self.lake, asked, self._tiers) as reader:

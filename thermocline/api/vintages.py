@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from thermocline.api.opened import Opened, new_run_id
 from thermocline.arguments import Day, as_day, as_days
 from thermocline.errors import UsageError
-from thermocline.model.datasets import dataset_named
 from thermocline.model.partition import parse_interval
 from thermocline.model.receipt import Vintage, VintageState
 from thermocline.tasks.diff import Comparison, compare
@@ -36,7 +35,7 @@ class Vintages(Opened):
         """
         wanted = [_state(name) for name in states]
         days = as_days(start, end)
-        return self.hot.vintages(dataset_named(dataset), days, list(map(parse_interval, intervals)), wanted)
+        return self.hot.vintages(self._dataset(dataset), days, list(map(parse_interval, intervals)), wanted)
 
     def diff(
         self,
@@ -52,7 +51,7 @@ class Vintages(Opened):
         Without versions: the newest that is held against the live one, else the one published last against the one
         before it. `interval` may be left out where the day has but one.
         """
-        chosen, named = dataset_named(dataset), parse_interval(interval) if interval else ""
+        chosen, named = self._dataset(dataset), parse_interval(interval) if interval else ""
         return compare(self.hot, self.lake, chosen, as_day(day), named, old=from_version, new=to_version)
 
     def accept(
@@ -69,7 +68,7 @@ class Vintages(Opened):
 
         Each is read back first. Where the day was published anew meanwhile, held rows go over it as a backfill's do.
         """
-        choice = Choice(dataset_named(dataset), as_days(start, end), list(map(parse_interval, intervals)), version)
+        choice = Choice(self._dataset(dataset), as_days(start, end), list(map(parse_interval, intervals)), version)
         run_id = run_id or new_run_id()
         return accept(self.hot, self.lake, self._spools, choice, now=datetime.now(UTC), run_id=run_id)
 
@@ -84,7 +83,7 @@ class Vintages(Opened):
         run_id: str | None = None,
     ) -> Judged:
         """Never make restatements live that are held; of one `version` alone where it is given."""
-        choice = Choice(dataset_named(dataset), as_days(start, end), list(map(parse_interval, intervals)), version)
+        choice = Choice(self._dataset(dataset), as_days(start, end), list(map(parse_interval, intervals)), version)
         return reject(self.hot, self.lake, choice, now=datetime.now(UTC), run_id=run_id or new_run_id())
 
 

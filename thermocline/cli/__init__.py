@@ -20,6 +20,7 @@ from thermocline.cli.lake import compact, expire
 from thermocline.cli.moving import backfill, ingest, load, rehydrate, rotate, undo
 from thermocline.cli.quarantine import quarantine
 from thermocline.cli.recover import recover
+from thermocline.cli.schemas import schema
 from thermocline.cli.vintages import accept, diff, reject, vintages
 from thermocline.model.datasets import DATASETS
 
@@ -30,7 +31,7 @@ _SECTIONS: Mapping[str, Sequence[click.Command]] = {
     "Moving rows": (backfill, ingest, derive, load, rotate, undo, rehydrate),
     "Asking": (query, explain, sql, instruments, status, check, verify, drill, audit, quarantine),
     "Vintages": (vintages, diff, accept, reject),
-    "Keeping house": (cleanup, vacuum, compact, expire, migrate, recover, stop),
+    "Keeping house": (cleanup, vacuum, compact, expire, schema, migrate, recover, stop),
 }
 
 

@@ -1,7 +1,7 @@
 """What a dataset is: one declaration, from which every store derives its own schema."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -108,6 +108,12 @@ class Dataset:
     def content(self) -> tuple[str, ...]:
         """The columns that decide whether two rows say the same thing."""
         return tuple(name for name in self.names if name not in PROVENANCE)
+
+    def with_columns(self, columns: Iterable[Column]) -> "Dataset":
+        """The same with more columns, in front of those that say where a row came from."""
+        own = [column for column in self.columns if column.name not in PROVENANCE]
+        provenance = [column for column in self.columns if column.name in PROVENANCE]
+        return replace(self, columns=(*own, *columns, *provenance))
 
     def column(self, name: str) -> Column:
         """The column of that name."""

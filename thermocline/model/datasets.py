@@ -1,10 +1,13 @@
-"""The datasets that come with Thermocline. To add one, declare it here; every store follows."""
+"""The datasets that come with Thermocline, and those that this process knows beside them.
+
+One that everybody should have is declared here, one of your own in thermocline.yaml; every store follows.
+"""
 
 import difflib
-from collections.abc import Mapping
 
 from thermocline.errors import UnknownDatasetError
 from thermocline.model.dataset import Column, Dataset, Kind
+from thermocline.model.declared import Declared
 
 _TS = "the instant in UTC; a daily row carries its session's date at 00:00"
 _PROVENANCE = (
@@ -197,20 +200,21 @@ DIVIDENDS = Dataset(
     key=("asset_class", "symbol", "kind", "ts"),
 )
 
-DATASETS: Mapping[str, Dataset] = {
-    dataset.name: dataset
-    for dataset in (
-        MARKET_DATA,
-        OPTIONS_DATA,
-        FORECASTS,
-        NEWS,
-        FEATURES,
-        SOCIAL_SENTIMENT,
-        INSTRUMENTS,
-        SPLITS,
-        DIVIDENDS,
-    )
-}
+BUILT_IN: tuple[Dataset, ...] = (
+    MARKET_DATA,
+    OPTIONS_DATA,
+    FORECASTS,
+    NEWS,
+    FEATURES,
+    SOCIAL_SENTIMENT,
+    INSTRUMENTS,
+    SPLITS,
+    DIVIDENDS,
+)
+"""What every home has."""
+
+DATASETS = Declared(BUILT_IN)
+"""What this process knows: a mapping from names to datasets, in order."""
 
 
 def dataset_named(name: str) -> Dataset:
@@ -222,7 +226,11 @@ def dataset_named(name: str) -> Dataset:
     try:
         return DATASETS[name]
     except KeyError:
-        near = difflib.get_close_matches(name, DATASETS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(DATASETS)}."
-        msg = f"no dataset is called {name!r}; {hint}"
-        raise UnknownDatasetError(msg) from None
+        raise nearest(name) from None
+
+
+def nearest(name: str) -> UnknownDatasetError:
+    """What to say of a name that no dataset has."""
+    near = difflib.get_close_matches(name, DATASETS, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(DATASETS)}."
+    return UnknownDatasetError(f"no dataset is called {name!r}; {hint}")

@@ -103,6 +103,16 @@ def journal_prefix(dataset: str) -> str:
     return f"{METADATA}/receipts/{dataset}/"
 
 
+def schema_prefix(dataset: str) -> str:
+    """What the paths of the versions of a dataset's columns begin with."""
+    return f"{METADATA}/schemas/{dataset}/"
+
+
+def schema_path(dataset: str, version: int) -> str:
+    """One version of a dataset's columns, a JSON document."""
+    return f"{schema_prefix(dataset)}{version:05d}.json"
+
+
 def journal_path(dataset: str, run_id: str, number: int) -> str:
     """A file of the journal: the receipts of one commit and what becomes of them, a JSON document a line."""
     return f"{journal_prefix(dataset)}{encode(run_id)}-{number:05d}.jsonl"

@@ -14,6 +14,9 @@ from thermocline.model.partition import Partition
 class Contents:
     """What rows are, whatever their order and wherever they lie.
 
+    A column that is null in every row says nothing: rows are the same with it and without it, so that those of an older
+    schema stay what they were when a column is added.
+
     `fingerprint` covers every column; `content_fingerprint` leaves out `source` and `ingested_at`, so that it decides
     whether rows say anything new. Both are 32 hexadecimal digits.
     """
@@ -30,8 +33,14 @@ class Contents:
         return [
             f"{name}: {mine} against {theirs}"
             for name in self.__slots__
-            if (mine := getattr(self, name)) != (theirs := getattr(other, name))
+            if (mine := _said(self, name)) != (theirs := _said(other, name))
         ]
+
+
+def _said(contents: Contents, name: str) -> Any:
+    """One thing that contents say. The fingerprint tells a column that lost all its values from one that had none."""
+    value = getattr(contents, name)
+    return {c: nulls for c, nulls in value.items() if nulls != contents.rows} if name == "null_counts" else value
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from thermocline.model.partition import DayRange, Partition
 from thermocline.model.query import Query, Segment
 from thermocline.model.receipt import Contents, Vintage, VintageState
 from thermocline.model.report import Failed
+from thermocline.model.schema import Schema
 from thermocline.ports.coverage import Coverage
 from thermocline.ports.ledger import (
     Act,
@@ -76,7 +77,12 @@ class Hot(Quarantine, Coverage, Protocol):
 
         Raises:
             LockTimeoutError: Another writer was still at it after `wait_seconds`; the text says which.
+            StaleStateError: The dataset's columns are not those that were applied last; see `schemas`.
         """
+        ...
+
+    def schemas(self, datasets: Sequence[Dataset]) -> Mapping[str, Sequence[Schema]]:
+        """Every version that the store has of the datasets' columns, oldest first; of one never used there is none."""
         ...
 
     def snapshot(
@@ -101,7 +107,8 @@ class Hot(Quarantine, Coverage, Protocol):
         the same transaction, so that none is accepted twice.
 
         Raises:
-            StaleStateError: Somebody else has said something of one of them meanwhile; nothing was accepted.
+            StaleStateError: As `writer` does, or somebody else has said something of one of them meanwhile; nothing was
+                accepted.
         """
         ...
 

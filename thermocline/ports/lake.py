@@ -12,6 +12,7 @@ from thermocline.model.partition import Partition
 from thermocline.model.query import Query, Segment
 from thermocline.model.receipt import Receipt, StoredObject, Vintage
 from thermocline.model.recovery import TableVersion
+from thermocline.model.schema import Schema
 from thermocline.ports.pages import PageStore
 
 if TYPE_CHECKING:
@@ -113,6 +114,16 @@ class Catalog(Protocol):
         """
         ...
 
+    def evolve(self, dataset: Dataset) -> None:
+        """Give the table, where there is one, the columns that the dataset has and it lacks, and its wider types.
+
+        Objects stay as they are: in a column that they lack, other engines see null. The head stays the same.
+
+        Raises:
+            CatalogConflictError: Another commit was faster; nothing was changed.
+        """
+        ...
+
     def snapshots(self, dataset: Dataset) -> Mapping[str, datetime]:
         """The snapshots that the table remembers, and when each was committed; `head` names the newest."""
         ...
@@ -133,11 +144,12 @@ class Located:
     """An object for an engine that reads Parquet itself: its absolute address, and which of its rows count.
 
     Of an object that days share, the rows of `days` alone count; of one that holds a single day, all, and `days` is
-    empty.
+    empty. `evolved` says that it may have other columns than the dataset has now.
     """
 
     location: str
     days: tuple[date, ...] = ()
+    evolved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +252,21 @@ class Lake(Protocol):
 
     def expire_snapshots(self, dataset: Dataset, before: datetime) -> list[str]:
         """See `Catalog.expire_snapshots`."""
+        ...
+
+    def schemas(self, dataset: Dataset) -> Sequence[Schema]:
+        """The versions of the dataset's columns that the lake was told of, oldest first.
+
+        The last one may never have been applied, where whoever told of it died.
+        """
+        ...
+
+    def evolve(self, dataset: Dataset, schemas: Sequence[Schema]) -> None:
+        """Note every version of the dataset's columns beside the journal, then see `Catalog.evolve`.
+
+        Can be done again. Other engines see new columns from then on; what is here reads and writes them once the
+        ledger has them.
+        """
         ...
 
     def head(self, dataset: Dataset) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from thermocline.model.partition import DayRange, Partition
 from thermocline.model.receipt import Vintage
+from thermocline.model.schema import Schema
 from thermocline.ports.ledger import Detached, Holding, Publication
 
 if TYPE_CHECKING:
@@ -142,6 +143,17 @@ class Writer(Protocol):
 
     def release(self, detached: Detached, *, run_id: str) -> None:
         """Drop a detached day for good."""
+        ...
+
+    def evolve(self, schemas: Sequence[Schema], *, run_id: str) -> None:
+        """Have every table of the dataset, also of days that can be brought back, the columns of the last version.
+
+        `schemas` are all versions there are, oldest first; they are known from then on. Rows that are there have null
+        in columns that are new. In one transaction; readers are not held up.
+
+        Raises:
+            LockTimeoutError: Readers held a table for too long; nothing was changed.
+        """
         ...
 
     def restore(self, vintages: Sequence[Vintage], head: str, *, unnamed: Collection[str] = (), run_id: str) -> None:

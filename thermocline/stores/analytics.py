@@ -79,7 +79,7 @@ def _define(connection: duckdb.DuckDBPyConnection, relation: Relation) -> None:
     """Make a view of the dataset's name over its cold objects, its late rows and a table of its hot rows."""
     dataset = relation.dataset
     columns, name = columns_sql(dataset.names), dataset.name
-    cold = f"SELECT {columns} FROM {relation_sql(dataset, relation.locations)}"  # noqa: S608  # names are quoted
+    cold = f"SELECT {columns} FROM {relation_sql(dataset, relation.locations, connection)}"  # noqa: S608  # names are quoted
     if relation.late is not None and len(relation.late):
         cold = _with_late(connection, relation, cold)
     hot_table = identifier(f"hot_{name}")

@@ -16,16 +16,14 @@ _BATCH_ROWS = 65_536
 
 
 @contextmanager
-def changes(
-    engine: Engine, dataset: Dataset, old: Sequence[Located], new: Sequence[Located], *, evolved: bool
-) -> Iterator[Changes]:
+def changes(engine: Engine, dataset: Dataset, old: Sequence[Located], new: Sequence[Located]) -> Iterator[Changes]:
     """See `Lake.changes`. Rows that differ are kept once, on disk where memory does not suffice.
 
     Floats differ by their bits, as fingerprints count them: -0.0 from 0.0, and NaN from null but not from NaN.
     """
     with engine.connection() as connection:
         with explained():
-            sources = [relation_sql(dataset, located, connection if evolved else None) for located in (old, new)]
+            sources = [relation_sql(dataset, located, connection) for located in (old, new)]
             connection.execute(_differing_sql(dataset, *sources))
             found = connection.execute(
                 f"""SELECT count(*) FILTER (change = 'added'), count(*) FILTER (change = 'removed'),

@@ -50,7 +50,7 @@ def _rows(
     dataset = relation.dataset
     keys = columns_sql(keys_of(dataset))
     with engine.connection() as connection, explained():
-        rows = f"SELECT {keys} FROM {relation_sql(dataset, relation.locations)}"  # noqa: S608  # names are quoted
+        rows = f"SELECT {keys} FROM {relation_sql(dataset, relation.locations, connection)}"  # noqa: S608  # names are quoted
         if relation.late is not None and len(relation.late):
             connection.register("late", relation.late.select(list(keys_of(dataset))))
             rows = f"SELECT DISTINCT * FROM ({rows} UNION ALL SELECT {keys} FROM late)"  # noqa: S608  # names are quoted

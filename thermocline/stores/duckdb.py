@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from thermocline.errors import LakeError
-from thermocline.model.dataset import PRECISION, Dataset, Kind
+from thermocline.model.dataset import PRECISION, Column, Dataset, Kind
+from thermocline.model.datasets import DATASETS
 from thermocline.model.partition import ONE_DAY, midnight
 from thermocline.model.query import Query, Segment
 from thermocline.model.receipt import Vintage
@@ -106,16 +107,23 @@ def columns_sql(names: Sequence[str]) -> str:
     return ", ".join(map(identifier, names))
 
 
-def relation_sql(dataset: Dataset, located: Sequence[Located], evolved: duckdb.DuckDBPyConnection | None = None) -> str:
+def relation_sql(dataset: Dataset, located: Sequence[Located], connection: duckdb.DuckDBPyConnection) -> str:
     """A dataset's columns over the rows that count of exactly these files, as a subquery that takes no parameters.
 
-    It can stand in a view. `evolved` is given where files of an older schema are among them: a connection that opens
-    each file in advance to see which columns it has; the others are null. None spares that.
+    It can stand in a view. Files that may be of another version of the schema are opened in advance, by `connection`,
+    to see which columns they have; the others are null.
     """
     if not located:
         typed = ", ".join(f"CAST(NULL AS {_TYPES[c.kind]}) AS {identifier(c.name)}" for c in dataset.columns)
         return f"(SELECT {typed} WHERE false)"
-    return f"({' UNION ALL '.join(_rows_sql(dataset, files, evolved) for files in _alike(located))})"
+    is_known = dataset == DATASETS.get(dataset.name)
+    alike = [
+        (files, evolved)
+        for evolved in (False, True)
+        for files in _alike([each for each in located if (each.evolved or not is_known) is evolved])
+    ]
+    rows = (_rows_sql(dataset, files, connection if evolved else None) for files, evolved in alike)
+    return f"({' UNION ALL '.join(rows)})"
 
 
 def _alike(located: Sequence[Located]) -> Iterator[list[Located]]:
@@ -138,17 +146,26 @@ def _alike(located: Sequence[Located]) -> Iterator[list[Located]]:
 
 def _rows_sql(dataset: Dataset, files: Sequence[Located], evolved: duckdb.DuckDBPyConnection | None) -> str:
     locations = [each.location for each in files]
-    found = set(present_columns(evolved, locations) if evolved else dataset.names)
-    columns = ", ".join(
-        identifier(c.name) if c.name in found else f"CAST(NULL AS {_TYPES[c.kind]}) AS {identifier(c.name)}"
-        for c in dataset.columns
+    found = (
+        present_columns(evolved, locations)
+        if evolved
+        else {c.name: _TYPES[c.kind].replace(" ", "") for c in dataset.columns}
     )
+    columns = ", ".join(_column_sql(c, found.get(c.name)) for c in dataset.columns)
     rows = f"SELECT {columns} FROM {_files_sql(locations, by_name=evolved is not None)}"  # noqa: S608  # quoted
     if not (days := sorted({day.toordinal() for each in files for day in each.days})):
         return rows
     # A cast to a date is twenty times slower; the shift keeps the division from rounding towards 1970.
     ordinal = f'(epoch_us("ts") + {_EPOCH_DAYS} * {_DAY_MICROSECONDS}) // {_DAY_MICROSECONDS}'
     return f"{rows} WHERE {ordinal} IN ({', '.join(map(str, days))})"
+
+
+def _column_sql(column: Column, found: str | None) -> str:
+    """A column of files that may lack it, or have it with fewer digits."""
+    name = identifier(column.name)
+    if column.kind not in PRECISION or found == _TYPES[column.kind].replace(" ", ""):
+        return name if found else f"CAST(NULL AS {_TYPES[column.kind]}) AS {name}"
+    return f"CAST({name if found else 'NULL'} AS {_TYPES[column.kind]}) AS {name}"
 
 
 def newest_sql(dataset: Dataset, names: Sequence[str], rows: str, late: str) -> str:
@@ -164,11 +181,11 @@ def newest_sql(dataset: Dataset, names: Sequence[str], rows: str, late: str) -> 
     )
 
 
-def present_columns(connection: duckdb.DuckDBPyConnection, locations: Sequence[str]) -> list[str]:
-    """The columns that at least one of the files has; it opens each."""
+def present_columns(connection: duckdb.DuckDBPyConnection, locations: Sequence[str]) -> dict[str, str]:
+    """The columns that at least one of the files has, and the type that holds those of all; it opens each."""
     files = _files_sql(locations, by_name=True)
     described = connection.execute(f"DESCRIBE SELECT * FROM {files}")  # noqa: S608  # paths are quoted
-    return [name for name, *_ in described.fetchall()]
+    return {name: kind for name, kind, *_ in described.fetchall()}
 
 
 def exact(location: str, *, is_local: bool) -> str:
@@ -202,16 +219,14 @@ def scan(
 
 
 @contextmanager
-def sorted_rows(
-    engine: Engine, dataset: Dataset, located: Sequence[Located], *, evolved: bool
-) -> Iterator[Iterator[pa.RecordBatch]]:
+def sorted_rows(engine: Engine, dataset: Dataset, located: Sequence[Located]) -> Iterator[Iterator[pa.RecordBatch]]:
     """The rows that count of these files, sorted as a file is, by way of the disk where memory does not suffice."""
     schema = dataset.arrow_schema
     with engine.connection() as connection:
 
         def rows() -> Iterator[pa.RecordBatch]:
             with explained():
-                source = relation_sql(dataset, located, connection if evolved else None)
+                source = relation_sql(dataset, located, connection)
                 sql = f"SELECT {columns_sql(dataset.names)} FROM {source} ORDER BY {columns_sql(dataset.sort)}"  # noqa: S608
                 for batch in connection.execute(sql).to_arrow_reader(_BATCH_ROWS):
                     yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
@@ -233,12 +248,11 @@ def _rows(
         if limit is not None and limit <= 0:
             return
         located = locate(piece.vintages)
-        evolved = any(vintage.receipt.schema_version != dataset.schema_version for vintage in piece.vintages)
         with explained():
             waiting = _of_segment(dataset, piece, late)
             if waiting is not None:
                 connection.register("late", waiting)
-            source = relation_sql(dataset, located, connection if evolved else None)
+            source = relation_sql(dataset, located, connection)
             sql, values = _statement(query, piece, source, limit, is_late=waiting is not None)
             for batch in connection.execute(sql, values).to_arrow_reader(_BATCH_ROWS):
                 limit = None if limit is None else limit - batch.num_rows

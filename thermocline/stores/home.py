@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
 from thermocline.model.dataset import Dataset
+from thermocline.model.datasets import DATASETS
 from thermocline.ports import Analytics, Hot, Lake, Spool, SpoolFactory
 from thermocline.settings import Settings
 
@@ -28,13 +29,14 @@ class Stores:
 
 
 def open_stores(settings: Settings) -> Stores:
-    """The hot tier, the lake, room for spools and the SQL engine."""
+    """The hot tier, the lake, room for spools and the SQL engine; the datasets are known from then on."""
     from thermocline.stores.analytics import DuckDBAnalytics  # noqa: PLC0415  # DuckDB, for those who ask for rows
     from thermocline.stores.duckdb import Engine  # noqa: PLC0415
     from thermocline.stores.open import open_lake  # noqa: PLC0415
     from thermocline.stores.postgres import PostgresHot  # noqa: PLC0415
     from thermocline.stores.retrying import Patience  # noqa: PLC0415
 
+    DATASETS.declare(settings.declared)
     address = hot_address(settings)
     limits, patience = settings.storage.duckdb, settings.storage.lake
     temporary = settings.home / "tmp"

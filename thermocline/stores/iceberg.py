@@ -46,6 +46,10 @@ class IcebergCatalog:
         """See `Catalog.publish`."""
         return self._tables.publish(dataset, frozenset(added), frozenset(removed), expected_head, run_id)
 
+    def evolve(self, dataset: Dataset) -> None:
+        """See `Catalog.evolve`."""
+        self._tables.evolve(dataset)
+
     def snapshots(self, dataset: Dataset) -> Mapping[str, datetime]:
         """See `Catalog.snapshots`."""
         return self._tables.snapshots(dataset)

@@ -235,10 +235,27 @@ class IcebergTables:
         """The table with our properties and every column of the declaration, each as a commit of its own if needed."""
         if any(table.properties.get(name) != value for name, value in _PROPERTIES.items() if name != "format-version"):
             table.transaction().set_properties(_PROPERTIES).commit_transaction()
-        if set(dataset.names) - set(table.schema().column_names):
+        self._evolved(table, dataset)
+        return table
+
+    def evolve(self, dataset: Dataset) -> None:
+        """See `Catalog.evolve`."""
+        with self._explained():
+            table = self._found(dataset)
+            if table and self._evolved(table, dataset):
+                reached("evolve-table:committed")
+                self._point_to(table.refresh(), dataset)
+
+    def _evolved(self, table: Table, dataset: Dataset) -> bool:
+        """Add what the table lacks of the declaration, in a commit of its own; whether there was anything."""
+        if not _lacks(table.schema(), dataset):
+            return False
+        try:
             with table.update_schema() as update:
                 update.union_by_name(_schema(dataset))
-        return table
+        except CommitFailedException:
+            raise CatalogConflictError(_conflict(dataset, "was moved meanwhile", _head(table))) from None
+        return True
 
     def _files(self, table: Table) -> dict[str, DataFile]:
         snapshot = table.current_snapshot()
@@ -351,6 +368,18 @@ def _schema(dataset: Dataset) -> Schema:
         ),
         identifier_field_ids=[numbers[name] for name in dataset.key],
     )
+
+
+def _lacks(schema: Schema, dataset: Dataset) -> bool:
+    """Whether a column is missing, has fewer digits or must have a value where the dataset says otherwise."""
+    there = {field.name: field for field in schema.fields}
+    for column in dataset.columns:
+        found = there.get(column.name)
+        if found is None or (column.nullable and found.required):
+            return True
+        if found.field_type != _TYPES[column.kind] and column.kind is Kind.MONEY:
+            return True
+    return False
 
 
 def _head(table: Table) -> str:

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import partial
@@ -30,11 +30,14 @@ from thermocline.model.paths import (
     month_version,
     object_path,
     parse_object_path,
+    schema_path,
+    schema_prefix,
     table_location,
 )
 from thermocline.model.query import Query, Segment
 from thermocline.model.receipt import Contents, Receipt, StoredObject, Vintage
 from thermocline.model.recovery import TableVersion
+from thermocline.model.schema import Schema
 from thermocline.ports import Catalog, Changes, Located, Objects
 from thermocline.stores import duckdb
 from thermocline.stores.changes import changes
@@ -121,9 +124,8 @@ class ParquetLake:
             msg = f"only days of one interval and month can share an object, not {first} with all the others"
             raise LakeError(msg)
         dataset = dataset_named(first.dataset)
-        evolved = any(receipt.schema_version != dataset.schema_version for receipt in receipts)
         with (
-            duckdb.sorted_rows(self._engine, dataset, self._located(receipts), evolved=evolved) as batches,
+            duckdb.sorted_rows(self._engine, dataset, self._located(receipts)) as batches,
             encode_month([receipt.partition for receipt in receipts], batches, directory=self._temp_dir) as file,
         ):
             stored = self._stored_month(first, file)
@@ -174,8 +176,7 @@ class ParquetLake:
     def changes(self, old: Vintage, new: Vintage) -> AbstractContextManager[Changes]:
         """See `Lake.changes`."""
         dataset = dataset_named(old.partition.dataset)
-        evolved = {old.receipt.schema_version, new.receipt.schema_version} != {dataset.schema_version}
-        return changes(self._engine, dataset, self.locations([old]), self.locations([new]), evolved=evolved)
+        return changes(self._engine, dataset, self.locations([old]), self.locations([new]))
 
     def delete(self, path: str) -> None:
         """See `Lake.delete`."""
@@ -199,6 +200,22 @@ class ParquetLake:
     def expire_snapshots(self, dataset: Dataset, before: datetime) -> list[str]:
         """See `Lake.expire_snapshots`."""
         return self._catalog.expire_snapshots(dataset, before)
+
+    def schemas(self, dataset: Dataset) -> list[Schema]:
+        """See `Lake.schemas`."""
+        found = []
+        for path in self._objects.list(schema_prefix(dataset.name)):
+            with self._opened(path) as stream, _readable(self._objects.location(path)):
+                found.append(Schema.from_json(stream.read()))
+        return found
+
+    @step(Step.EVOLVE_TABLE)
+    def evolve(self, dataset: Dataset, schemas: Sequence[Schema]) -> None:
+        """See `Lake.evolve`."""
+        for schema in schemas:
+            with step(Step.NOTE_SCHEMA):
+                self._objects.replace(schema_path(dataset.name, schema.version), schema.to_json().encode())
+        self._catalog.evolve(dataset)
 
     def head(self, dataset: Dataset) -> str:
         """See `Lake.head`."""
@@ -305,13 +322,16 @@ class ParquetLake:
     def _located(self, receipts: Iterable[Receipt]) -> list[Located]:
         is_local = self._objects.filesystem is None
         days: dict[str, list[date]] = {}
+        evolved: set[str] = set()
         for receipt in receipts:
             named = days.setdefault(receipt.path, [])
             if not holds_one_day(receipt.path):
                 named.append(receipt.partition.day)
+            if receipt.schema_version != dataset_named(receipt.partition.dataset).schema_version:
+                evolved.add(receipt.path)
         return [
-            Located(duckdb.exact(self._objects.location(path), is_local=is_local), tuple(sorted(named)))
-            for path, named in days.items()
+            Located(duckdb.exact(self._objects.location(p), is_local=is_local), tuple(sorted(named)), p in evolved)
+            for p, named in days.items()
         ]
 
     def _stored(self, partition: Partition, first: int, file: EncodedFile) -> tuple[int, StoredObject]:
@@ -371,6 +391,15 @@ class ParquetLake:
         except FileNotFoundError as error:
             msg = f"{self._objects.location(path)} is missing; {_RESTORE}"
             raise LakeError(msg) from error
+
+
+@contextmanager
+def _readable(location: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, LookupError, TypeError) as error:
+        msg = f"{location} is damaged; no row is lost. `thermocline schema evolve` of its dataset writes it anew"
+        raise LakeError(msg) from error
 
 
 def _days_in(paths: Iterable[str]) -> set[Partition]:

@@ -157,6 +157,9 @@ class MemoryCatalog:
             self._snapshots.setdefault(dataset.name, {})[head] = datetime.now(UTC)
             return head
 
+    def evolve(self, dataset: Dataset) -> None:
+        """See `Catalog.evolve`. A set of paths has no columns."""
+
     def newest(self, dataset: Dataset) -> TableVersion | None:
         """See `Catalog.newest`. Nothing is written down here, so a table that is lost is lost."""
         if dataset.name not in self._tables:

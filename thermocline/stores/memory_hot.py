@@ -22,6 +22,7 @@ from thermocline.model.fingerprint import contents_of
 from thermocline.model.partition import DayRange, Partition, partitions_of, rows_of
 from thermocline.model.receipt import Contents, Vintage, VintageState
 from thermocline.model.report import Failed
+from thermocline.model.schema import Schema
 from thermocline.ports import (
     Act,
     AuditGuard,
@@ -92,9 +93,16 @@ class MemoryHot(MemoryQuarantine):
             )
             raise LockTimeoutError(msg)
         try:
-            yield MemoryWriter(self, dataset, self._clock)
+            with self.transaction() as state:
+                applied = state.current(dataset)
+            yield MemoryWriter(self, applied, self._clock)
         finally:
             lock.release()
+
+    def schemas(self, datasets: Sequence[Dataset]) -> Mapping[str, Sequence[Schema]]:
+        """See `Hot.schemas`."""
+        known = self._state.schemas
+        return {dataset.name: known[dataset.name] for dataset in datasets if dataset.name in known}
 
     @contextmanager
     def snapshot(
@@ -115,6 +123,7 @@ class MemoryHot(MemoryQuarantine):
         """See `Hot.ingest`."""
         hot_rows = 0
         with self.transaction() as state:
+            state.current(dataset)
             for partition in partitions_of(dataset, rows):
                 part = table_of(dataset, rows_of(rows, partition).to_batches())
                 if state.accepts(partition, hot_days):

@@ -18,6 +18,7 @@ from thermocline.model.partition import DayRange, Partition
 from thermocline.model.receipt import Receipt, Vintage, VintageState
 from thermocline.model.rejected import Rejected
 from thermocline.model.report import Failed
+from thermocline.model.schema import Schema, changes_between
 from thermocline.ports import (
     Act,
     Detached,
@@ -72,6 +73,7 @@ class State:
     derivations: dict[Partition, Derivation] = field(default_factory=dict)
     coverage: dict[Series, tuple[Run, ...]] = field(default_factory=dict)
     due: dict[str, tuple[Due, ...]] = field(default_factory=dict)
+    schemas: dict[str, tuple[Schema, ...]] = field(default_factory=dict)
 
     def copy(self) -> "State":
         """A state that can be changed without touching this one."""
@@ -88,6 +90,7 @@ class State:
             dict(self.derivations),
             dict(self.coverage),
             dict(self.due),
+            dict(self.schemas),
         )
 
     def note_due(self, dataset: Dataset, due: Sequence[Due]) -> None:
@@ -105,6 +108,36 @@ class State:
             and (not intervals or series.interval in intervals)
             for run in self.coverage[series]
         ]
+
+    def current(self, dataset: Dataset) -> Dataset:
+        """The dataset as it was applied last, or now if it never was, for whoever is about to write it."""
+        newest = self.schemas.setdefault(dataset.name, (Schema.of(dataset, 1),))[-1]
+        same_order = [column.name for column in newest.columns] == list(dataset.names)
+        if not same_order or changes_between(newest, Schema.of(dataset)):
+            msg = (
+                f"{dataset.name} has version {newest.version} of its schema, which is not what this run works with; "
+                "nothing was changed, run it again"
+            )
+            raise StaleStateError(msg)
+        return newest.dataset_as(dataset)
+
+    def evolve(self, dataset: Dataset, schemas: Sequence[Schema], run_id: str, now: datetime) -> None:
+        """Give every table of the dataset the columns of the last version, and know all of them."""
+        schema = schemas[-1].dataset_as(dataset).arrow_schema
+        for partition, day in self.hot.items():
+            if partition.dataset == dataset.name:
+                self.hot[partition] = replace(day, rows=_widened(day.rows, schema))
+        for partition, late in self.late.items():
+            if partition.dataset == dataset.name:
+                self.late[partition] = tuple(_widened(each, schema) for each in late)
+        for name, kept in self.detached.items():
+            if kept.day.partition.dataset == dataset.name:
+                self.detached[name] = replace(kept, rows=_widened(kept.rows, schema))
+        self.schemas[dataset.name] = tuple(
+            replace(each, applied_at=each.applied_at or now, run_id=each.run_id or run_id) for each in schemas
+        )
+        detail = {"dataset": dataset.name, "version": schemas[-1].version, "columns": schema.names}
+        self.record(Act("evolve-schema", None, run_id, detail), now)
 
     def live_of(self, partition: Partition) -> Vintage | None:
         """The partition's live vintage."""
@@ -341,6 +374,15 @@ class State:
 
 def _identity(row: Rejected) -> tuple[str, ...]:
     return row.dataset, row.source, row.origin, row.record, row.reason
+
+
+def _widened(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Rows in a schema that has more columns, or wider ones."""
+    columns = [
+        rows[field.name].cast(field.type) if field.name in rows.column_names else pa.nulls(len(rows), field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema).combine_chunks()
 
 
 def table_of(dataset: Dataset, batches: Iterable[pa.RecordBatch]) -> pa.Table:

@@ -17,6 +17,7 @@ from thermocline.model.fingerprint import contents_of
 from thermocline.model.partition import DayRange, Partition
 from thermocline.model.query import Query
 from thermocline.model.receipt import Vintage
+from thermocline.model.schema import Schema
 from thermocline.ports import (
     Act,
     Detached,
@@ -138,6 +139,12 @@ class MemoryWriter:
         with self._hot.transaction() as state:
             state.unnamed.pop(path, None)
             state.record(gone_act(self._dataset, path, size_bytes, run_id), self._clock())
+
+    def evolve(self, schemas: Sequence[Schema], *, run_id: str) -> None:
+        """See `Writer.evolve`."""
+        with self._hot.transaction() as state:
+            state.evolve(self._dataset, schemas, run_id, self._clock())
+        self._dataset = schemas[-1].dataset_as(self._dataset)
 
     def load(
         self, vintage: Vintage, batches: Iterable[pa.RecordBatch], *, run_id: str, until: date | None = None

@@ -252,17 +252,23 @@ def _mismatches(dataset: Dataset, found: pa.Schema) -> Iterator[str]:
         if field.name not in found.names:
             if not field.nullable:
                 yield f"{field.name} is missing"
-        elif (given := found.field(field.name).type) != field.type:
+        elif (given := found.field(field.name).type) != field.type and not _is_narrower(given, field.type):
             yield f"{field.name} is {given} instead of {field.type}"
     for name in found.names:
         if name not in dataset.names:
             yield f"{name} is not known to this version of Thermocline"
 
 
+def _is_narrower(given: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether every value of one decimal type is one of the other, as of a price among larger amounts."""
+    both = pa.types.is_decimal(given) and pa.types.is_decimal(wanted)
+    return bool(both and given.scale == wanted.scale and given.precision <= wanted.precision)
+
+
 def _conformed(dataset: Dataset, batch: pa.RecordBatch) -> pa.RecordBatch:
     found = dict(zip(batch.schema.names, batch.columns, strict=True))
     columns = [
-        found[name] if name in found else pa.nulls(batch.num_rows, field.type)
+        _as(found[name], field.type) if name in found else pa.nulls(batch.num_rows, field.type)
         for name, field in zip(dataset.names, dataset.arrow_schema, strict=True)
     ]
     for declared, column in zip(dataset.columns, columns, strict=True):
@@ -270,6 +276,10 @@ def _conformed(dataset: Dataset, batch: pa.RecordBatch) -> pa.RecordBatch:
             msg = f"{declared.name} holds a null, which {dataset.name} does not allow"
             raise pa.ArrowInvalid(msg)
     return pa.RecordBatch.from_arrays(columns, schema=dataset.arrow_schema)
+
+
+def _as(column: pa.Array, wanted: pa.DataType) -> pa.Array:
+    return column if column.type == wanted else column.cast(wanted)
 
 
 @contextmanager

@@ -34,6 +34,7 @@ from thermocline.ports import (
 from thermocline.tasks.batch import Batch
 from thermocline.tasks.gate import Gate, Verdicts
 from thermocline.tasks.holding import HELD
+from thermocline.tasks.schemas import applied, refuse_pending
 from thermocline.tasks.told import Told
 from thermocline.tasks.trouble import BACKFILL, note_trouble
 
@@ -151,7 +152,9 @@ class Backfill:
             TooManyBadRowsError: Too many rows may not go in; nothing was written.
             FingerprintMismatchError: The lake does not hold what was written; that batch was not published.
         """
-        dataset = requests[0].dataset
+        (dataset,) = applied(self.hot, [requests[0].dataset])
+        refuse_pending(dataset)
+        requests = tuple(replace(request, dataset=dataset) for request in requests)
         result = Backfilled(dataset.name, self.run_id)
         pages = self.lake.page_store.pages(now=self.now, run_id=self.run_id)
         asked = [replace(request, now=request.now or self.now, pages=pages) for request in requests]

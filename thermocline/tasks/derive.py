@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from thermocline.model.dataset import Dataset
-from thermocline.model.datasets import FEATURES, MARKET_DATA, SPLITS
+from thermocline.model.datasets import FEATURES, MARKET_DATA, SPLITS, dataset_named
 from thermocline.model.derivation import Derivation, digests
 from thermocline.model.fingerprint import contents_of
 from thermocline.model.lifecycle import Lifecycle
@@ -88,7 +88,7 @@ class Derive:
             progress=self.progress,
             on_published=self.on_published,
         )
-        result.backfilled = backfill.run(FetchRequest(FEATURES, span, frozenset(symbols)))
+        result.backfilled = backfill.run(FetchRequest(dataset_named(FEATURES.name), span, frozenset(symbols)))
         if not symbols:
             self._note(due, span)
         return result
@@ -192,7 +192,7 @@ class _Derivations:
                 ("asset_class", "symbol", "ts", "close"),
             )
             rows = features_of(self._read(bars), splits, days, benchmark=self.benchmark)
-            rows = _over(self._read(Query(FEATURES, first, end, tuple(sorted(request.symbols)))), rows)
+            rows = _over(self._read(Query(request.dataset, first, end, tuple(sorted(request.symbols)))), rows)
             yield Fetched(rows.filter(pc.is_in(rows["ts"], value_set=due)), f"bars up to {days.end - ONE_DAY}")
 
     def _read(self, asked: Query) -> "pa.Table":
@@ -210,7 +210,7 @@ def _over(present: "pa.Table", derived: "pa.Table") -> "pa.Table":
     if not len(present):
         return derived
     key = list(FEATURES.key)
-    others = [name for name in FEATURES.content if name not in {*key, *DERIVED}]
+    others = [name for name in dataset_named(FEATURES.name).content if name not in {*key, *DERIVED}]
     joined = derived.join(present.select([*key, *others]), key)
     had_any = pc.is_valid(pc.coalesce(*(pc.cast(present[name], pa.float64()) for name in DERIVED)))
     without_bar = present.filter(had_any).select([*key, *others]).join(derived.select(key), key, join_type="left anti")

@@ -21,6 +21,7 @@ from thermocline.tasks.archive import archive, trusted
 from thermocline.tasks.gate import Gate, Verdicts
 from thermocline.tasks.holding import HELD, held_vintages, hold, same_content, told
 from thermocline.tasks.query import query
+from thermocline.tasks.schemas import applied, refuse_pending
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -92,6 +93,8 @@ def ingest(
         TooManyBadRowsError: Too many rows may not go in; none was accepted.
         LakeError: Rows could be such a restatement, and the day that they speak of can't be read; none was accepted.
     """
+    (dataset,) = applied(hot, [dataset])
+    refuse_pending(dataset)
     report = IngestReport(dataset.name, run_id)
     gate = Gate(
         dataset, source, lambda rejected: hot.quarantine(rejected, run_id=run_id), now, rulebook, report.verdicts

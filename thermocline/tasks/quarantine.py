@@ -17,6 +17,7 @@ from thermocline.model.records import as_table
 from thermocline.model.rejected import KEYS, UNREADABLE
 from thermocline.model.rules import Rulebook, Validation
 from thermocline.ports import Hot, Quarantined, QuarantineQuery, QuarantineState, Verdict
+from thermocline.tasks.schemas import applied
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -88,7 +89,7 @@ def plan_release(
     tables: dict[str, pa.Table] = {}
     taken = validation.for_run("warn", 1.0) if accept else validation.for_run(None, 1.0)
     for name, rows in _by_dataset(hot.quarantined(asked)):
-        dataset = dataset_named(name)
+        (dataset,) = applied(hot, [dataset_named(name)])
         release = _Release(dataset, taken.rulebook(dataset), accept, corrections, now)
         table, ids = release.admit(rows)
         stays += release.stays

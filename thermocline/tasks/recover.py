@@ -29,6 +29,7 @@ from thermocline.model.recovery import Doubtful, Rebuilt, TableVersion
 from thermocline.model.report import Failed, Moved
 from thermocline.ports import SILENT, Act, Hot, Lake, Progress, Writer
 from thermocline.tasks.archive import disagreements, note_head, settle, trusted
+from thermocline.tasks.schemas import recover_schemas
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -142,11 +143,18 @@ class Recovery:
                 report = DatasetRecovery(dataset.name)
                 result.datasets.append(report)
                 try:
-                    with self.hot.writer(dataset) as writer:
-                        _Dataset(self, dataset, writer, report).recover()
+                    found = dataset if self.dry_run else self._as_noted(dataset)
+                    with self.hot.writer(found) as writer:
+                        _Dataset(self, found, writer, report).recover()
                 except ThermoclineError as error:
                     report.outcome, report.error = Outcome.FAILED, str(error)
         return result
+
+    def _as_noted(self, dataset: Dataset) -> Dataset:
+        """The dataset with the columns that the lake notes, where its ledger knows of no vintage."""
+        if self.hot.vintages(dataset, ALL_DAYS):
+            return dataset
+        return recover_schemas(self.hot, self.lake, dataset, run_id=self.run_id)
 
 
 @dataclass(frozen=True)

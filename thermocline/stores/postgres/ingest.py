@@ -8,7 +8,7 @@ from psycopg import sql
 from thermocline.model.dataset import Dataset
 from thermocline.model.partition import DayRange, Partition, partitions_of, rows_of
 from thermocline.ports import Ingested
-from thermocline.stores.postgres import days, ledger, rows, tables
+from thermocline.stores.postgres import days, ledger, rows, schemas, tables
 from thermocline.stores.postgres.connection import Connection
 from thermocline.stores.postgres.reader import late_counts
 
@@ -25,6 +25,7 @@ def ingest(
     hot_rows = late_rows = 0
     with connection.transaction():
         connection.execute(sql.SQL("LOCK TABLE {} IN ROW EXCLUSIVE MODE").format(late.sql))
+        schemas.current(connection, dataset)
         partitions = partitions_of(dataset, table)
         accepted = _accepted(connection, dataset, partitions, hot_days)
         for partition in partitions:

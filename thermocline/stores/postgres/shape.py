@@ -24,6 +24,12 @@ _HAS_KEY = """
 """
 
 
+def columns_of(connection: Connection, table: Table) -> dict[str, tuple[str, bool]]:
+    """The type of each column of a table as PostgreSQL writes it, and whether it must have a value."""
+    rows = connection.execute(_COLUMNS, (table.sql.as_string(connection),))
+    return {name: (type_name, not_null) for name, type_name, not_null in rows}
+
+
 def check_columns(connection: Connection, parent: Table, dataset: Dataset) -> None:
     """Refuse a table whose columns are not those that we gave it; a day's table has those of its parent.
 
@@ -32,8 +38,7 @@ def check_columns(connection: Connection, parent: Table, dataset: Dataset) -> No
     Raises:
         HotStoreError: A column is gone, has another type, or may be null where the dataset says never.
     """
-    rows = connection.execute(_COLUMNS, (parent.sql.as_string(connection),)).fetchall()
-    found = {name: (type_name, not_null) for name, type_name, not_null in rows}
+    found = columns_of(connection, parent)
     wrong, remedies = [], []
     for column in dataset.columns:
         expected = _type_name(column.kind, tables.sql_type(column).as_string(connection))
@@ -47,7 +52,7 @@ def check_columns(connection: Connection, parent: Table, dataset: Dataset) -> No
         elif not (column.nullable or not_null):
             wrong.append(f"column {column.name} may be null")
             remedies.append(f"ALTER COLUMN {name} SET NOT NULL")
-    if rows and wrong:
+    if found and wrong:
         alter = f" (ALTER TABLE {parent.sql.as_string(connection)} {', '.join(remedies)})" if remedies else ""
         msg = (
             f"somebody changed {parent}: {'; '.join(wrong)}. Its rows could be misread, so nothing was read or "

@@ -13,11 +13,13 @@ from thermocline.errors import LockTimeoutError
 from thermocline.faults import Step, reached, step
 from thermocline.model.coverage import Run
 from thermocline.model.dataset import Dataset
+from thermocline.model.datasets import DATASETS
 from thermocline.model.derivation import Derivation
 from thermocline.model.due import Due, due_of
 from thermocline.model.partition import DayRange, Partition, partitions_of
 from thermocline.model.receipt import Contents, Vintage, VintageState
 from thermocline.model.report import Failed
+from thermocline.model.schema import Schema
 from thermocline.model.url import redacted
 from thermocline.ports import (
     Act,
@@ -37,7 +39,7 @@ from thermocline.ports import (
     Verdict,
     Writer,
 )
-from thermocline.stores.postgres import coverage, expiry, guard, ledger, scratch, tables, trouble
+from thermocline.stores.postgres import coverage, expiry, guard, ledger, schemas, scratch, tables, trouble
 from thermocline.stores.postgres import derivations as derived
 from thermocline.stores.postgres.adoption import PostgresPlainTable
 from thermocline.stores.postgres.connection import Connection, connect, scalar, translated
@@ -91,7 +93,7 @@ class PostgresHot(PostgresQuarantine):
             self._ready.add("")
         for dataset in datasets:
             if dataset.name not in self._ready:
-                tables.create_parent(connection, self._schema, dataset)
+                DATASETS.apply_one(schemas.ensure(connection, self._schema, dataset))
                 self._ready.add(dataset.name)
 
     @contextmanager
@@ -100,7 +102,12 @@ class PostgresHot(PostgresQuarantine):
         with self._session(dataset) as connection:
             _take_lock(connection, dataset, wait_seconds)
             # The lock goes with the connection, however this block is left.
-            yield PostgresWriter(connection, self._schema, dataset)
+            yield PostgresWriter(connection, self._schema, schemas.current(connection, dataset))
+
+    def schemas(self, datasets: Sequence[Dataset]) -> Mapping[str, Sequence[Schema]]:
+        """See `Hot.schemas`."""
+        with self._session() as connection:
+            return schemas.versions(connection, datasets)
 
     @contextmanager
     def snapshot(

@@ -26,6 +26,9 @@ DETACHED = "thermocline_detached"
 SCRATCH = "thermocline_scratch"
 OWN = "thermocline"
 
+CREATING = "SELECT pg_advisory_xact_lock(hashtextextended('thermocline create', 0))"
+"""Lets one of two first users wait for the other: CREATE IF NOT EXISTS alone can fail for one of them."""
+
 _TYPES = {
     Kind.TEXT: "text",
     Kind.FLOAT: "double precision",
@@ -118,8 +121,7 @@ def create_parent(connection: Connection, schema: str, dataset: Dataset) -> None
     """
     parent = parent_table(schema, dataset)
     with connection.transaction():
-        # Two first users at once: CREATE IF NOT EXISTS alone can fail for one of them.
-        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('thermocline create', 0))")
+        connection.execute(CREATING)
         if partitioning(connection, parent) is None:
             connection.execute(
                 sql.SQL("CREATE TABLE {} ({}, PRIMARY KEY ({})) PARTITION BY {}").format(

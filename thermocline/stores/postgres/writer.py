@@ -16,10 +16,12 @@ from thermocline.model.dataset import Dataset
 from thermocline.model.due import due_of
 from thermocline.model.partition import DayRange, Partition
 from thermocline.model.receipt import Vintage
+from thermocline.model.schema import Schema
 from thermocline.ports import Act, Detached, Export, Holding, Publication, came_to_hot, expired_act, gone_act
 from thermocline.ports.ledger import restored
 from thermocline.stores.postgres import coverage, expiry, held, ledger, locks, rows, shape, tables, trouble
 from thermocline.stores.postgres import days as days_
+from thermocline.stores.postgres import schemas as schemas_
 from thermocline.stores.postgres.connection import Connection, scalar
 from thermocline.stores.postgres.counted import Counted
 from thermocline.stores.postgres.export import PostgresExport, mark_of
@@ -280,6 +282,12 @@ class PostgresWriter:
             ledger.record(self._connection, Act("release", detached.partition, run_id, detail))
             trouble.end(self._connection, "release", [detached.partition])
             reached("release:committing")
+
+    @step(Step.EVOLVE)
+    def evolve(self, schemas: Sequence[Schema], *, run_id: str) -> None:
+        """See `Writer.evolve`."""
+        schemas_.evolve(self._connection, self._schema, self._dataset, schemas, run_id=run_id)
+        self._dataset = schemas[-1].dataset_as(self._dataset)
 
     @step(Step.RESTORE)
     def restore(self, vintages: Sequence[Vintage], head: str, *, unnamed: Collection[str] = (), run_id: str) -> None:
