@@ -295,7 +295,7 @@ def test_filings_are_news_each_at_the_instant_that_is_known_of_it(files, opened)
     for path in Path(files.path("news_events", "sec")).glob("*.idx"):
         filings = list(index_filings(path.read_text(), []))
         lines += len(filings)
-        day = datetime.strptime(filings[0].filed, "%Y%m%d").replace(tzinfo=UTC)
+        day = datetime.strptime(filings[0].published, "%Y%m%d").replace(tzinfo=UTC)
         assert {each.accession for each in filings} == {row["article_id"] for row in rows if row["ts"] == day}
     assert lines == sum(facts["rows"] for (name,), facts in expected.items() if name.startswith("form"))
     tesla = [row for row in rows if row["author"] == "Tesla, Inc." and row["ts"].time() != midnight(date.min).time()]

@@ -88,6 +88,14 @@ def test_an_index_has_a_row_for_each_filing_and_symbol_of_its_filers(tmp_path):
     assert both["author"] == "BERKSHIRE HATHAWAY INC; BUFFETT WARREN E"
 
 
+def test_a_letter_of_the_staff_is_news_on_the_day_it_was_published_not_written(tmp_path):
+    (tmp_path / "form.20200318.idx").write_text(
+        INDEX.replace("20200318    edgar/data/320193", "20200218    edgar/data/320193")
+    )
+    rows, _ = read(tmp_path)
+    assert {row["ts"].date() for row in rows} == {date(2020, 3, 18)}
+
+
 def test_lines_that_say_no_filing_are_told_and_the_others_go_on(tmp_path):
     broken = "10-K        Apple Inc.   320193      20200318    edgar/data/320193/0000320193-20-000052.txt\nrubbish\n"
     (tmp_path / "form.20200318.idx").write_text(INDEX + broken)

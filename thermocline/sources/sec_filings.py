@@ -1,8 +1,9 @@
 """What EDGAR's files say of filings, and news rows made of it.
 
-A daily index (`form.20200318.idx`) lists a day's filings in columns of fixed width, a line for each filer; the same
-filing has a line for the company and one for each insider. It knows the day only. The submissions of a company
-(`CIK0001318605.json`) list its filings column by column, each with the instant at which EDGAR accepted it.
+A daily index (`form.20200318.idx`) lists what EDGAR published on a day in columns of fixed width, a line for each
+filer; the same filing has a line for the company and one for each insider. It knows the day only, and that is not
+always the day of filing: letters between the staff and a company are published weeks later. The submissions of a
+company (`CIK0001318605.json`) list its filings column by column, each with the instant at which EDGAR accepted it.
 
 That instant is marked as UTC and is so for most companies; for others it is the clock of New York with a Z behind it,
 all of a company's the same way (https://github.com/theOGognf/finagg/issues/64, read 2026-11). EDGAR accepts filings
@@ -48,6 +49,7 @@ class Filing:
     document: str = ""
     description: str = ""
     items: str = ""
+    published: str = ""
 
 
 def index_filings(text: str, unreadable: Unreadable) -> Iterator[Filing]:
@@ -62,6 +64,7 @@ def index_filings(text: str, unreadable: Unreadable) -> Iterator[Filing]:
     if not all(name in header for name in _INDEX_COLUMNS):
         msg = f"no index of EDGAR: its header does not name {', '.join(_INDEX_COLUMNS)}"
         raise SourceError(msg)
+    published = _published(lines[:rule])
     for line in lines[rule + 1 :]:
         if line.strip():
             cells = _cells(header, line)
@@ -77,7 +80,20 @@ def index_filings(text: str, unreadable: Unreadable) -> Iterator[Filing]:
                 cells["Form Type"],
                 filed,
                 document=cells["File Name"],
+                published=published,
             )
+
+
+def _published(lines: Iterable[str]) -> str:
+    """The day of a daily index, as digits; empty for that of a quarter, which knows only when filings were made."""
+    said = dict(line.partition(":")[::2] for line in lines if ":" in line)
+    if "Daily Index" not in said.get("Description", ""):
+        return ""
+    try:
+        day = datetime.strptime(said.get("Last Data Received", "").strip(), "%b %d, %Y").replace(tzinfo=UTC)
+    except ValueError:
+        return ""
+    return f"{day:%Y%m%d}"
 
 
 def _cells(header: str, line: str) -> dict[str, str]:
@@ -225,7 +241,7 @@ def _day(digits: str) -> date | None:
 def _instant(filing: Filing, zones: Mapping[str, ZoneInfo]) -> datetime | None:
     if clock := _clock(filing.accepted):
         return clock.replace(tzinfo=zones[filing.cik]).astimezone(UTC)
-    day = _day(filing.filed)
+    day = _day(filing.published or filing.filed)
     return datetime.combine(day, time(), UTC) if day and not filing.accepted else None
 
 
