@@ -87,6 +87,14 @@ def test_a_question_that_was_not_read_to_the_end_is_not_finished(store):
     }
 
 
+def test_a_run_may_begin_anew_whatever_is_kept(store):
+    run(store).open(QUESTION).keep(0, page(0))
+    anew = store.pages(now=NOW, run_id="run-2", anew=True)
+    assert anew.open(QUESTION).read(0, None) is None
+    anew.open(QUESTION).keep(0, page(0, price="2.20"))
+    assert run(store, "run-3").open(QUESTION).read(0, None) == page(0, price="2.20")
+
+
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "other"])
 def test_a_damaged_page_counts_as_not_there_and_is_kept_anew_under_the_next_version(damage, store):
     run(store).open(QUESTION).keep(0, page(0))

@@ -60,6 +60,7 @@ class Moving(Covering):
         repair: bool = False,
         missing: bool = False,
         ask_again: bool = False,
+        refetch: bool = False,
         asset_class: str | None = None,
         accept_restatements: bool = False,
         strictness: str | None = None,
@@ -90,6 +91,7 @@ class Moving(Covering):
                 named as `unfetched`, and the others are published.
             ask_again: Ask also for what this source has told not to have; else it is asked again after
                 `coverage.ask_again_days`.
+            refetch: Ask a vendor also for pages that an earlier run, which did not finish, has kept.
             asset_class: What symbols are that are named and of which nothing is known yet.
             accept_restatements: Publish such days too.
             strictness: How rows that break a rule are taken this time: `strict`, `warn` or `off`.
@@ -104,6 +106,7 @@ class Moving(Covering):
             self.settings.lifecycle,
             as_of,
             repair=repair,
+            refetch=refetch,
             accept_restatements=accept_restatements,
             rulebook=self._rulebook(chosen, strictness, max_bad_share),
             progress=progress,

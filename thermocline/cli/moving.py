@@ -63,6 +63,11 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Re-read every day that comes, and write those anew whose object or receipt is missing or damaged.",
 )
+@click.option(
+    "--refetch",
+    is_flag=True,
+    help="Ask a vendor also for pages that an earlier run, which did not finish, has kept.",
+)
 @accept_restatements_option
 @strictness_option
 @max_bad_share_option

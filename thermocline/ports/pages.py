@@ -106,8 +106,11 @@ class Pages(Protocol):
 class PageStore(Protocol):
     """Where pages are kept, in the order that they were fetched."""
 
-    def pages(self, *, now: datetime, run_id: str) -> Pages:
-        """The pages of a run. Nothing is read or written before a question is opened."""
+    def pages(self, *, now: datetime, run_id: str, anew: bool = False) -> Pages:
+        """The pages of a run. Nothing is read or written before a question is opened.
+
+        With `anew` nothing is gone on from that an earlier run has kept.
+        """
         ...
 
     def unfinished(self) -> Sequence[Unfinished]:

@@ -37,6 +37,7 @@ class LakePages:
     objects: Objects
     now: datetime
     run_id: str
+    anew: bool = False
     fetched: int = 0
     resumed: int = 0
     _opened: dict[str, "_Kept"] = field(default_factory=dict)
@@ -71,7 +72,7 @@ class LakePages:
     def _open(self, question: Question) -> "_Kept":
         path = fetch_path(question.dataset, question.source, question.identity)
         marker = _marker(self.objects, path)
-        if marker and self.now - _opened_at(marker) > FRESH:
+        if marker and (self.anew or self.now - _opened_at(marker) > FRESH):
             self.objects.delete(path)
             marker = None
         if marker is None:
@@ -165,9 +166,9 @@ class LakePageStore:
 
     objects: Objects
 
-    def pages(self, *, now: datetime, run_id: str) -> LakePages:
+    def pages(self, *, now: datetime, run_id: str, anew: bool = False) -> LakePages:
         """See `PageStore.pages`."""
-        return LakePages(self.objects, now, run_id)
+        return LakePages(self.objects, now, run_id, anew)
 
     def unfinished(self) -> list[Unfinished]:
         """See `PageStore.unfinished`."""

@@ -114,7 +114,7 @@ class Backfill:
     """The parts of one backfill: from where, to where, under which rules, as of which day.
 
     With `keep_going` a request that its source can't answer is named, and the others are published; without it nothing
-    is written then.
+    is written then. With `refetch` a vendor is asked also for pages that a run which did not finish has kept.
     """
 
     source: Source
@@ -128,6 +128,7 @@ class Backfill:
     repair: bool = False
     accept_restatements: bool = False
     keep_going: bool = False
+    refetch: bool = False
     rulebook: Rulebook = LENIENT
     progress: Progress = SILENT
     on_published: Callable[[Moved], None] = lambda _: None
@@ -156,7 +157,7 @@ class Backfill:
         refuse_pending(dataset)
         requests = tuple(replace(request, dataset=dataset) for request in requests)
         result = Backfilled(dataset.name, self.run_id)
-        pages = self.lake.page_store.pages(now=self.now, run_id=self.run_id)
+        pages = self.lake.page_store.pages(now=self.now, run_id=self.run_id, anew=self.refetch)
         asked = [replace(request, now=request.now or self.now, pages=pages) for request in requests]
         told = Told(self.source.name, self.run_id, self.now)
         with self.lake.run(self.run_id), self.spool(dataset) as spool:
