@@ -3,7 +3,9 @@
 import json
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from io import BytesIO
 
+import pyarrow as pa
 import pytest
 from databento_dbn import CBBOMsg, ConsolidatedBidAskPair, RType, Side
 from dbn_made import CALL, DAY, UNDEFINED, bar, dbn, nanoseconds
@@ -14,6 +16,7 @@ from thermocline.model.datasets import MARKET_DATA, NEWS, OPTIONS_DATA
 from thermocline.model.partition import ALL_DAYS, DayRange
 from thermocline.ports import FetchRequest
 from thermocline.sources.open import open_source
+from thermocline.sources.zstd_frames import is_whole
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -155,6 +158,22 @@ def test_a_file_that_breaks_off_is_named_after_the_others_were_read(tmp_path):
         list(pages)
     assert "b.dbn: it can't be read to its end" in str(caught.value)
     assert "c.dbn: it is no DBN file" in str(caught.value)
+
+
+def test_a_packed_file_that_breaks_off_anywhere_is_noticed(tmp_path):
+    at = [DAY + timedelta(seconds=second) for second in range(9_000)]
+    records = [bar(each, f"1 {2 + n % 977} 1 1", n, schema="ohlcv-1s") for n, each in enumerate(at)]
+    content = dbn(records, "ohlcv-1s", names={"A": 7})
+    packed = pa.compress(content, codec="zstd", asbytes=True)
+    assert is_whole(BytesIO(packed + b"\x50\x2a\x4d\x18\x02\x00\x00\x00hi" + packed))
+    file = tmp_path / "a.dbn.zst"
+    file.write_bytes(packed)
+    assert len(rows(file)) == 9_000
+    for length in range(5, len(packed), len(packed) // 200):
+        assert not is_whole(BytesIO(packed[:length]))
+    file.write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(SourceError, match="it can't be read to its end: it breaks off"):
+        fetched(file)
 
 
 def test_what_can_t_be_rows_is_named_where_nothing_else_is_there(tmp_path):

@@ -94,6 +94,10 @@ class Api:
             from databento.historical.api.timeseries import TimeseriesHttpAPI  # noqa: PLC0415  # an extra
 
             found: bytes = TimeseriesHttpAPI(self._key, self._url).get_range(**part.parameters(end)).raw
+            try:
+                open_dbn(found)
+            except SourceError as error:
+                raise PassingError(str(error)) from None
             return found
 
         return self._made(f"get_range of {part.label}", get)

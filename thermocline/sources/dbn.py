@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 from thermocline.errors import SourceError
 from thermocline.model.partition import ONE_DAY, DayRange
 from thermocline.sources.contracts import contract_of
+from thermocline.sources.zstd_frames import MAGIC, is_whole
 
 BARS: Mapping[str, str] = {"ohlcv-1s": "1sec", "ohlcv-1m": "1min", "ohlcv-1h": "1hour", "ohlcv-1d": "1day"}
 """The schemas that are bars, and the size of theirs."""
@@ -119,6 +120,9 @@ def _opened(content: Path | bytes) -> Iterator[Any]:
     from databento import DBNStore  # noqa: PLC0415  # it brings pandas and aiohttp
 
     with BytesIO(content) if isinstance(content, bytes) else content.open("rb") as opened:
+        if opened.read(len(MAGIC)) == MAGIC and not is_whole(opened):
+            msg = "it can't be read to its end: it breaks off"
+            raise SourceError(msg)
         try:
             store = DBNStore(cast("Any", _OpenFile(opened)))
         except Exception as error:  # noqa: BLE001  # what the SDK raises depends on where the file is damaged
