@@ -50,6 +50,19 @@ def splits(*symbols: str) -> pa.Table:
     )
 
 
+def renamed(before: str, after: str) -> pa.Table:
+    """An instrument that changed its symbol on the second day."""
+    return pa.table(
+        {
+            "instrument_id": [f"equity:{before}:20240101"] * 2,
+            "asset_class": ["equity"] * 2,
+            "symbol": [before, after],
+            "ts": ["2024-01-01", DAYS[1]],
+            "until": [DAYS[1], None],
+        }
+    )
+
+
 @pytest.fixture
 def url(home, new_database, monkeypatch):
     del home
@@ -75,6 +88,14 @@ def test_every_symbol_finds_its_own_rows_in_both_tiers_and_is_adjusted_by_its_ow
         halved = {row["symbol"] for row in adjusted if row["close"] != SYMBOLS.index(row["symbol"]) + 1}
         assert halved == set(split)
         assert {row["close"] for row in adjusted if row["symbol"] == "con"} == {Decimal("4.5"), Decimal(9)}
+
+        opened.save("instruments", renamed("con", "Con"))
+
+    shown = json.loads(CliRunner().invoke(main, ["instruments", "Con", "--on", DAYS[-1], "--json"]).stdout)
+    assert [(each["symbol"], each["until"]) for each in shown["instruments"]] == [("con", DAYS[1]), ("Con", None)]
+    asked = ["query", "market_data", "--instrument", "equity:con:20240101", "--columns", "symbol,ts", "--json"]
+    rows = json.loads(CliRunner().invoke(main, [*asked, "--adjust", "splits"]).stdout)["rows"]
+    assert [(row["symbol"], row["ts"][:10]) for row in rows] == list(zip(("con", "Con", "Con"), DAYS, strict=True))
 
     asked = ["query", "market_data", *(f"--symbol={symbol}" for symbol in SYMBOLS), "--start", DAYS[-1]]
     file = tmp_path / "bars.csv"

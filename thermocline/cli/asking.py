@@ -127,7 +127,7 @@ def _give(
 def explain(invocation: Invocation, dataset: str, **asked: Any) -> None:
     """Say which tier, objects and bytes answer a query.
 
-    Takes what `query` takes to choose rows, and reads none.
+    Takes the symbols, intervals and times that `query` takes, and reads no row.
     """
     with invocation.opened() as opened:
         document = opened.explain(dataset, **asked).document()

@@ -69,10 +69,6 @@ class Steps:
     edges: tuple[date, ...] = ()
     factors: tuple[Factor, ...] = (Factor(),)
 
-    def on(self, day: date) -> Factor:
-        """The factor of a day's bars."""
-        return self.factors[sum(edge <= day for edge in self.edges)]
-
 
 class Adjustment:
     """The factors of every symbol, from the events that are known as of a day.
