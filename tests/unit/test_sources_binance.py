@@ -15,6 +15,8 @@ from thermocline.model.datasets import MARKET_DATA, NEWS
 from thermocline.model.partition import ALL_DAYS, DayRange
 from thermocline.ports import FetchRequest
 from thermocline.sources.open import open_source
+from thermocline.stores.memory import MemoryObjects
+from thermocline.stores.pages import LakePageStore
 
 NOW = datetime(2025, 3, 10, 15, 30, tzinfo=UTC)
 
@@ -31,11 +33,22 @@ def binance(server) -> Binance:
     return Binance(server, NOW)
 
 
-def fetch(binance: Binance, interval="1hour", start="2024-12-01", end=None, symbol="BTC/USDT", **options):
+def fetch(
+    binance: Binance,
+    interval="1hour",
+    start="2024-12-01",
+    end=None,
+    symbol="BTC/USDT",
+    *,
+    now=NOW,
+    pages=None,
+    **options,
+):
     chosen = {"url": binance.vendor.url, "archive_url": binance.vendor.url, "requests_per_minute": 100_000, **options}
     source = open_source("binance", options=chosen, network=quick_network(attempts=3))
     days = DayRange(date.fromisoformat(start), date.fromisoformat(end) if end else ALL_DAYS.end)
-    return list(source.fetch(FetchRequest(MARKET_DATA, days, frozenset([symbol]), frozenset([interval]), NOW)))
+    request = FetchRequest(MARKET_DATA, days, frozenset([symbol]), frozenset([interval]), now, pages)
+    return list(source.fetch(request))
 
 
 def accepted(pages, start="2024-12-01") -> pa.Table:
@@ -66,6 +79,22 @@ def test_months_come_from_files_and_the_rest_by_the_interface_whatever_unit_thei
     files = [served.path.rpartition("/")[2] for served in binance.vendor.log if served.path.endswith(".zip")]
     assert files == [f"BTCUSDT-1h-{month}.zip" for month in ("2024-12", "2025-01", "2025-02")]
     assert binance.vendor.requests("/api/v3/klines") == 2  # the oldest bar, and March
+
+
+def test_a_run_of_the_next_day_goes_on_where_the_one_before_was_killed(binance):
+    store = LakePageStore(MemoryObjects())
+    expected = hours(datetime(2024, 12, 1, tzinfo=UTC), NOW.replace(minute=0))
+    pages = fetch(binance, pages=store.pages(now=NOW, run_id="run-1"))
+    assert opened(accepted(pages)) == expected
+    binance.vendor.forget()
+    binance.now = NOW + timedelta(days=1)
+    again = fetch(binance, end="2025-12-31", now=binance.now, pages=store.pages(now=binance.now, run_id="run-2"))
+    assert opened(accepted(again)) == [
+        *expected,
+        *hours(expected[-1] + timedelta(hours=1), NOW + timedelta(hours=23.5)),
+    ]
+    # March alone: the page in which the last bar was not over, and what came since.
+    assert [served.path for served in binance.vendor.log] == ["/api/v3/klines"] * 2
 
 
 def test_a_file_may_begin_with_a_line_of_names(binance):

@@ -109,12 +109,12 @@ class Wanted:
 
     @property
     def asked(self) -> dict[str, Any]:
-        """What tells it from others."""
+        """What tells it from others. Spans that reach beyond now are one question, whenever the next run comes."""
         return {
             "symbol": self.symbol,
             "interval": self.interval,
             "start": self.start.isoformat(),
-            "end": self.end.isoformat(),
+            "end": self.end.isoformat() if self.end <= self.now else None,
         }
 
     def answered(self, start: datetime, end: datetime) -> tuple[Answered, ...]:
