@@ -2,9 +2,11 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from thermocline.errors import UsageError
 from thermocline.model.checks.rules import (
+    Acknowledged,
     CheckRules,
     JumpRule,
     MixedRule,
@@ -17,6 +19,17 @@ from thermocline.model.checks.rules import (
 from thermocline.settings_values import LONGEST_WINDOW_DAYS, Count, Move, Section, Share
 
 _DEFAULT = CheckRules()
+
+
+def _finding(text: str) -> str:
+    try:
+        Acknowledged.parse(text)
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+Finding = Annotated[str, AfterValidator(_finding)]
 
 
 class JumpSettings(Section):
@@ -75,6 +88,7 @@ class CheckSettings(Section):
     """What `thermocline check` and Dagster's check of bars look for."""
 
     look_back_days: Annotated[Count, Field(ge=1, le=LONGEST_WINDOW_DAYS)] = _DEFAULT.look_back_days
+    acknowledged: tuple[Finding, ...] = ()
     jumps: JumpSettings = JumpSettings()
     mixed: MixedSettings = MixedSettings()
     same_series: SameSeriesSettings = SameSeriesSettings()
@@ -87,6 +101,7 @@ class CheckSettings(Section):
         """The rules as the model takes them."""
         return CheckRules(
             look_back_days=self.look_back_days,
+            acknowledged=frozenset(map(Acknowledged.parse, self.acknowledged)),
             jumps=JumpRule(**dict(self.jumps)),
             mixed=MixedRule(**dict(self.mixed)),
             same_series=SameSeriesRule(**dict(self.same_series)),

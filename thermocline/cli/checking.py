@@ -58,7 +58,7 @@ def check(invocation: Invocation, dataset: str, **asked: Any) -> None:
             for each in checked.findings
         ],
     )  # fmt: skip
-    reasons = f", {plural(len(checked.explained), 'jump')} explained" if checked.explained else ""
+    reasons = f", {len(checked.explained):,d} explained" if checked.explained else ""
     invocation.answer(
         checked.document(),
         *first_rows(table),

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from thermocline.model.checks.finding import Finding
-from thermocline.model.checks.rules import RULES, CheckRules, Severity
+from thermocline.model.checks.rules import RULES, Acknowledged, CheckRules, Severity
 from thermocline.model.dataset import Dataset
 from thermocline.model.datasets import DIVIDENDS, INSTRUMENTS, MARKET_DATA, SPLITS
 from thermocline.model.partition import ALL_DAYS
@@ -37,7 +37,7 @@ RESTATEMENT = "restatement"
 
 @dataclass
 class Checked:
-    """What was found in so many rows. `explained` are jumps with a known reason; they are no findings.
+    """What was found in so many rows. `explained` have a known reason, or are acknowledged; they are no findings.
 
     `counts` has the findings of each rule that was looked for, also of those beyond what is kept of one rule.
     """
@@ -88,8 +88,19 @@ def check(
         held = _held(hot, asked, rules.restatement.severity)
         result.findings += held
         result.counts[RESTATEMENT] += len(held)
+    _set_aside(result, rules)
     result.findings.sort()
     return result
+
+
+def _set_aside(result: Checked, rules: CheckRules) -> None:
+    """Take what a person has acknowledged out of the findings."""
+    known = [
+        each for each in result.findings if Acknowledged(each.rule, each.symbol, each.ts.date()) in rules.acknowledged
+    ]
+    result.counts.subtract(each.rule for each in known)
+    result.findings = [each for each in result.findings if each not in known]
+    result.explained += [replace(each, severity=Severity.INFO, detail=f"{each.detail}; acknowledged") for each in known]
 
 
 def _check_bars(

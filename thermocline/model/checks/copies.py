@@ -39,7 +39,7 @@ def shared_rows(bars: Bars) -> dict[tuple[Name, Name], Shared]:
     """
     rows = np.flatnonzero(bars.fresh & (bars.volume > 0))
     hashes = _hashes(bars, bars.ts)[rows]
-    order = np.lexsort((bars.series[rows], hashes))
+    order = np.argsort(hashes, kind="stable")  # rows are in order of their series already
     rows, hashes = rows[order], hashes[order]
     same = np.zeros(len(rows), dtype=bool)
     same[1:] = hashes[1:] == hashes[:-1]

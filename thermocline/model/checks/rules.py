@@ -2,11 +2,13 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
+from datetime import date
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Protocol
 
 from thermocline.errors import UsageError
+from thermocline.model.partition import parse_day
 
 
 class Severity(StrEnum):
@@ -106,10 +108,37 @@ class RestatementFoundRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """A finding that a person has looked at: of which rule, symbol and day. Written `jumps/AAPL/2000-09-29`."""
+
+    rule: str
+    symbol: str
+    day: date
+
+    @classmethod
+    def parse(cls, text: str) -> "Acknowledged":
+        """From its spelling; a symbol may have slashes of its own, and that of a whole feed is empty.
+
+        Raises:
+            UsageError: It is none, or there is no such rule.
+        """
+        rule, _, rest = text.partition("/")
+        symbol, slash, day = rest.rpartition("/")
+        if rule not in RULES or not slash:
+            msg = f"{text!r} is no finding; write RULE/SYMBOL/DAY, such as jumps/AAPL/2000-09-29"
+            raise UsageError(msg)
+        return cls(rule, symbol, parse_day(day))
+
+
+@dataclass(frozen=True, slots=True)
 class CheckRules:
-    """Every rule. `look_back_days` are read before the days that are asked about, for there to be neighbours."""
+    """Every rule. `look_back_days` are read before the days that are asked about, for there to be neighbours.
+
+    What is `acknowledged` is no finding any more.
+    """
 
     look_back_days: int = 40
+    acknowledged: frozenset[Acknowledged] = frozenset()
     jumps: JumpRule = field(default_factory=JumpRule)
     mixed: MixedRule = field(default_factory=MixedRule)
     same_series: SameSeriesRule = field(default_factory=SameSeriesRule)
@@ -146,6 +175,6 @@ RULES: Mapping[str, str] = MappingProxyType(
 )
 """The rules by name, and what each finds."""
 
-if set(RULES) != {each.name for each in fields(CheckRules)} - {"look_back_days"}:  # pragma: no cover
+if set(RULES) != {each.name for each in fields(CheckRules)} - {"look_back_days", "acknowledged"}:  # pragma: no cover
     msg = "RULES and CheckRules name different rules"
     raise AssertionError(msg)
