@@ -116,7 +116,7 @@ def backfilled_metadata(done: Backfilled, seconds: float) -> Metadata:
 
 
 def _broken_rules(done: Backfilled) -> list[dict[str, object]]:
-    """A line for each rule that rows broke, with how many went to quarantine, in with a warning, or in without."""
+    """A line for each rule that rows broke, with how many went to quarantine, in with a warning, or in without that value."""
     made = done.verdicts
     rules = dict.fromkeys([*made.rejected_by, *made.warned_by, *made.cleared_by])
     return [
