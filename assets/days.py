@@ -62,10 +62,18 @@ class DayLog:
 
     def gathered(self, partitions: Collection[Partition]) -> None:
         """Learn which partitions have rows; all other days are done."""
+        self.expect(partitions)
+        self.rest()
+
+    def expect(self, partitions: Collection[Partition]) -> None:
+        """Learn which partitions have rows, and nothing of other days."""
         for partition in partitions:
             self._waiting.setdefault(partition.day, set()).add(partition)
+
+    def rest(self, failed: Collection[DayRange] = ()) -> None:
+        """Learn that all other days are done, but for those of which something could not be had."""
         for day in self._days:
-            if day not in self._waiting:
+            if day not in self._waiting and not any(day in span for span in failed):
                 self._done(day)
 
     def published(self, moved: Moved) -> None:

@@ -8,7 +8,8 @@ from pydantic import Field
 
 from assets.days import LandingLog, today
 from assets.feeds import GROUP
-from assets.lake import backfilled_metadata, lake_key
+from assets.fetching import backfilled_metadata
+from assets.lake import lake_key
 from assets.progress import LoggedProgress
 from assets.report import preview
 from thermocline.model.datasets import dataset_named

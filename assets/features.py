@@ -10,7 +10,8 @@ import dagster as dg
 from pydantic import Field
 
 from assets.days import LandingLog, today
-from assets.lake import GROUP, backfilled_metadata, lake_key
+from assets.fetching import backfilled_metadata
+from assets.lake import GROUP, lake_key
 from assets.progress import LoggedProgress
 from assets.report import preview
 from thermocline.model.datasets import FEATURES, MARKET_DATA, SPLITS

@@ -6,28 +6,24 @@ Symbols are config, never partitions: a list, a file, or those of a dataset.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from time import monotonic
 
 import dagster as dg
 from pydantic import Field
 
-from assets.days import DayLog, days_of, today
-from assets.lake import backfilled_metadata, lake_key
-from assets.progress import LoggedProgress
-from assets.report import definition_metadata, preview
+from assets.fetching import FetchConfig, fetch_days
+from assets.lake import lake_key
+from assets.report import definition_metadata
 from thermocline.model.dataset import Dataset
 from thermocline.model.datasets import dataset_named
 from thermocline.model.partition import parse_interval
-from thermocline.ports import FetchRequest, Hot, Lake, SourceFactory, SpoolFactory
+from thermocline.ports import Analytics, Calendars, Hot, Lake, SourceFactory, SpoolFactory
 from thermocline.settings import Feed, Settings
-from thermocline.tasks.backfill import Backfill
 from thermocline.tasks.symbols import chosen_symbols
 
 GROUP = "sources"
 
 
-class FeedConfig(dg.Config):
+class FeedConfig(FetchConfig):
     """What is fetched of a source. What is left empty is as `feeds` in thermocline.yaml says."""
 
     symbols: list[str] = Field(default=[], description="Only these symbols.")
@@ -36,7 +32,6 @@ class FeedConfig(dg.Config):
         default=None, description="A dataset whose symbols are meant, such as `instruments`, instead of a list."
     )
     intervals: list[str] = Field(default=[], description="Only these bar sizes, such as `1min` or `1day`.")
-    path: str | None = Field(default=None, description="Where the source's files are, for sources that have files.")
 
 
 @dataclass(frozen=True)
@@ -102,33 +97,29 @@ def _feed_asset(named: NamedFeed, days: dg.DailyPartitionsDefinition) -> dg.Asse
         hot: dg.ResourceParam[Hot],
         lake: dg.ResourceParam[Lake],
         spools: dg.ResourceParam[SpoolFactory],
+        analytics: dg.ResourceParam[Analytics],
+        calendars: dg.ResourceParam[Calendars],
         settings: dg.ResourceParam[Settings],
     ) -> dg.MaterializeResult[None]:
-        span, own = days_of(context, days), named.feed
+        own = named.feed
         is_said = config.symbols or config.symbols_file or config.symbols_of
         said = config if is_said else own
-        symbols = chosen_symbols(hot, lake, said.symbols, said.symbols_file, said.symbols_of)
-        intervals = frozenset(map(parse_interval, config.intervals or own.intervals))
-        log = DayLog(context, span, lake_key(dataset))
-        began = monotonic()
-        done = Backfill(
+        return fetch_days(
+            context,
+            days,
+            dataset,
+            config,
             source=sources(source, path=config.path),
+            symbols=chosen_symbols(hot, lake, said.symbols, said.symbols_file, said.symbols_of),
+            intervals=frozenset(map(parse_interval, config.intervals or own.intervals)),
             hot=hot,
             lake=lake,
-            spool=spools,
-            lifecycle=settings.lifecycle,
-            as_of=today(settings),
-            now=datetime.now(UTC),
-            run_id=context.run.run_id,
-            rulebook=settings.validation_rules.rulebook(dataset),
-            progress=LoggedProgress(context.log),
-            on_published=log.published,
-            on_gathered=log.gathered,
-        ).run(FetchRequest(dataset, span, symbols, intervals))
-        metadata = backfilled_metadata(done, monotonic() - began)
-        metadata["symbols"] = dg.MetadataValue.int(len(symbols))
-        if done.moved:
-            metadata["preview"] = preview(hot, lake, dataset, done.moved[-1].partition.day)
-        return log.result(metadata)
+            spools=spools,
+            analytics=analytics,
+            calendars=calendars,
+            settings=settings,
+            lands=lake_key(dataset),
+            missing=config.missing or own.missing,
+        )
 
     return feed_asset

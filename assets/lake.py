@@ -1,36 +1,28 @@
 """`lake/<dataset>`: the cold lake, filled by backfill; a partition is a UTC day."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from time import monotonic
 
 import dagster as dg
 from pydantic import Field
 
-from assets.days import DayLog, days_of, today
-from assets.progress import LoggedProgress
-from assets.report import Metadata, definition_metadata, moved_metadata, preview, table
+from assets.fetching import FetchConfig, fetch_days
+from assets.report import definition_metadata
 from thermocline.model.dataset import Dataset
 from thermocline.model.datasets import DATASETS
 from thermocline.model.partition import parse_interval
-from thermocline.ports import FetchRequest, Hot, Lake, SourceFactory, SpoolFactory
+from thermocline.ports import Analytics, Calendars, Hot, Lake, SourceFactory, SpoolFactory
 from thermocline.settings import Settings
-from thermocline.tasks.backfill import Backfill, Backfilled
-from thermocline.tasks.schemas import applied
 
 GROUP = "lake"
 
 
-class BackfillConfig(dg.Config):
+class BackfillConfig(FetchConfig):
     """What a backfill fetches, and from where."""
 
     source: str = Field(
         default="sample",
         description="Where rows come from: `sample` (real daily bars 2000 to 2013), `lean`, `files`, `synthetic`, or a "
         "name under `sources:` in thermocline.yaml.",
-    )
-    path: str | None = Field(
-        default=None, description="Where the source's files are, a folder or a pattern, for sources that have files."
     )
     symbols: list[str] = Field(default=[], description="Only these symbols; empty: all that the source has.")
     intervals: list[str] = Field(
@@ -73,58 +65,24 @@ def _lake_asset(
         hot: dg.ResourceParam[Hot],
         lake: dg.ResourceParam[Lake],
         spools: dg.ResourceParam[SpoolFactory],
+        analytics: dg.ResourceParam[Analytics],
+        calendars: dg.ResourceParam[Calendars],
         settings: dg.ResourceParam[Settings],
     ) -> dg.MaterializeResult[None]:
-        span = days_of(context, days)
-        (known,) = applied(hot, [dataset])
-        request = FetchRequest(known, span, frozenset(config.symbols), frozenset(map(parse_interval, config.intervals)))
-        log = DayLog(context, span)
-        began = monotonic()
-        done = Backfill(
+        return fetch_days(
+            context,
+            days,
+            dataset,
+            config,
             source=sources(config.source, path=config.path),
+            symbols=frozenset(config.symbols),
+            intervals=frozenset(map(parse_interval, config.intervals)),
             hot=hot,
             lake=lake,
-            spool=spools,
-            lifecycle=settings.lifecycle,
-            as_of=today(settings),
-            now=datetime.now(UTC),
-            run_id=context.run.run_id,
-            rulebook=settings.validation_rules.rulebook(dataset),
-            progress=LoggedProgress(context.log),
-            on_published=log.published,
-            on_gathered=log.gathered,
-        ).run(request)
-        metadata = backfilled_metadata(done, monotonic() - began)
-        if done.moved:
-            metadata["preview"] = preview(hot, lake, known, done.moved[-1].partition.day)
-        return log.result(metadata)
+            spools=spools,
+            analytics=analytics,
+            calendars=calendars,
+            settings=settings,
+        )
 
     return lake_asset
-
-
-def backfilled_metadata(done: Backfilled, seconds: float) -> Metadata:
-    """What a backfill did, for a materialisation."""
-    return moved_metadata(done.moved, seconds) | {
-        "written": dg.MetadataValue.int(done.written),
-        "unchanged": dg.MetadataValue.int(done.unchanged),
-        "merged into hot": dg.MetadataValue.int(done.merged_hot),
-        "duplicates": dg.MetadataValue.int(done.duplicates),
-        "held": dg.MetadataValue.int(done.held),
-        "quarantined rows": dg.MetadataValue.int(done.rejected),
-        "rows by broken rule": dg.MetadataValue.md(table(_broken_rules(done))),
-    }
-
-
-def _broken_rules(done: Backfilled) -> list[dict[str, object]]:
-    """A line for each rule that rows broke, with how many went to quarantine, in with a warning, or in without that value."""
-    made = done.verdicts
-    rules = dict.fromkeys([*made.rejected_by, *made.warned_by, *made.cleared_by])
-    return [
-        {
-            "rule": rule,
-            "quarantined": made.rejected_by[rule],
-            "warned of": made.warned_by[rule],
-            "cleared": made.cleared_by[rule],
-        }
-        for rule in rules
-    ]

@@ -24,6 +24,7 @@ from pipelines.jobs import JOBS, freshness_job
 from pipelines.partitions import days_from
 from pipelines.schedules import drill_schedule, freshness_schedule, nightly_schedule, rotation_freshness
 from pipelines.sensors import derive_sensor, drop_sensor
+from resources.analytics import AnalyticsResource
 from resources.disclosure import refuse_open_secrets
 from resources.drops import DropsResource
 from resources.hot import HotResource
@@ -41,7 +42,7 @@ def build_defs(resources: Mapping[str, Any] | None = None, settings: Settings | 
 
     Args:
         resources: Instead of those of the settings, by name: `settings`, `hot`, `lake`, `spools`, `sources`,
-            `calendars`, `drops`. Any object with the port's methods will do.
+            `analytics`, `calendars`, `drops`. Any object with the port's methods will do.
         settings: What decides partitions and the schedule; those of the home where None.
 
     Raises:
@@ -108,6 +109,7 @@ def _default_resources() -> dict[str, Any]:
         "lake": LakeResource(settings=settings),
         "spools": SpoolsResource(settings=settings),
         "sources": SourcesResource(settings=settings),
+        "analytics": AnalyticsResource(settings=settings),
         "calendars": ExchangeCalendars(),
         "drops": DropsResource(settings=settings),
     }

@@ -13,8 +13,11 @@ from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.partition import ALL_DAYS, Partition
 from thermocline.model.query import Query
 from thermocline.ports import Fetched
+from thermocline.sources.calendars import ExchangeCalendars
 from thermocline.sources.drops import LocalDrops
 from thermocline.sources.open import open_source
+from thermocline.stores.analytics import DuckDBAnalytics
+from thermocline.stores.duckdb import Engine
 from thermocline.stores.lake import ParquetLake
 from thermocline.stores.memory import MemoryCatalog, MemoryObjects
 from thermocline.stores.memory_hot import MemoryHot
@@ -68,7 +71,7 @@ class World:
     hot: MemoryHot = field(default_factory=MemoryHot)
     source: Bars = field(default_factory=lambda: Bars(days(20)))
     runs: list[str] = field(default_factory=list)
-    calendars: object = None
+    calendars: object = field(default_factory=ExchangeCalendars)
 
     def __post_init__(self):
         """Put the lake and the definitions over it together."""
@@ -80,6 +83,7 @@ class World:
                 "lake": self.lake,
                 "spools": self.spools,
                 "sources": self.opened,
+                "analytics": DuckDBAnalytics(Engine(filesystem=self.objects.filesystem)),
                 "calendars": self.calendars,
                 "drops": LocalDrops(self.settings.drops),
             },

@@ -154,7 +154,7 @@ class Feed(Section):
     """What Dagster fetches of one source for one dataset, and when; of no symbols and no list: all that it has.
 
     `symbols_file` has a symbol on each line; `symbols_of` names a dataset whose symbols are meant. Without a schedule a
-    feed runs when a person runs it. A run by schedule fetches the last `days`.
+    feed runs when a person runs it. A run by schedule fetches the last `days`, or what is `missing` of them.
     """
 
     symbols: tuple[Text, ...] = ()
@@ -163,6 +163,7 @@ class Feed(Section):
     intervals: IntervalNames = ()
     schedule: Schedule | None = None
     days: WindowDays = 5
+    missing: bool = False
 
 
 class Drop(Section):

@@ -1,15 +1,34 @@
 """Assets of vendors: what they fetch, whose symbols, and by which schedule."""
 
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 import pytest
 from dagster_world import FIRST, FIVE_DAYS_HOT, Bars, days
 
+from thermocline.errors import SourceError
+from thermocline.model.partition import DayRange
 from thermocline.settings import load_settings
 
 FEED = ("sources", "broker", "market_data")
 OP = "sources__broker__market_data"
+
+
+@dataclass
+class Asked(Bars):
+    """Bars, of which it is known what was asked for; they can't be had when the source `fails`."""
+
+    asked: list = field(default_factory=list)
+    fails: bool = False
+
+    def fetch(self, request):
+        """See `Source.fetch`."""
+        self.asked.append(request)
+        if self.fails:
+            msg = "the vendor is down"
+            raise SourceError(msg)
+        yield from super().fetch(request)
 
 
 @pytest.fixture
@@ -66,6 +85,26 @@ def test_a_schedule_fetches_the_last_days_in_one_run(feed_world):
     job = world.defs.resolve_job_def("fetch_broker_market_data")
     assert job.execute_in_process(tags=request.tags, instance=world.instance).success
     assert sorted({day for _, day, _ in world.rows()}) == days(5)[2:]
+
+
+def test_what_is_missing_is_asked_for_alone_and_what_can_not_be_had_fails_its_days(feed_world):
+    sessions = [date(2024, 1, 2), date(2024, 1, 3), date(2024, 1, 4), date(2024, 1, 5)]
+    source = Asked(sessions[:2])
+    world = feed_world("{symbols: [AAPL], intervals: [1day], missing: true}", source=source)
+    world.run("fetch_broker_market_data", sessions[0], sessions[1])
+    source.days, source.asked = sessions, []
+    run = world.run("fetch_broker_market_data", FIRST, sessions[3])
+    assert [request.days for request in source.asked] == [DayRange(sessions[2], sessions[3] + timedelta(days=1))]
+    events = world.events(*FEED, run=run)
+    assert (len(events), events["2024-01-01"]["action"]) == (5, "nothing to do")  # New Year, and what was there
+    assert [day for _, day, _ in world.rows()] == sessions
+    source.asked, source.fails = [], True
+    world.run("fetch_broker_market_data", FIRST, sessions[3])
+    assert source.asked == []
+    run = world.run("fetch_broker_market_data", FIRST, sessions[3] + timedelta(days=4), ok=False)
+    (failure,) = run.get_step_failure_events()
+    assert "2024-01-08 to 2024-01-10: the vendor is down" in str(failure.step_failure_data.error)
+    assert max(world.events(*FEED, run=run)) == "2024-01-07"
 
 
 def test_every_vendor_has_an_asset_without_any_setting(world):

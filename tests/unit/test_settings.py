@@ -25,6 +25,7 @@ FEED = {
     "intervals": ["1day"],
     "schedule": "0 22 * * 1-5",
     "days": 3,
+    "missing": True,
 }
 DROP = {
     "folder": "/srv",
