@@ -17,6 +17,7 @@ from thermocline.ports import DropFactory, Hot, Lake, SourceFactory, SpoolFactor
 from thermocline.settings import Settings
 from thermocline.tasks.backfill import Backfill
 from thermocline.tasks.drops import take
+from thermocline.tasks.schemas import applied
 
 KEY = dg.AssetKey("dropped_files")
 
@@ -56,7 +57,7 @@ def drop_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[None]:
         began = monotonic()
         folder = drops(config.drop)
-        dataset = dataset_named(folder.dataset)
+        (dataset,) = applied(hot, [dataset_named(folder.dataset)])
         file = folder.find(config.name)
         backfill = Backfill(
             source=sources(folder.source, path=file.path if file else config.name),

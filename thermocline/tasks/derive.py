@@ -21,6 +21,7 @@ from thermocline.model.report import Moved
 from thermocline.ports import SILENT, Fetched, FetchRequest, Hot, Lake, Progress, SpoolFactory
 from thermocline.tasks.backfill import Backfill, Backfilled
 from thermocline.tasks.query import query
+from thermocline.tasks.schemas import applied
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -128,7 +129,7 @@ def contents_by_day(
     hot: Hot, lake: Lake, dataset: Dataset, interval: str = "", *, days: DayRange = ALL_DAYS
 ) -> dict[Partition, str]:
     """The content fingerprint of every day as readers get it: of cold days by the ledger, of hot and late ones read."""
-    intervals = (interval,) if interval else ()
+    (dataset,), intervals = applied(hot, [dataset]), (interval,) if interval else ()
     with hot.snapshot([dataset], days, intervals) as snapshot:
         live, unsettled = snapshot.live, {*snapshot.hot, *snapshot.late}
     unsettled = {each for each in unsettled if each.day in days and each.interval == interval}
