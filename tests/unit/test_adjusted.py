@@ -112,6 +112,12 @@ def test_only_events_up_to_the_as_of_day_count(apple):
     assert on["2020-08-28"] == Decimal("499.23")
 
 
+def test_any_day_can_be_asked_for(apple):
+    always = closes(apple, symbols=["AAPL"], adjust="splits")
+    assert closes(apple, symbols=["AAPL"], adjust="splits", adjust_as_of="9999-12-31", start="0001-01-01") == always
+    assert closes(apple, symbols=["AAPL"], adjust="all", adjust_as_of="0001-01-01") == closes(apple, symbols=["AAPL"])
+
+
 def test_columns_and_limit_are_those_asked_for(apple):
     table = apple.query(
         "market_data", symbols=["AAPL"], columns=["close"], limit=3, adjust="splits", adjust_as_of=AS_OF

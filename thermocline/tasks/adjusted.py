@@ -4,7 +4,7 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from thermocline.model.adjustment import Adjust, Adjustment, Event, dividend_fac
 from thermocline.model.dataset import Dataset
 from thermocline.model.datasets import DIVIDENDS, MARKET_DATA, SPLITS
 from thermocline.model.instruments import Instruments, Span, ZoneOf, new_york
-from thermocline.model.partition import ONE_DAY, midnight
+from thermocline.model.partition import ALL_DAYS, ONE_DAY, midnight
 from thermocline.model.query import Query, Tier
 from thermocline.ports import Hot, Lake
 from thermocline.tasks.instruments import known_instruments, query_instrument
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _Paid = tuple[str, str, date]
 """Asset class, symbol and ex-date of a dividend."""
 
+_LAST = ALL_DAYS.end - ONE_DAY
 _STALE = timedelta(days=10)
 """A close that is older than this, at an ex-date, is not taken for that of the session before."""
 
@@ -119,9 +120,9 @@ class _Reading:
 
     def _rows(self, dataset: Dataset, symbols: tuple[str, ...], as_of: date) -> list[dict[str, Any]]:
         """Rows of events that change a bar and are not after the as-of day."""
-        end = midnight(as_of + ONE_DAY)
+        end = midnight(min(as_of, _LAST) + ONE_DAY)
         # Bars shorter than a day may begin in the day before that of UTC.
-        start = self.asked.start and self.asked.start - ONE_DAY
+        start = _before(self.asked.start, ONE_DAY)
         if start and start >= end:
             return []
         question = Query(dataset, start, end, symbols, as_of_vintage=self.asked.as_of_vintage)
@@ -167,7 +168,7 @@ class _Reading:
             closes = ClosesBefore({key: (key[2], spans) for key, spans in missing.items()}, zone_of=self.zone_of)
             question = replace(
                 self.asked,
-                start=self.asked.start and self.asked.start - _STALE,
+                start=_before(self.asked.start, _STALE),
                 end=midnight(max(ex_date for *_, ex_date in missing)) + ONE_DAY,
                 symbols=tuple(sorted({symbol for spans in missing.values() for _, symbol, _ in spans})),
                 intervals=intervals,
@@ -179,6 +180,11 @@ class _Reading:
                     closes.look_at(batch, self.asked.dataset)
             found |= closes.found()
         return found
+
+
+def _before(start: datetime | None, by: timedelta) -> datetime | None:
+    """An earlier start; none where there are no days so early."""
+    return start - by if start and start.year > 1 else None
 
 
 def _split(row: Mapping[str, Any]) -> Event:
