@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from thermocline.answer import Answer
     from thermocline.api import Thermocline, open  # noqa: A004
+    from thermocline.api.fetching import HistoricalDataFetcher
     from thermocline.errors import ThermoclineError
 
-__all__ = ["Answer", "Thermocline", "ThermoclineError", "open"]
+__all__ = ["Answer", "HistoricalDataFetcher", "Thermocline", "ThermoclineError", "open"]
 
 _MODULES = {
     "Answer": "thermocline.answer",
+    "HistoricalDataFetcher": "thermocline.api.fetching",
     "Thermocline": "thermocline.api",
     "ThermoclineError": "thermocline.errors",
     "open": "thermocline.api",

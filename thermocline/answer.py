@@ -3,19 +3,28 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
+    from datetime import date
 
     import pandas as pd
     import pyarrow as pa
 
 
 class Answer:
-    """Rows that were asked for. Each method asks anew, so an answer can be taken in more than one form."""
+    """Rows that were asked for. Each method asks anew, so an answer can be taken in more than one form.
 
-    def __init__(self, opened: "Callable[[], AbstractContextManager[pa.RecordBatchReader]]") -> None:
+    `missing` are the days that lack bars which there should be; only `fetch` looks for them.
+    """
+
+    def __init__(
+        self,
+        opened: "Callable[[], AbstractContextManager[pa.RecordBatchReader]]",
+        missing: "Sequence[date]" = (),
+    ) -> None:
         """Take what opens the stream."""
         self._opened = opened
+        self.missing = tuple(missing)
 
     def batches(self) -> "AbstractContextManager[pa.RecordBatchReader]":
         """A stream of record batches of bounded size, to be read inside a `with` block."""

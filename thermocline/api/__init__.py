@@ -19,9 +19,9 @@ from pathlib import Path
 from thermocline.api.asking import Asking
 from thermocline.api.checking import Checking
 from thermocline.api.deriving import Deriving
+from thermocline.api.fetching import Fetching
 from thermocline.api.keeping import Keeping
 from thermocline.api.lake import LakeKeeping
-from thermocline.api.moving import Moving
 from thermocline.api.opened import TIERS, Storage, new_run_id
 from thermocline.api.quarantine import Quarantining
 from thermocline.api.recovering import Recovering
@@ -71,6 +71,6 @@ def open(  # noqa: A001  # `thermocline.open()` reads as what it does
 
 
 class Thermocline(
-    Moving, Deriving, Keeping, LakeKeeping, Asking, Checking, Vintages, Quarantining, Schemas, Recovering, Programs
+    Fetching, Deriving, Keeping, LakeKeeping, Asking, Checking, Vintages, Quarantining, Schemas, Recovering, Programs
 ):
     """Both tiers, and what moves rows between them. Use it as a context manager, or call `close`."""

@@ -35,13 +35,17 @@ from thermocline.tasks.backfill import Backfill
 from thermocline.tasks.ingest import IngestReport, ingest
 from thermocline.tasks.schemas import applied
 
-Storage = Literal["hybrid", "parquet", "postgres"]
+Storage = Literal["hybrid", "parquet", "postgres", "timescale"]
 
 TIERS: Mapping[str, tuple[Tier, ...]] = {
     "hybrid": (Tier.HOT, Tier.COLD),
     "parquet": (Tier.COLD,),
     "postgres": (Tier.HOT,),
+    "timescale": (Tier.HOT,),
 }
+"""What each storage speaks of. TimescaleDB is a PostgreSQL, and its rows lie in the same tables."""
+IN_POSTGRES = frozenset({"postgres", "timescale"})
+"""The storages that take rows into PostgreSQL alone."""
 
 
 _ASK_AGAIN_SECONDS = 1.0

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-from thermocline.api.opened import Opened, new_run_id
+from thermocline.api.opened import IN_POSTGRES, Opened, new_run_id
 
 
 class Programs(Opened):
@@ -42,7 +42,7 @@ class Programs(Opened):
         """
         chosen = self._dataset(dataset)
         table = as_table(rows)
-        if self._storage == "postgres":
+        if self._storage in IN_POSTGRES:
             report = self._ingest(
                 chosen, [Fetched(table, source)], source, as_of, always_hot=True, accept_restatements=True
             )

@@ -12,6 +12,7 @@ from thermocline.cli.asking import explain, query, sql, status, verify
 from thermocline.cli.checking import audit, check, drill
 from thermocline.cli.cleanup import cleanup
 from thermocline.cli.commands import CommandLine, global_options
+from thermocline.cli.coverage import coverage
 from thermocline.cli.demo import demo
 from thermocline.cli.deriving import derive
 from thermocline.cli.instruments import instruments
@@ -29,7 +30,7 @@ __all__ = ["main"]
 _SECTIONS: Mapping[str, Sequence[click.Command]] = {
     "Start here": (demo,),
     "Moving rows": (backfill, ingest, derive, load, rotate, undo, rehydrate),
-    "Asking": (query, explain, sql, instruments, status, check, verify, drill, audit, quarantine),
+    "Asking": (query, explain, sql, instruments, status, coverage, check, verify, drill, audit, quarantine),
     "Vintages": (vintages, diff, accept, reject),
     "Keeping house": (cleanup, vacuum, compact, expire, schema, migrate, recover, stop),
 }

@@ -21,6 +21,7 @@ from thermocline.cli.options import (
     strictness_option,
     symbols_option,
 )
+from thermocline.cli.planned import tell_plan, tell_unfetched
 from thermocline.cli.words import Size, Table, first_rows, plural, vacuum_line
 from thermocline.errors import ThermoclineError
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         "thermocline backfill market_data --source sample --start 2012-01-01 --end 2013-03-02",
         "thermocline backfill market_data --source lean --path lean/data --symbol AAPL --interval 1day",
         "thermocline backfill market_data --source files --path 'bars/*.csv' --option timezone=America/New_York",
+        "thermocline backfill market_data --source sample --missing --dry-run",
     )
 )
 @dataset_argument
@@ -68,10 +70,24 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Ask a vendor also for pages that an earlier run, which did not finish, has kept.",
 )
+@click.option(
+    "--missing",
+    is_flag=True,
+    help="Ask only for what `thermocline coverage` says is missing, in the fewest requests.",
+)
+@click.option("--dry-run", is_flag=True, help="With --missing: only say what would be asked for.")
+@click.option("--ask-again", is_flag=True, help="With --missing: ask also for what this source has told not to have.")
+@click.option(
+    "--asset-class",
+    metavar="NAME",
+    help="With --missing: what the symbols are that are named and not known yet, such as equity or crypto.",
+)
 @accept_restatements_option
 @strictness_option
 @max_bad_share_option
-def backfill(invocation: Invocation, dataset: str, options: Sequence[tuple[str, Any]], **asked: Any) -> None:
+def backfill(
+    invocation: Invocation, dataset: str, options: Sequence[tuple[str, Any]], *, dry_run: bool, **asked: Any
+) -> None:
     """Bring rows of a source into the lake.
 
     Everything the source has, unless a range, symbols or intervals are named. Days that say nothing new are not
@@ -79,8 +95,18 @@ def backfill(invocation: Invocation, dataset: str, options: Sequence[tuple[str, 
     land in quarantine with their reasons; where too many do, nothing is written. Days that are hot are updated there
     too. A day of which much that is published would change is held: written to the lake, but not what queries get
     before `thermocline accept`.
+
+    With `--missing`, what is missing of every series that is known, or of those named: from `--start` or the first row
+    on, up to `--end` or now. What one request fails to bring does not hold up the others.
     """
+    with_missing = [name for name in ("ask_again", "asset_class") if asked[name]] + ["dry_run"] * dry_run
+    if with_missing and not asked["missing"]:
+        msg = f"--{with_missing[0].replace('_', '-')} goes with --missing"
+        raise click.UsageError(msg)
     with invocation.opened() as opened, invocation.progress() as progress:
+        if dry_run:
+            tell_plan(invocation, opened, dataset, options=dict(options), progress=progress, **asked)
+            return
         done = opened.backfill(dataset, **asked, options=dict(options), progress=progress)
     _tell_verdicts(invocation, dataset, done.verdicts)
     _tell_held(invocation, dataset, done.held)
@@ -99,7 +125,8 @@ def backfill(invocation: Invocation, dataset: str, options: Sequence[tuple[str, 
         f"{plural(done.written, 'partition')} written, {done.unchanged:,d} unchanged{hot}{held}.",
     )
     tell_failed(invocation, done.failed)
-    if done.failed:
+    tell_unfetched(invocation, done.unfetched)
+    if done.failed or done.unfetched:
         exit_with(FAILED)
 
 

@@ -137,6 +137,12 @@ class CoverageReport:
         """The days from the first of any series to the last."""
         return hull_of([each.days for each in self.series]) if self.series else None
 
+    def svg(self) -> str:
+        """A picture of it: days against series, see `model.heat_map`."""
+        from thermocline.model.heat_map import svg  # noqa: PLC0415  # it needs what is here
+
+        return svg(self)
+
     def document(self) -> dict[str, Any]:
         """The report as JSON."""
         return {

@@ -221,7 +221,7 @@ class Backfill:
 
         def quarantine(rejected: Sequence[Rejected]) -> None:
             self.hot.quarantine(rejected, run_id=self.run_id)
-            told.quarantined(rejected, dataset.symbol_column)
+            told.quarantined(rejected, requests)
 
         gate = Gate(dataset, self.source.name, quarantine, self.now, self.rulebook, result.verdicts)
         self.progress.begin(f"reading {self.source.name}", None)

@@ -41,11 +41,16 @@ class Told:
         for each in spans:
             self._add(each.interval, Telling(each.symbol, each.start, each.end, Outcome.ANSWERED, each.asset_class))
 
-    def quarantined(self, rejected: Sequence[Rejected], symbol_column: str) -> None:
-        """Note the days of rows that may not go in, as far as they can be told."""
-        days = {found for each in rejected[:_MOST_REJECTED] if (found := _day_of(each, symbol_column))}
+    def quarantined(self, rejected: Sequence[Rejected], requests: Sequence[FetchRequest]) -> None:
+        """Note the days of rows that may not go in, as far as they can be told, of symbols that were asked for."""
+        column = requests[0].dataset.symbol_column
+        days = {found for each in rejected[:_MOST_REJECTED] if (found := _day_of(each, column))}
+        wanted = frozenset[str]().union(*(request.symbols for request in requests))
+        everything = not all(request.symbols for request in requests)
         for interval, asset_class, symbol, at in sorted(days):
-            self._add(interval, Telling(symbol, at, at.replace(hour=1), Outcome.QUARANTINED, asset_class))
+            if everything or symbol in wanted:
+                telling = Telling(symbol, at, at.replace(hour=1), Outcome.QUARANTINED, asset_class)
+                self._add(interval, telling)
 
     def due(self, partitions: Iterable[Partition]) -> list[Due]:
         """A line for each interval: what changed of it, and what was told."""
