@@ -34,7 +34,12 @@ def test_a_five_year_backfill_killed_ten_times_fetches_no_page_twice_that_was_co
             "dataset": "market_data",
             "asked": {
                 "source": "binance",
-                "options": {"url": vendor.url, "archive_url": vendor.url, "requests_per_minute": 100_000},
+                "options": {
+                    "url": vendor.url,
+                    "archive_url": vendor.url,
+                    "files": True,
+                    "requests_per_minute": 100_000,
+                },
                 "symbols": SYMBOLS,
                 "intervals": ["1week"],
                 "start": START.date().isoformat(),

@@ -44,7 +44,8 @@ def fetch(
     pages=None,
     **options,
 ):
-    chosen = {"url": binance.vendor.url, "archive_url": binance.vendor.url, "requests_per_minute": 100_000, **options}
+    urls = {"url": binance.vendor.url, "archive_url": binance.vendor.url}
+    chosen = {**urls, "files": True, "requests_per_minute": 100_000, **options}
     source = open_source("binance", options=chosen, network=quick_network(attempts=3))
     days = DayRange(date.fromisoformat(start), date.fromisoformat(end) if end else ALL_DAYS.end)
     request = FetchRequest(MARKET_DATA, days, frozenset([symbol]), frozenset([interval]), now, pages)
@@ -156,7 +157,29 @@ def test_where_the_interface_is_closed_the_archive_still_answers(binance):
     had = [day for day in range(31 + 31 + 28 + 9) if day != 31 + 6]  # December to 9 March, without 7 January
     days = [datetime(2024, 12, 1, tzinfo=UTC) + timedelta(days=day) for day in had]
     assert opened(accepted(pages)) == [hour for day in days for hour in hours(day, day + timedelta(days=1))]
-    assert not [span for page in pages for span in page.answered if span.start.date() == date(2025, 1, 7)]
+    lacking = datetime(2025, 1, 7, 12, tzinfo=UTC)
+    assert not [span for page in pages for span in page.answered if span.start <= lacking < span.end]
+
+
+def test_where_the_interface_is_closed_coarse_bars_come_by_files_of_months(binance):
+    binance.vendor.route("/api/v3/klines")(lambda _: failing(451, b"restricted location"))
+    pages = fetch(binance, "1day", "2024-11-15", files=None)
+    table = accepted(pages, "2024-11-15")
+    assert len(table) == 16 + 31 + 31 + 28 + 9
+    assert sum((span.end - span.start for page in pages for span in page.answered), timedelta()).days == len(table)
+    assert binance.vendor.requests() == 1 + 2 * (4 + 9)
+
+
+def test_bars_of_which_a_page_has_more_than_a_month_come_by_the_interface(binance):
+    pages = fetch(binance, "1day", "2017-01-01", files=None)
+    table = accepted(pages, "2017-01-01")
+    assert opened(table)[0] == binance.listed
+    assert len(table) == (NOW - binance.listed).days
+    assert {served.path for served in binance.vendor.log} == {"/api/v3/klines"}
+    assert binance.vendor.requests() == 3
+    spans = sorted((span.start, span.end) for page in pages for span in page.answered)
+    assert (spans[0][0], spans[-1][1]) == (datetime(2017, 1, 1, tzinfo=UTC), NOW)
+    assert all(one[1] == following[0] for one, following in itertools.pairwise(spans))
 
 
 def test_bars_that_were_not_asked_for_are_a_lie(binance):

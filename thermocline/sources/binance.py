@@ -7,7 +7,7 @@ its first days over, so the newest days are asked for by the interface, page by 
 
 import logging
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -15,8 +15,9 @@ import pyarrow as pa
 from pydantic import Field
 
 from thermocline.errors import SourceError, UsageError
+from thermocline.model.partition import ONE_DAY
 from thermocline.ports import Fetched, FetchRequest, Page
-from thermocline.sources.binance_archive import Archive, SpoiledFileError, as_table
+from thermocline.sources.binance_archive import UNTOLD, Archive, SpoiledFileError, as_table, is_untold
 from thermocline.sources.candles import (
     Wanted,
     bars_only,
@@ -71,6 +72,7 @@ class BinanceOptions(Options):
     symbols: tuple[str, ...] = ()
     intervals: tuple[str, ...] = ("1day",)
     requests_per_minute: Annotated[float, Field(gt=0, le=100_000)] = 400.0  # klines weigh 2 of 6000, or 5 of 2400
+    files: bool | None = None
     archive_url: str = "https://data.binance.vision"
     url: str | None = None
 
@@ -123,7 +125,9 @@ class BinanceSource:
                 for interval in intervals:
                     wanted = Wanted.of(request, self._name, symbol, interval)
                     if wanted.start < wanted.until:
-                        series = _Series(wanted, market, own, Archive(archive, market, own, interval), rest)
+                        by_files = _has_files(interval) if options.files is None else options.files
+                        files = Archive(archive, market, own, interval)
+                        series = _Series(wanted, market, own, files, rest, by_files=by_files)
                         yield from pages_of(series.paging(), self._name, request)
 
 
@@ -140,21 +144,28 @@ def market_of(symbol: str) -> tuple[Market, str]:
     return "um", base + quote
 
 
+def _has_files(interval: str) -> bool:
+    """Whether a month's file brings more bars than a page of the interface, which takes one request and not two."""
+    return timedelta(days=28) / length_of(interval) > _PAGE_ROWS
+
+
 class _Series:
-    """One symbol and interval: first its oldest bar, then its months, then what has no file yet.
+    """One symbol and interval. By files: first its oldest bar, then its months, then what has no file yet.
 
     A cursor is a month (`2024-01`), a day (`2024-01-15`), or milliseconds since 1970 with those at which to go back to
-    files (`1705276800000/1706745600000`); `file:2024-01-15` is a day that the interface was not allowed to give.
+    files (`1705276800000/1706745600000`). `file:2024-01` and `file:2024-01-15` are what the interface may not give.
     """
 
-    def __init__(self, wanted: Wanted, market: Market, own: str, archive: Archive, rest: Http) -> None:
+    def __init__(
+        self, wanted: Wanted, market: Market, own: str, archive: Archive, rest: Http, *, by_files: bool
+    ) -> None:
         self._wanted, self._market, self._own = wanted, market, own
-        self._archive, self._rest = archive, rest
+        self._archive, self._rest, self._by_files = archive, rest, by_files
 
     def paging(self) -> Paging:
         """The question."""
         wanted = self._wanted
-        asked = {"market": self._market, **wanted.asked}
+        asked = {"market": self._market, "files": self._by_files, **wanted.asked}
         grows_every = length_of(wanted.interval)
         return Paging(wanted.label, asked, self._ask, self._read, wanted.end, grows_every, is_bounded=True)
 
@@ -164,31 +175,32 @@ class _Series:
 
     def _ask(self, cursor: str | None) -> Answer:
         if cursor is None:
-            return self._oldest()
+            since = milliseconds(self._wanted.start)
+            return self._oldest(since) if self._by_files else self._page(since, self._until)
         if "/" in cursor:
             return self._page(*map(int, cursor.split("/")))
         start, end = _span(cursor)
-        period = cursor.removeprefix(_FILE_ALONE)
+        alone = cursor.startswith(_FILE_ALONE)
         try:
-            rows = self._archive.month_or_day(period)
-            return Answer(rows, self._after_file_alone(end) if period != cursor else self._cursor_at(milliseconds(end)))
+            rows = self._archive.month_or_day(cursor.removeprefix(_FILE_ALONE))
+            return Answer(rows, self._file_alone(end) if alone else self._cursor_at(milliseconds(end)))
         except (NotThereError, SpoiledFileError) as error:
             _log.info("%s; %s is had otherwise", error, self._wanted.label)
-            if period != cursor:
-                return Answer(as_table([]), self._after_file_alone(end))
-            # A month may not be out yet or lack its file; its days may have theirs, and the interface has all of them.
-            by_days = len(cursor) == len("2024-01") and length_of(self._wanted.interval) < _MANY_BARS
-            first = max(milliseconds(start), milliseconds(self._wanted.start))
-            following = self._day_at(first) if by_days else self._rest_at(first, milliseconds(end))
-            return Answer(as_table([]), following)
+        # A month may not be out yet or lack its file; its days may have theirs, and the interface has all of them.
+        is_month = end - start > ONE_DAY
+        first = max(start, self._wanted.start)
+        if alone:
+            return Answer(UNTOLD, self._day_alone(first) if is_month else self._file_alone(end))
+        by_days = is_month and length_of(self._wanted.interval) < _MANY_BARS
+        at = milliseconds(first)
+        return Answer(UNTOLD, self._day_at(at) if by_days else self._rest_at(at, milliseconds(end)))
 
-    def _oldest(self) -> Answer:
+    def _oldest(self, start: int) -> Answer:
         """The first bar there is: no month before it is asked for."""
-        start = milliseconds(self._wanted.start)
         try:
             rows = self._klines(start, self._until - 1, 1)
         except NotAllowedError:
-            return Answer(as_table([]), self._cursor_at(start))  # where Binance may not answer, its archive may
+            return Answer(UNTOLD, self._cursor_at(start))  # where Binance may not answer, its archive may
         if not len(rows):
             return Answer(rows, None)
         return Answer(rows, self._cursor_at(max(start, int(microseconds_of(rows["open_time"])[0]) // 1_000)))
@@ -197,8 +209,8 @@ class _Series:
         try:
             rows = self._klines(since, min(end, self._until) - 1, _PAGE_ROWS)
         except NotAllowedError as error:
-            _log.info("%s; %s is had by files of days alone", error, self._wanted.label)
-            return Answer(as_table([]), self._file_alone(instant(since)))
+            _log.info("%s; %s is had by files alone", error, self._wanted.label)
+            return Answer(UNTOLD, self._file_alone(instant(since), is_first=True))
         if len(rows) < _PAGE_ROWS:
             return Answer(rows, self._cursor_at(end))
         opened = microseconds_of(rows["open_time"]) // 1_000
@@ -223,9 +235,9 @@ class _Series:
             return None
         day = instant(at).date()
         following = (day.replace(day=1) + timedelta(days=32)).replace(day=1)
-        if following <= self._wanted.now.astimezone(UTC).date():
+        if self._by_files and following <= self._today:
             return f"{day:%Y-%m}"
-        if length_of(self._wanted.interval) < _MANY_BARS:
+        if self._by_files and length_of(self._wanted.interval) < _MANY_BARS:
             return self._day_at(at)
         return self._rest_at(at, self._until)
 
@@ -233,19 +245,23 @@ class _Series:
         if at >= self._until:
             return None
         day = instant(at).date()
-        is_over = day < self._wanted.now.astimezone(UTC).date()
-        return day.isoformat() if is_over else self._rest_at(at, self._until)
+        return day.isoformat() if day < self._today else self._rest_at(at, self._until)
 
-    def _file_alone(self, start: datetime) -> str | None:
-        """The file of a day where the interface is closed to us: what has none is not to be had."""
-        day = start.date()
-        is_over = start < self._wanted.until and day < self._wanted.now.astimezone(UTC).date()
-        return f"{_FILE_ALONE}{day.isoformat()}" if is_over else None
+    def _file_alone(self, at: datetime, *, is_first: bool = False) -> str | None:
+        """Where to go on while the interface is closed to us: the month's file where one begins, else the day's."""
+        first = at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        is_out = (first + timedelta(days=32)).replace(day=1).date() <= self._today
+        if at < self._wanted.until and is_out and (is_first or at == first):
+            return f"{_FILE_ALONE}{at:%Y-%m}"
+        return self._day_alone(at)
 
-    def _after_file_alone(self, start: datetime) -> str | None:
-        """The following month's file where one begins, else the following day's."""
-        month = self._cursor_at(milliseconds(start)) if start.day == 1 else None
-        return month if month and len(month) == len("2024-01") else self._file_alone(start)
+    def _day_alone(self, at: datetime) -> str | None:
+        is_over = at < self._wanted.until and at.date() < self._today
+        return f"{_FILE_ALONE}{at:%Y-%m-%d}" if is_over else None
+
+    @property
+    def _today(self) -> date:
+        return self._wanted.now.astimezone(UTC).date()
 
     def _rest_at(self, since: int, end: int) -> str | None:
         if since >= min(end, self._until):
@@ -254,30 +270,31 @@ class _Series:
 
     def _read(self, page: Page) -> Fetched:
         wanted = self._wanted
-        if page.cursor is None:
-            return self._nothing_before(page)
         rows = wanted.bars(page.rows, "open_time", _COLUMNS, page.fetched_at)
-        if "/" not in page.cursor:
+        if page.cursor and "/" not in page.cursor:
             start, end = _span(page.cursor)
-            known = wanted.answered(start, end) if len(page.rows) else ()
-            name = self._archive.name(page.cursor.removeprefix(_FILE_ALONE))
-            return Fetched(rows, f"{wanted.source} {name}", answered=known)
-        since, last = map(int, page.cursor.split("/"))
-        more = page.following.split("/") if page.following and "/" in page.following else []
-        reached = int(more[0]) if more and int(more[1]) == last else last
-        end = min(instant(reached) if reached < self._until else wanted.until, page.fetched_at)
-        origin = f"{wanted.source} {wanted.symbol} {wanted.interval} from {instant(since).isoformat()}"
-        return Fetched(rows, origin, answered=wanted.answered(instant(since), end))
+            origin = f"{wanted.source} {self._archive.name(page.cursor.removeprefix(_FILE_ALONE))}"
+        elif page.cursor is None and self._by_files:
+            start, end = wanted.start, self._opens(page)
+            origin, rows = f"{wanted.source} {wanted.label}", rows.slice(0, 0)  # the oldest bar comes with its month
+        else:
+            start, end = self._reached(page)
+            origin = f"{wanted.source} {wanted.symbol} {wanted.interval} from {start.isoformat()}"
+        told = wanted.answered(start, min(end, page.fetched_at))
+        return Fetched(rows, origin, answered=() if is_untold(page.rows) else told)
 
-    def _nothing_before(self, page: Page) -> Fetched:
-        """What the oldest bar tells: that there is none before it. Its row comes again with its month."""
-        wanted, until = self._wanted, page.fetched_at
-        if len(page.rows):
-            until = instant(int(microseconds_of(page.rows["open_time"])[0]) // 1_000)
-        elif page.following:
-            until = wanted.start  # it was not allowed to ask
-        none = wanted.bars(page.rows.slice(0, 0), "open_time", _COLUMNS, page.fetched_at)
-        return Fetched(none, f"{wanted.source} {wanted.label}", answered=wanted.answered(wanted.start, until))
+    def _opens(self, page: Page) -> datetime:
+        """When the oldest bar opens: there is none before it."""
+        opened = microseconds_of(page.rows["open_time"])
+        return instant(int(opened[0]) // 1_000) if len(opened) else page.fetched_at
+
+    def _reached(self, page: Page) -> tuple[datetime, datetime]:
+        """The span that a page of the interface told all of."""
+        since, last = map(int, page.cursor.split("/")) if page.cursor else (milliseconds(self._wanted.start), None)
+        more = list(map(int, page.following.split("/"))) if page.following and "/" in page.following else []
+        if more and more[1] == (last or more[1]):
+            return instant(since), instant(more[0])
+        return instant(since), instant(last) if last else page.fetched_at
 
 
 def _span(cursor: str) -> tuple[datetime, datetime]:

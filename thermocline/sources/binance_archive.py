@@ -25,6 +25,9 @@ KLINES = (
 _SCHEMA = pa.schema([
     pa.field(name, pa.int64() if name in {"open_time", "close_time", "count"} else pa.string()) for name in KLINES
 ])  # fmt: skip
+UNTOLD = _SCHEMA.empty_table().replace_schema_metadata({"untold": "1"})
+"""A page without a bar that proves nothing, since its span is to be had elsewhere, or not at all."""
+
 _MOST_BYTES = 1 << 30
 _SHA256_DIGITS = 64
 _ATTEMPTS = 2
@@ -108,3 +111,8 @@ def as_table(rows: Sequence[Sequence[Any]]) -> pa.Table:
         for column, field in zip(columns, _SCHEMA, strict=True)
     ]
     return pa.table(arrays, schema=_SCHEMA)
+
+
+def is_untold(rows: pa.Table) -> bool:
+    """Whether a page is one that proves nothing."""
+    return b"untold" in (rows.schema.metadata or {})
