@@ -67,7 +67,9 @@ class Fake:
         install: Lets a server answer as it does.
         variables: The environment of somebody who has keys.
         options: What its source has to be told.
+        endless_path: Where they are asked for without an end, if that is somewhere else.
         pages: How many requests the daily bars of AAPL take.
+        asked_every_day: How many of these are asked anew on another day, whatever was kept.
         is_json: Whether its answers are JSON with records that may be broken one by one.
         measures: The columns beside prices and volume that it fills.
     """
@@ -78,7 +80,9 @@ class Fake:
     install: Callable[[Vendor], None]
     variables: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    endless_path: str = ""
     pages: int = 3
+    asked_every_day: int = 0
     is_json: bool = True
     measures: Sequence[str] = ("vwap", "trade_count")
 
@@ -179,8 +183,8 @@ def _massive(vendor: Vendor) -> None:
         vendor.route(path)(lambda request, name=name: refused(request) or recorded("massive", name))
 
 
-def _massive_path() -> str:
-    first, last = (int(datetime(2024, *day, tzinfo=UTC).timestamp() * 1_000) for day in ((4, 29), (5, 4)))
+def _massive_path(end: datetime) -> str:
+    first, last = (int(each.timestamp() * 1_000) for each in (datetime(2024, 4, 29, tzinfo=UTC), end))
     return f"/v2/aggs/ticker/AAPL/range/1/day/{first}/{last - 1}"
 
 
@@ -281,7 +285,14 @@ FAKES = {
             _alpaca,
             {"ALPACA_API_KEY": KEY, "ALPACA_SECRET_KEY": SECRET},
         ),
-        Fake("massive", "massive", _massive_path(), _massive, {"MASSIVE_API_KEY": KEY}),
+        Fake(
+            "massive",
+            "massive",
+            _massive_path(datetime(2024, 5, 4, tzinfo=UTC)),
+            _massive,
+            {"MASSIVE_API_KEY": KEY},
+            endless_path=_massive_path(datetime(2026, 1, 1, tzinfo=UTC)),
+        ),
         Fake(
             "databento",
             "databento",
@@ -293,6 +304,15 @@ FAKES = {
             is_json=False,
             measures=(),
         ),
-        Fake("yfinance", "yfinance.data", "/v8/finance/chart/AAPL", _yahoo, pages=2, is_json=False, measures=()),
+        Fake(
+            "yfinance",
+            "yfinance.data",
+            "/v8/finance/chart/AAPL",
+            _yahoo,
+            pages=2,
+            asked_every_day=1,
+            is_json=False,
+            measures=(),
+        ),
     )
 }

@@ -202,6 +202,25 @@ def test_a_run_that_was_cut_off_goes_on_with_the_page_it_lacks(ask, vendor, fake
     assert vendor.requests(fake.path) == 1
 
 
+def test_a_run_without_an_end_goes_on_the_next_day_where_it_was(ask, vendor, fake):
+    store, path = LakePageStore(MemoryObjects()), fake.endless_path or fake.path
+
+    def break_down(_):
+        if vendor.requests(path) == fake.pages - 1:
+            vendor.instead(path, *[failing(503)] * 4)
+
+    vendor.on_served = break_down
+    endless = replace(REQUEST, days=DayRange(DAYS.start, date(9999, 12, 31)))
+    with pytest.raises(SourceError):
+        ask(replace(endless, pages=store.pages(now=NOW, run_id="run-1")))
+    vendor.on_served = lambda _: None
+    vendor.forget()
+    tomorrow = NOW + timedelta(days=1)
+    rows, _ = ask(replace(endless, now=tomorrow, pages=store.pages(now=tomorrow, run_id="run-2")))
+    assert [row["ts"] for row in rows] == SESSIONS
+    assert vendor.requests(path) == 1 + fake.asked_every_day
+
+
 def test_a_record_that_is_no_bar_is_told_and_the_rest_goes_on(ask, vendor, fake):
     if not fake.is_json:
         pytest.skip("it has no records that could be broken one by one")

@@ -31,12 +31,12 @@ def vendors():
 def rows(vendors):
     vendors.forget()
 
-    def asked(kind, dataset, *symbols, days=MAY, intervals=(), **options):
+    def asked(kind, dataset, *symbols, days=MAY, intervals=(), now=NOW, **options):
         network = quick_network(variables=FAKES[kind].variables)
         source = open_source(kind, options={"url": vendors.url, **options}, network=network)
         wanted = dataset_named(dataset)
         found = []
-        for page in source.fetch(FetchRequest(wanted, days, frozenset(symbols), frozenset(intervals), NOW)):
+        for page in source.fetch(FetchRequest(wanted, days, frozenset(symbols), frozenset(intervals), now)):
             assert page.unreadable == ()
             done = conform(page.rows, wanted, source=kind, ingested_at=NOW, origin=page.origin)
             assert done.rejected == ()
@@ -196,3 +196,15 @@ def test_databento_is_asked_for_a_dataset_and_a_range_of_days():
     )
     with pytest.raises(UsageError, match="name the first with --start"):
         list(source.fetch(FetchRequest(dataset_named("market_data"), ALL_DAYS, frozenset({"AAPL"}), now=NOW)))
+
+
+def test_alpaca_is_not_asked_for_minutes_that_only_subscribers_get(rows, vendors):
+    rows("alpaca", "market_data", "AAPL", days=DayRange(date(2024, 5, 31), date(2024, 6, 1)), intervals={"1min"})
+    assert vendors.asked("/v2/stocks/bars")[0]["end"] == "2024-05-31T14:45:42+00:00"
+    rows("alpaca", "market_data", "AAPL", days=MAY, intervals={"1min"}, delay_minutes=0)
+    assert vendors.asked("/v2/stocks/bars")[-1]["end"] == "2024-05-31T15:00:42+00:00"
+
+
+@pytest.mark.parametrize("kind", ["alpaca", "massive"])
+def test_a_split_that_is_only_announced_is_not_one_yet(rows, kind):
+    assert [row["symbol"] for row in rows(kind, "splits", now=datetime(2024, 5, 10, tzinfo=UTC))] == ["ACME"]

@@ -205,13 +205,14 @@ class AlpacaSource:
                 include_content=True,
             )
             parameters = _plain(model)
+            given = {**parameters, "end": min(span.last + _LATER_CHANGES, now).isoformat()}
             path, label = "/v1beta1/news", f"news {'+'.join(some[:3]) or 'all'}"
 
             def read(page: Page, label: str = label) -> Fetched:
                 rows, unreadable = answers.rows_of(page.rows, answers.NEWS, alpaca_rows.articles)
                 return Fetched(rows, f"{self._name} {label}", unreadable)
 
-            ask = _asker(http, path, parameters, lambda found: found.get("news") or [])
+            ask = _asker(http, path, given, lambda found: found.get("news") or [])
             yield Paging(label, {"path": path, **parameters}, ask, read, span.end + _LATER_CHANGES)
 
     # --------------------------------------------------------------------------------------------- splits, dividends
@@ -238,7 +239,7 @@ class AlpacaSource:
 
             def read(page: Page, label: str = label) -> Fetched:
                 rows, unreadable = answers.rows_of(page.rows, schema, make)
-                return Fetched(rows, f"{self._name} {label}", unreadable)
+                return Fetched(answers.happened(rows, page.fetched_at), f"{self._name} {label}", unreadable)
 
             ask = _asker(http, path, parameters, alpaca_rows.actions_in)
             yield Paging(label, {"path": path, **parameters}, ask, read, span.end + ONE_DAY)

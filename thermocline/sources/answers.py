@@ -14,6 +14,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from thermocline.errors import SourceError
 from thermocline.model.partition import ONE_DAY, midnight
@@ -133,6 +134,11 @@ def rows_of(page: pa.Table, schema: pa.Schema, make: Callable[[Record], Iterable
         except (ArithmeticError, AttributeError, IndexError, TypeError, ValueError) as error:
             unreadable.append((_spelled(record), str(error)))
     return pa.Table.from_pylist(rows, schema), tuple(unreadable)
+
+
+def happened(rows: pa.Table, by: datetime) -> pa.Table:
+    """Rows of events that had happened by then; one that was only announced may still be called off."""
+    return rows.filter(pc.less_equal(rows["ts"], pa.scalar(by, _INSTANT)))
 
 
 def number(record: Record | None, name: str) -> float | None:

@@ -161,7 +161,7 @@ def parts_of(
         raise UsageError(msg)
     wanted = [own[interval] for interval in intervals] or list(schemas)
     span = asked_span(request.days, now)
-    months = _months(span) if span.start < span.end else []
+    months = [month for month in _months(span) if month.start < now] if span.start < span.end else []
     return [
         Part(dataset, schema, tuple(some), stype, month)
         for schema in wanted

@@ -216,7 +216,7 @@ class MassiveSource:
 
             def read(page: Page, label: str = label) -> Fetched:
                 rows, unreadable = answers.rows_of(page.rows, asked.schema, asked.make)
-                return Fetched(rows, f"{self._name} {label}", unreadable)
+                return Fetched(answers.happened(rows, page.fetched_at), f"{self._name} {label}", unreadable)
 
             yield asker.paging(label, question, read, span.end)
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TypeVar
 
-from thermocline.model.partition import ONE_DAY, DayRange, midnight
+from thermocline.model.partition import DayRange, midnight
 
 _EARLIEST = date(1970, 1, 1)
+_FARTHEST_YEARS = 2
 T = TypeVar("T")
 
 
@@ -25,9 +26,12 @@ class Span:
 
 
 def asked_span(days: DayRange, now: datetime) -> Span:
-    """The instants of days, without what no vendor can have: before 1970, or from tomorrow on."""
-    start = max(days.start, _EARLIEST)
-    return Span(midnight(start), midnight(max(min(days.end, now.date() + ONE_DAY), start)))
+    """The instants of days, within what a vendor can make sense of.
+
+    The end does not depend on the day on which it is asked for: a run that goes on tomorrow must ask the very same.
+    """
+    start, farthest = max(days.start, _EARLIEST), date(now.year + _FARTHEST_YEARS, 1, 1)
+    return Span(midnight(start), midnight(max(min(days.end, farthest), start)))
 
 
 def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

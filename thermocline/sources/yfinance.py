@@ -110,7 +110,8 @@ class YFinanceSource:
             splits = _checked(charts[0], self._name, symbol)
             for interval, some in spans.items():
                 for span in some:
-                    yield from pages_of(self._bars(yahoo, symbol, interval, span, splits), self._name, request)
+                    paging = self._bars(yahoo, symbol, interval, span, splits=splits, now=now)
+                    yield from pages_of(paging, self._name, request)
 
     def _events(self, yahoo: "_Yahoo", symbol: str, now: datetime, kind: str, charts: list[Record]) -> Paging:
         """All splits and dividends of a symbol; bars need the splits, too."""
@@ -125,11 +126,14 @@ class YFinanceSource:
         asked = {"chart": symbol, **parameters, "day": now.date().isoformat()}
         return Paging(f"{symbol} events", asked, yahoo.asker(symbol, parameters), read, midnight(now.date()))
 
-    def _bars(self, yahoo: "_Yahoo", symbol: str, interval: str, span: Span, splits: Splits) -> Paging:
+    def _bars(
+        self, yahoo: "_Yahoo", symbol: str, interval: str, span: Span, *, splits: Splits, now: datetime
+    ) -> Paging:
         # An exchange's day may begin on the UTC day before, or end on the one after.
         margin = timedelta(days=1) if interval.endswith("day") else timedelta()
         first, end = (int(each.timestamp()) for each in (span.start - margin, span.end + margin))
         parameters = {"period1": first, "period2": end, "interval": _INTERVALS[interval], "includePrePost": "false"}
+        given = {**parameters, "period2": min(end, int((now + ONE_DAY).timestamp()))}
 
         def read(page: Page) -> Fetched:
             happened = splits.until(page.fetched_at.date())
@@ -149,7 +153,7 @@ class YFinanceSource:
         length = length_of(interval)
         asked = {"chart": symbol, **parameters}
         label = f"{symbol} {interval} {span.start:%Y-%m-%d}"
-        return Paging(label, asked, yahoo.asker(symbol, parameters), read, span.end + 2 * length, length)
+        return Paging(label, asked, yahoo.asker(symbol, given), read, span.end + 2 * length, length)
 
 
 def _splits(chart: Record, symbol: str) -> Iterable[Row]:
@@ -194,7 +198,7 @@ def _spans(request: FetchRequest, interval: str, now: datetime) -> list[Span]:
         )
         raise UsageError(msg)
     start, spans = max(span.start, first), []
-    while start < span.end:
+    while start < min(span.end, now):
         end = min(start + timedelta(days=_CHART_DAYS[interval]), span.end)
         spans.append(Span(start, end))
         start = end
