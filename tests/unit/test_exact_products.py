@@ -46,6 +46,17 @@ def test_a_factor_of_many_reverse_splits_is_as_exact():
     assert times([Decimal("0.5"), None], [long], [0, 0]) == [exactly(Decimal("0.5"), long), None]
 
 
+def test_a_column_that_was_widened_is_as_exact():
+    multipliers = Multipliers()
+    multipliers.add([Fraction(1, 7), Fraction(10)])
+    kind = pa.decimal128(28, 8)
+    for value, number in (("645.57", 1), ("99999999999.5", 1), ("9999999999.5", 2)):
+        values = pa.array([Decimal(value), None], kind)
+        found = multipliers.products(values, np.array([number, number]))
+        assert found.type == kind
+        assert found.to_pylist() == [exactly(Decimal(value), [1, Fraction(1, 7), Fraction(10)][number]), None]
+
+
 def test_a_product_that_is_no_price_any_more_is_refused():
     with pytest.raises(OverflowError, match="does not fit"):
         times([Decimal("9999999999.99999999")], [Fraction(10) ** 9 * (1 - Fraction(1, 3)) ** 9], [0])

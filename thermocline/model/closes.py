@@ -53,7 +53,9 @@ class ClosesBefore(Generic[Key]):
     def look_at(self, batch: pa.RecordBatch, dataset: Dataset) -> None:
         """Take note of the closes of a batch, whose rows are in the order of time."""
         instants = ticks(batch)
-        closes = batch.column("close").view(pa.decimal128(18, 0)).cast(pa.int64()).to_numpy(zero_copy_only=False)
+        column = batch.column("close")
+        whole = column.view(pa.decimal128(column.type.precision, 0))
+        closes = whole.cast(pa.int64()).to_numpy(zero_copy_only=False)
         for series, rows in series_of(batch, dataset):
             for span, slots in self._slots.get((series.asset_class, series.symbol), {}).items():
                 self._look(series, span, np.array(slots), instants[rows], closes[rows])

@@ -52,6 +52,8 @@ class Multipliers:
         """
         if values.null_count == len(values):
             return values
+        if values.type != _PRICE:
+            return self._of_wider(values, which)
         if len(self._prepared) > 1:
             self._prepared = [_Prepared.joined(self._prepared)]
         [prepared] = self._prepared
@@ -60,6 +62,17 @@ class Multipliers:
             if found is not None:
                 return found
         return _of_any(values, self._factors, prepared, which)
+
+    def _of_wider(self, values: pa.Array, which: npt.NDArray[np.int64]) -> pa.Array:
+        """Products of a column that was widened to larger numbers; where there are none such, as those of prices."""
+        try:
+            return self.products(values.cast(_PRICE), which).cast(values.type)
+        except (pa.ArrowInvalid, OverflowError):
+            exact = [
+                None if value is None else _exact(value, self._factors[number])
+                for value, number in zip(values.to_pylist(), which.tolist(), strict=True)
+            ]
+            return _as_prices(lambda: pa.array(exact, values.type))
 
 
 @dataclass(frozen=True)
@@ -137,9 +150,12 @@ def _of_any(
         return found
     exact = found.to_pylist()
     for row in rows.tolist():
-        product_of_row = Fraction(values[row].as_py()) * factors[which[row]]
-        exact[row] = _decimal(round(product_of_row * 10**_PLACES), _PLACES)
+        exact[row] = _exact(values[row].as_py(), factors[which[row]])
     return _as_prices(lambda: pa.array(exact, _PRICE))
+
+
+def _exact(value: Decimal, factor: Fraction) -> Decimal:
+    return _decimal(round(Fraction(value) * factor * 10**_PLACES), _PLACES)
 
 
 def _as_prices(made: Callable[[], pa.Array]) -> pa.Array:

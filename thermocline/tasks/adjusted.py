@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from thermocline.errors import AdjustmentError, UsageError
 from thermocline.model.adjustment import Adjust, Adjustment, Event, dividend_factor, split_factor
-from thermocline.model.dataset import Dataset
-from thermocline.model.datasets import DIVIDENDS, MARKET_DATA, SPLITS
+from thermocline.model.datasets import MARKET_DATA, dataset_named
 from thermocline.model.instruments import Instruments, Span, ZoneOf, new_york
 from thermocline.model.partition import ALL_DAYS, ONE_DAY, midnight
 from thermocline.model.query import Query, Tier
@@ -112,20 +111,20 @@ class _Reading:
 
     def events(self, how: Adjust, as_of: date, symbols: tuple[str, ...]) -> list[Event]:
         """The events that are known as of a day and can concern the bars."""
-        splits = [_split(row) for row in self._rows(SPLITS, symbols, as_of)]
+        splits = [_split(row) for row in self._rows("splits", symbols, as_of)]
         if how is Adjust.SPLITS:
             return splits
-        paid = _paid(self._rows(DIVIDENDS, symbols, as_of))
+        paid = _paid(self._rows("dividends", symbols, as_of))
         return [*splits, *(self._dividends(paid, splits) if paid else ())]
 
-    def _rows(self, dataset: Dataset, symbols: tuple[str, ...], as_of: date) -> list[dict[str, Any]]:
+    def _rows(self, dataset: str, symbols: tuple[str, ...], as_of: date) -> list[dict[str, Any]]:
         """Rows of events that change a bar and are not after the as-of day."""
         end = midnight(min(as_of, _LAST) + ONE_DAY)
         # Bars shorter than a day may begin in the day before that of UTC.
         start = _before(self.asked.start, ONE_DAY)
         if start and start >= end:
             return []
-        question = Query(dataset, start, end, symbols, as_of_vintage=self.asked.as_of_vintage)
+        question = Query(dataset_named(dataset), start, end, symbols, as_of_vintage=self.asked.as_of_vintage)
         with query(self.hot, self.lake, question, self.tiers) as reader:
             return [row for batch in reader for row in batch.to_pylist()]
 

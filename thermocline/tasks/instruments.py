@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING
 
 from thermocline.errors import UsageError
-from thermocline.model.datasets import INSTRUMENTS
+from thermocline.model.datasets import dataset_named
 from thermocline.model.instruments import Instruments, Naming, ZoneOf, new_york
 from thermocline.model.query import Query, Tier
 from thermocline.ports import Hot, Lake
@@ -21,7 +21,7 @@ def known_instruments(
     hot: Hot, lake: Lake, *, as_of_vintage: datetime | None = None, tiers: Collection[Tier] = tuple(Tier)
 ) -> Instruments:
     """Every instrument that the dataset `instruments` holds."""
-    with query(hot, lake, Query(INSTRUMENTS, as_of_vintage=as_of_vintage), tiers) as reader:
+    with query(hot, lake, Query(dataset_named("instruments"), as_of_vintage=as_of_vintage), tiers) as reader:
         rows = [row for batch in reader for row in batch.to_pylist()]
     return Instruments(
         Naming(
