@@ -7,7 +7,7 @@ from decimal import Decimal
 import pyarrow as pa
 
 from thermocline.model.dataset import Dataset, Kind
-from thermocline.model.datasets import dataset_named
+from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.partition import Partition
 
 DAY = date(2024, 1, 15)
@@ -50,7 +50,7 @@ def bars(
     partition: Partition, symbols=("AAPL", "MSFT"), count: int = 3, *, close="187.15", ingested_at: datetime = NOON
 ) -> pa.RecordBatch:
     """Plain bars of a day, a minute apart, sorted as a file is."""
-    dataset = dataset_named(partition.dataset)
+    dataset = MARKET_DATA
     minutes = pa.array([*range(count)] * len(symbols), pa.int64())
 
     def of_minute(name: str, values) -> pa.Array:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Self
 
+from thermocline.errors import StaleStateError
 from thermocline.model.dataset import Column, Dataset, Kind
 
 WIDENINGS = frozenset({(Kind.PRICE, Kind.MONEY)})
@@ -175,6 +176,20 @@ def evolved(old: Schema, new: Schema) -> Schema:
     wanted = {column.name: column for column in new.columns}
     kept = [wanted.pop(column.name, column) for column in old.columns]
     return replace(old, version=old.version + 1, columns=(*kept, *wanted.values()), applied_at=None, run_id="")
+
+
+def overtaken(dataset: Dataset, newest: Schema) -> StaleStateError:
+    """What to say to a run whose columns are not those of the newest version."""
+    return StaleStateError(
+        f"{dataset.name} is at version {newest.version} of its schema, and this run works with other columns; nothing "
+        f"was changed, run it again. `thermocline schema diff {dataset.name}` shows where the declaration differs"
+    )
+
+
+def is_overtaken(dataset: Dataset, newest: Schema) -> bool:
+    """Whether a run that works with the dataset must not write: rows are copied by position, so the order counts."""
+    in_order = [column.name for column in newest.columns] == list(dataset.names)
+    return not in_order or bool(changes_between(newest, Schema.of(dataset)))
 
 
 _SHAPE = ("key", "symbol_column", "has_intervals")

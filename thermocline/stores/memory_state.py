@@ -11,6 +11,7 @@ import pyarrow as pa
 from thermocline.errors import StaleStateError
 from thermocline.model.coverage import Run, Series
 from thermocline.model.dataset import Dataset
+from thermocline.model.datasets import DATASETS
 from thermocline.model.derivation import Derivation
 from thermocline.model.due import Due
 from thermocline.model.duplicates import equal_content
@@ -18,7 +19,7 @@ from thermocline.model.partition import DayRange, Partition
 from thermocline.model.receipt import Receipt, Vintage, VintageState
 from thermocline.model.rejected import Rejected
 from thermocline.model.report import Failed
-from thermocline.model.schema import Schema, changes_between
+from thermocline.model.schema import Schema, is_overtaken, overtaken
 from thermocline.ports import (
     Act,
     Detached,
@@ -112,13 +113,9 @@ class State:
     def current(self, dataset: Dataset) -> Dataset:
         """The dataset as it was applied last, or now if it never was, for whoever is about to write it."""
         newest = self.schemas.setdefault(dataset.name, (Schema.of(dataset, 1),))[-1]
-        same_order = [column.name for column in newest.columns] == list(dataset.names)
-        if not same_order or changes_between(newest, Schema.of(dataset)):
-            msg = (
-                f"{dataset.name} has version {newest.version} of its schema, which is not what this run works with; "
-                "nothing was changed, run it again"
-            )
-            raise StaleStateError(msg)
+        if is_overtaken(dataset, newest):
+            DATASETS.apply_one(newest)  # the next run in this process knows it
+            raise overtaken(dataset, newest)
         return newest.dataset_as(dataset)
 
     def evolve(self, dataset: Dataset, schemas: Sequence[Schema], run_id: str, now: datetime) -> None:

@@ -10,11 +10,11 @@ from psycopg import errors as pg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from thermocline.errors import LockTimeoutError, StaleStateError
+from thermocline.errors import LockTimeoutError
 from thermocline.faults import reached
 from thermocline.model.dataset import Column, Dataset, Kind
 from thermocline.model.datasets import DATASETS
-from thermocline.model.schema import Schema, changes_between
+from thermocline.model.schema import Schema, is_overtaken, overtaken
 from thermocline.ports import Act
 from thermocline.stores.postgres import ledger, locks, shape, tables
 from thermocline.stores.postgres.connection import Connection, scalar
@@ -61,15 +61,9 @@ def current(connection: Connection, dataset: Dataset) -> Dataset:
         StaleStateError: Its columns are not those that the caller works with.
     """
     newest = versions(connection, [dataset])[dataset.name][-1]
-    same_order = [column.name for column in newest.columns] == list(dataset.names)  # rows are copied by position
-    if not same_order or changes_between(newest, Schema.of(dataset)):
-        DATASETS.apply_one(newest)
-        msg = (
-            f"{dataset.name} has version {newest.version} of its schema, which this run does not know or which is not "
-            "what is declared; nothing was changed. Run it again; `thermocline schema diff "
-            f"{dataset.name}` shows where the declaration differs"
-        )
-        raise StaleStateError(msg)
+    if is_overtaken(dataset, newest):
+        DATASETS.apply_one(newest)  # the next run in this process knows it
+        raise overtaken(dataset, newest)
     return newest.dataset_as(dataset)
 
 
