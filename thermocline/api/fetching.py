@@ -12,7 +12,6 @@ from thermocline.api.opened import IN_POSTGRES, TIERS, Storage, new_run_id
 from thermocline.arguments import Day, Instant, as_instant, as_query
 from thermocline.errors import SourceError, UsageError
 from thermocline.model.dataset import Dataset
-from thermocline.model.datasets import dataset_named
 from thermocline.model.partition import ONE_DAY, DayRange, parse_interval
 from thermocline.ports import FetchRequest, Source
 from thermocline.tasks.fetching import fetch_missing, request_of
@@ -72,7 +71,7 @@ class Fetching(Moving):
         if kept_in not in TIERS:
             msg = f"storage is one of {', '.join(TIERS)}, not {kept_in!r}"
             raise UsageError(msg)
-        chosen, bar = dataset_named(dataset), parse_interval(interval)
+        chosen, bar = self._dataset(dataset), parse_interval(interval)
         since, until = as_instant(start), as_instant(end) if end is not None else datetime.now(UTC)
         asked = as_query(dataset, symbols=[symbol], interval=bar, start=since, end=until, columns=columns)
         last = (until.astimezone(UTC) - timedelta(microseconds=1)).date()
