@@ -132,6 +132,9 @@ class _Reading:
         """Dividends as events, by the closes of the sessions before; those before all bars change none."""
         owners = {each: self.instruments.days_of(*each) for each in paid}
         closes = self._closes(owners)
+        by_day: dict[date, list[Event]] = {}
+        for split in splits:
+            by_day.setdefault(split.ex_date, []).append(split)
         seen = set()
         for key in sorted(paid, key=lambda each: each[2]):
             owner, amount, close = tuple(owners[key]), paid[key], closes.get(key)
@@ -141,18 +144,14 @@ class _Reading:
             if close is None or close.age > _STALE:
                 raise AdjustmentError(_no_close(*key))
             # The amount is for a share of the ex-date, the close for one of the day before.
-            halved = [each.factor.price for each in splits if self._is_of(each, key, owners)]
-            price = close.price * math.prod(halved)
+            same_day = [each for each in by_day.get(key[2], ()) if self._owned(each) == owners[key]]
+            price = close.price * math.prod(each.factor.price for each in same_day)
             if not 0 <= amount < price:
                 raise AdjustmentError(_too_much(*key, amount, price))
             yield Event(*key, dividend_factor(amount, price))
 
-    def _is_of(self, split: Event, paid: _Paid, owners: Mapping[_Paid, Sequence[tuple[str, str, Span]]]) -> bool:
-        """Whether a split has the ex-date of a dividend, of the same instrument."""
-        asset_class, _, ex_date = paid
-        return (split.asset_class, split.ex_date) == (asset_class, ex_date) and (
-            self.instruments.days_of(asset_class, split.symbol, ex_date) == owners[paid]
-        )
+    def _owned(self, split: Event) -> Sequence[tuple[str, str, Span]]:
+        return self.instruments.days_of(split.asset_class, split.symbol, split.ex_date)
 
     def _closes(self, owners: Mapping[_Paid, Sequence[tuple[str, str, Span]]]) -> dict[_Paid, "Close"]:
         """The raw close of the session before each ex-date: of daily bars, else of bars of the interval asked for."""
@@ -223,8 +222,8 @@ def _paid(rows: Sequence[Mapping[str, Any]]) -> dict[_Paid, Fraction]:
 def _no_close(_: str, symbol: str, ex_date: date) -> str:
     return (
         f"{symbol}: there is no close in the {_STALE.days} days before its dividend of {ex_date}, so bars before that "
-        f"can't be adjusted; none was read. Backfill the daily bars of these days, ask for bars from {ex_date} on, or "
-        "adjust for splits alone"
+        f"can't be adjusted; none was read. Backfill the daily bars of these days, adjust as of {ex_date - ONE_DAY} or "
+        f"for splits alone, or ask for bars from {ex_date} on"
     )
 
 
