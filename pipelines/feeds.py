@@ -21,6 +21,7 @@ DELIVERED = {
     "databento": ("market_data", "options_data"),
     "kraken": ("market_data",),
     "massive": ("market_data", "options_data", "news", "splits", "dividends", "instruments"),
+    "sec": ("news",),
     "yfinance": ("market_data", "splits", "dividends"),
 }
 """The datasets of each vendor. Sources without a vendor, such as `files`, have assets where `feeds` name them."""

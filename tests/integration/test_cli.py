@@ -144,6 +144,18 @@ def test_a_rotation_that_is_switched_off_still_shows_its_plan_and_obeys_force(mo
     assert answer("rotate", "--as-of", "2013-02-10", "--force", "--no-vacuum")["vacuum"] is None
 
 
+def test_a_check_ends_with_1_only_for_findings_of_severity_error(night, monkeypatch):
+    assert night.exists()
+    assert set(answer("check", "market_data")["counts"].values()) == {0}
+    monkeypatch.setenv("THERMOCLINE_CHECKS__JUMPS__THRESHOLD", "0.1")
+    [fall] = answer("check", "market_data", "--symbol", "AAPL", "--start", "2013-01-01")["findings"]
+    assert (fall["rule"], fall["severity"], fall["ts"][:10]) == ("jumps", "warn", "2013-01-24")
+    assert run("check", "market_data", "--symbol", "AAPL", "--rule", "mixed").stdout.endswith("checked: 0 findings.\n")
+    monkeypatch.setenv("THERMOCLINE_CHECKS__JUMPS__SEVERITY", "error")
+    shown = run("check", "market_data", "--symbol", "AAPL", "--start", "2013-01-01", code=1).stdout
+    assert "the close went from 514.005 to 450.5, 0.8765 times; no known reason" in shown
+
+
 def test_a_damaged_object_is_named_and_its_day_stays_hot(home):
     run(*JANUARY)
     run("load", "--as-of", "2013-01-31")

@@ -18,16 +18,16 @@ import pytest
 from thermocline.api import Thermocline
 from thermocline.model.checks.rules import Severity
 from thermocline.model.datasets import MARKET_DATA
-from thermocline.model.partition import DayRange, midnight
+from thermocline.model.partition import midnight
 from thermocline.ports import Fetched
 from thermocline.settings import load_settings
-from thermocline.sources.calendars import ExchangeCalendars
 from thermocline.sources.sec_filings import index_filings
 from thermocline.stores.analytics import DuckDBAnalytics
 from thermocline.stores.duckdb import Engine
 from thermocline.stores.lake import ParquetLake
-from thermocline.stores.memory import MemoryCatalog, MemoryObjects
+from thermocline.stores.memory import MemoryCatalog
 from thermocline.stores.memory_hot import MemoryHot
+from thermocline.stores.objects_local import LocalObjects
 from thermocline.stores.spool import DuckDBSpool
 
 SHIPPED = Path(__file__).parents[1] / "files"
@@ -73,11 +73,11 @@ class Files:
 
 @pytest.fixture
 def opened(home, tmp_path):
-    """Thermocline over stores in memory."""
+    """Thermocline over a lake on disk; all else is in memory."""
     with Thermocline(
         load_settings(home, environ={}),
         hot=MemoryHot(),
-        lake=ParquetLake(MemoryObjects(), MemoryCatalog()),
+        lake=ParquetLake(LocalObjects(tmp_path / "lake"), MemoryCatalog()),
         spools=lambda dataset: DuckDBSpool(dataset, tmp_path / "spools", 256),
         analytics=DuckDBAnalytics(Engine()),
     ) as opened:
@@ -103,17 +103,16 @@ def by_symbol(opened, interval, *columns):
     return found
 
 
-def missing_sessions(first, last, days):
-    """The sessions of the New York Stock Exchange between two days that are not among the days."""
-    sessions = ExchangeCalendars().sessions("XNYS", DayRange(first, last + ONE_DAY))
-    dates = [date.fromordinal(int(number) + date(1970, 1, 1).toordinal()) for number in sessions.dates]
-    return len([day for day in dates if first <= day <= last and day not in days])
+def missing_sessions(opened):
+    """How many sessions each series of daily bars lacks, as `coverage` says."""
+    report = opened.coverage("market_data", intervals=["1day"])
+    return {series.series.symbol: series.bars_missing for series in report.series}
 
 
 # ------------------------------------------------------------------------------------------------------------ equities
 
 
-def daily_facts(rows, duplicates):
+def daily_facts(rows, duplicates, missing):
     days = [ts.date() for ts, *_ in rows]
     return {
         "rows": len(rows),
@@ -122,7 +121,7 @@ def daily_facts(rows, duplicates):
         "dup_ts": duplicates,
         "zero_vol": sum(volume == 0 for _, _, volume in rows),
         "gaps": sum(later - earlier != ONE_DAY for earlier, later in pairwise(days)),
-        "missing_sessions": missing_sessions(days[0], days[-1], set(days)),
+        "missing_sessions": missing,
     }
 
 
@@ -140,10 +139,10 @@ def test_daily_bars_have_the_rows_sessions_and_jumps_that_are_known(files, opene
     done = opened.backfill("market_data", source="lean", path=files.path("bars", "lean_equity_daily"))
     assert done.rejected == 0
     checked = opened.check("market_data")
-    jumps = jumps_of(checked)
+    jumps, missing = jumps_of(checked), missing_sessions(opened)
     counted = {}
     for symbol, rows in by_symbol(opened, "1day", "close", "volume").items():
-        facts = daily_facts(rows, done.duplicates) | {"jumps>35%": jumps.get(symbol, [])}
+        facts = daily_facts(rows, done.duplicates, missing[symbol]) | {"jumps>35%": jumps.get(symbol, [])}
         counted[symbol.lower(),] = facts | {"|ret|>35%": len(facts["jumps>35%"])}
     assert counted.keys() == expected.keys()
     assert differences(expected, counted) == {}
@@ -232,13 +231,12 @@ def test_hourly_bars_have_the_rows_that_are_known(given, opened):
 def test_prices_of_wiki_have_the_rows_and_jumps_that_are_known(given, opened):
     expected = given.like(r"bars/bokeh_wiki/stocks\.csv\.gz")[()]
     opened.backfill("market_data", source="files", path=given.path("bars", "bokeh_wiki", "stocks.csv.gz"))
-    jumps = jumps_of(opened.check("market_data"))
+    jumps, missing = jumps_of(opened.check("market_data")), missing_sessions(opened)
     counted = {}
     for symbol, rows in by_symbol(opened, "1day").items():
-        days = {ts.date() for (ts,) in rows}
-        first, last = min(days), max(days)
+        (first,), (last,) = rows[0], rows[-1]
         found = [[at[:10], ratio] for at, ratio in jumps.get(symbol, [])]
-        counted[symbol] = [len(rows), str(first), str(last), missing_sessions(first, last, days), found]
+        counted[symbol] = [len(rows), f"{first:%Y-%m-%d}", f"{last:%Y-%m-%d}", missing[symbol], found]
     assert counted == expected["per_symbol"]
     assert sum(facts[0] for facts in counted.values()) == expected["rows"]
 

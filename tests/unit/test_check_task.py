@@ -5,9 +5,7 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
-from click.testing import CliRunner
 
-from thermocline.cli import main
 from thermocline.errors import SettingsError, UsageError
 from thermocline.model.checks.rules import Acknowledged, CheckRules
 from thermocline.model.datasets import MARKET_DATA, NEWS, SPLITS
@@ -144,23 +142,3 @@ def test_other_datasets_are_looked_at_for_held_restatements_alone(world):
     assert check(world.hot, world.lake, Query(NEWS), CheckRules()).findings == []
     with pytest.raises(UsageError, match="no rule is called 'splits'; there are jumps, mixed"):
         check(world.hot, world.lake, EVERYTHING, CheckRules(), ["splits"])
-
-
-def test_the_command_ends_with_1_only_for_what_can_hardly_be_right(home, tmp_path):
-    del home
-    for name, closes in {"jump": [100, 50, 51], "again": [100, 101, 101]}.items():
-        lines = [
-            f"2024-01-0{day},{close},{close + 1},{close},{close},{min(day, 2)}" for day, close in enumerate(closes, 1)
-        ]
-        (tmp_path / f"{name}.csv").write_text("\n".join(["date,open,high,low,close,volume", *lines]))
-
-    def run(*arguments):
-        return CliRunner().invoke(main, list(arguments))
-
-    assert run("backfill", "market_data", "--source", "files", "--path", f"{tmp_path}/*.csv").exit_code == 0
-    jump = run("check", "market_data", "--symbol", "JUMP")
-    assert (jump.exit_code, "0.5 times; near 2:1, but no split is known" in jump.stdout) == (0, True)
-    assert jump.stdout.endswith("3 rows checked: 1 finding.\n")
-    again = run("check", "market_data", "--symbol", "AGAIN", "--json")
-    assert again.exit_code == 1
-    assert '"rule": "repeated_day", "severity": "error", "asset_class": "equity", "symbol": "AGAIN"' in again.stdout

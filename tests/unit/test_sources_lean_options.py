@@ -173,3 +173,13 @@ def test_a_folder_without_chains_says_what_was_expected(tmp_path):
     (tmp_path / "20140605.csv").write_text("#expiry,open,high\n")
     with pytest.raises(SourceError, match="no option chains there; expected"):
         fetched(tmp_path)
+
+
+def test_options_of_indices_and_futures_are_passed_over_wherever_the_folder_lies(tmp_path):
+    good = "20140621,45,P,1,1,1,1,5,7,,,,,,"
+    root = tmp_path / "index" / "mine"
+    for folder in ("option", "indexoption"):
+        path = root / folder / "usa" / "universes" / "twx" / "20140605.csv"
+        path.parent.mkdir(parents=True)
+        path.write_text(f"{HEADER}\n{UNDERLYING}\n{good}")
+    assert len(fetched(root)) == 1

@@ -132,7 +132,8 @@ def _found(root: Path) -> list[_Chain]:
     found: dict[tuple[Path, date | None, str], _Chain] = {}
     for path in paths:
         name = path.name.lower()
-        if _OTHERS & {part.lower() for part in path.parts}:
+        # Above the folder that was named anything may be called `index`.
+        if _OTHERS & {part.lower() for part in path.relative_to(root.parent).parts[:-1]}:
             continue
         underlying = path.parent.name.upper()
         if (match := _UNIVERSE.fullmatch(name)) and (day := _day(match["day"])) and _is_universe(path):
