@@ -6,6 +6,7 @@ from time import monotonic
 import dagster as dg
 from pydantic import Field
 
+from assets.coverage import coverage_plot
 from assets.days import DayLog, days_of, today
 from assets.progress import LoggedProgress
 from assets.report import Metadata, moved_metadata, preview, table
@@ -31,6 +32,9 @@ class FetchConfig(dg.Config):
     )
     ask_again: bool = Field(
         default=False, description="With `missing`: ask also for what the source has told not to have."
+    )
+    coverage: bool = Field(
+        default=True, description="Draw what is there and what is missing afterwards; it counts the rows that came."
     )
 
 
@@ -77,8 +81,8 @@ def fetch_days(
         on_published=log.published,
         on_gathered=log.expect if missing else log.gathered,
     )
+    keeper = CoverageKeeper(hot, lake, analytics, Expectations(calendars, settings.calendar_rules), now, progress)
     if missing:
-        keeper = CoverageKeeper(hot, lake, analytics, Expectations(calendars, settings.calendar_rules), now, progress)
         plan = keeper.plan(
             dataset,
             source,
@@ -96,6 +100,9 @@ def fetch_days(
     metadata = backfilled_metadata(done, monotonic() - began)
     if done.moved:
         metadata["preview"] = preview(hot, lake, dataset, done.moved[-1].partition.day)
+    drawn = coverage_plot(keeper, dataset, span, symbols=symbols, intervals=intervals) if config.coverage else None
+    if drawn:
+        metadata["coverage"] = drawn
     result = log.result(metadata)
     if done.unfetched:
         raise dg.Failure(_unfetched(done.unfetched))

@@ -93,6 +93,11 @@ def bars(title: str, values: Mapping[Any, int]) -> dg.MetadataValue[Any]:
         f'<g fill="#888"><text x="0" y="11">{escape(title)}, at most {max(sums):,}</text>'
         f'<text x="0" y="{_HEIGHT + 2 * _MARGIN - 4}">{escape(spanned + grouped)}</text></g></svg>'
     )
+    return picture(title, svg)
+
+
+def picture(title: str, svg: str) -> dg.MetadataValue[Any]:
+    """An SVG inside Markdown, as the UI shows it."""
     return dg.MetadataValue.md(f"![{title}](data:image/svg+xml;base64,{b64encode(svg.encode()).decode()})")
 
 

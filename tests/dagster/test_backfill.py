@@ -24,6 +24,8 @@ def test_a_day_is_one_partition_with_everything_worth_seeing(world):
     assert "| equity | AAPL | 1day | 2024-01-01 00:00:00 | 186.06 | 9188.44 | 183.885 | 187.15 |" in metadata["preview"]
     assert metadata["plot"].startswith("![rows a day](data:image/svg+xml;base64,")
     assert metadata["quarantined rows"] == 0
+    assert metadata["rows by broken rule"] == "*none*"
+    assert metadata["coverage"].startswith("![coverage of the 2 of 2 series that lack most](data:image/svg+xml;base64,")
 
 
 def test_a_range_is_one_run_with_one_event_a_day(world):
