@@ -108,6 +108,14 @@ def test_five_years_without_a_hole_are_one_run():
     assert (run.rows, run.counts) == (int(wanted.counts.sum()), None)
 
 
+def test_a_year_of_which_every_other_day_lacks_a_bar_is_one_run_and_still_told_day_by_day():
+    wanted = expecting([390] * 365)
+    cover = updated(nothing_known(SERIES), found([389, 390] * 182 + [389]), wanted, NOW)
+    [run] = runs_of(cover, wanted, coarse=True)
+    assert (run.state, run.expected - run.rows) == (State.PARTIAL, 183)
+    assert states(cover_of(SERIES, [run], wanted), wanted) == [State.PARTIAL, State.COMPLETE] * 182 + [State.PARTIAL]
+
+
 @given(st.data())
 def test_what_the_ledger_keeps_is_what_was_found_out(data):
     wanted = expecting(data.draw(st.lists(st.sampled_from([0, 0, 1, 390]), min_size=1, max_size=30)))
@@ -120,7 +128,7 @@ def test_what_the_ledger_keeps_is_what_was_found_out(data):
         source = data.draw(st.sampled_from("ab"))
         findings = found(rows, data.draw(places), data.draw(places), source=source, first=first)
         cover = updated(cover, findings, wanted, NOW)
-    kept = cover_of(SERIES, runs_of(cover, wanted), wanted)
+    kept = cover_of(SERIES, runs_of(cover, wanted, coarse=data.draw(st.booleans())), wanted)
     assert states(kept, wanted) == states(cover, wanted)
     assert runs_of(kept, wanted) == runs_of(cover, wanted)
     assert kept.rows.sum() == cover.rows.sum()

@@ -38,6 +38,9 @@ MISSING = (State.PARTIAL, State.VENDOR_MISSING, State.PENDING, State.QUARANTINED
 _COMPLETE, _PARTIAL, _EMPTY, _VENDOR_MISSING, _PENDING, _QUARANTINED = (CODES[state] for state in State)
 
 
+_FEW_DAYS = 31
+
+
 @dataclass(frozen=True, order=True, slots=True)
 class Series:
     """An instrument's rows of one size; `asset_class` and `interval` are empty where the dataset has none."""
@@ -68,8 +71,8 @@ NOTHING_TOLD = Told()
 class Run:
     """Days `[start, end)` of a series that are in one state, and what was told of all of them.
 
-    Days without a session may lie among them. `rows` are the bars that are there of those `expected`; `counts` has them
-    day by day where they can't be told from the calendar.
+    Days without a session may lie among them, and complete days in a partial run. `rows` are the bars that are there of
+    those `expected`; `counts` has them day by day where they can't be told from the calendar.
     """
 
     series: Series
@@ -253,8 +256,12 @@ def expected_over(expected: Expectation | None, days: DayRange) -> Expectation:
     return Expectation(0, none, none, none, none, none, none).within(days)
 
 
-def runs_of(cover: Cover, expected: Expectation | None) -> list[Run]:
-    """The series as the ledger keeps it."""
+def runs_of(cover: Cover, expected: Expectation | None, *, coarse: bool = False) -> list[Run]:
+    """The series as runs of days in one state; those of the ledger are `coarse`.
+
+    A coarse partial run may have complete days in it, which its counts tell: where every other day lacks a bar, five
+    years would be a thousand runs.
+    """
     if cover.days is None:
         return []
     counts = expected_over(expected, cover.days).counts
@@ -263,20 +270,45 @@ def runs_of(cover: Cover, expected: Expectation | None) -> list[Run]:
     joins = (cover.codes == 0) & (filled >= 0) & (expected is not None) & (cover.codes[filled] != _QUARANTINED)
     codes = np.where(joins, cover.codes[filled], cover.codes)
     told = np.where(joins, cover.told[filled], cover.told)
-    alike = (codes[1:] == codes[:-1]) & (told[1:] == told[:-1])
-    starts = np.flatnonzero(np.concatenate([[True], ~alike]))
-    ends = np.concatenate([starts[1:], [len(codes)]])
+    if coarse:
+        codes, told = _coarse(codes, told)
+    starts, ends = _alike(codes, told)
     return [
-        _run(cover, counts, low, high)
+        _run(cover, counts, low, high, STATES[int(codes[low])])
         for low, high in zip(starts.tolist(), ends.tolist(), strict=True)
         if codes[low] != 0
     ]
 
 
-def _run(cover: Cover, expected: Numbers, low: int, high: int) -> Run:
+def _alike(codes: Numbers, told: Numbers) -> tuple[Numbers, Numbers]:
+    """Where runs of equal days begin and end."""
+    alike = (codes[1:] == codes[:-1]) & (told[1:] == told[:-1])
+    starts = np.flatnonzero(np.concatenate([[True], ~alike]))
+    return starts, np.concatenate([starts[1:], [len(codes)]])
+
+
+def _coarse(codes: Numbers, told: Numbers) -> tuple[Numbers, Numbers]:
+    """A few complete days between partial ones count as partial."""
+    starts, ends = _alike(codes, told)
+    if len(starts) < 3:  # noqa: PLR2004  # one between two
+        return codes, told
+    own, heard = codes[starts], told[starts]
+    between = np.zeros(len(starts), dtype=bool)
+    between[1:-1] = (
+        (own[1:-1] == _COMPLETE)
+        & (own[:-2] == _PARTIAL)
+        & (own[2:] == _PARTIAL)
+        & (heard[:-2] == heard[2:])
+        & ((ends - starts)[1:-1] <= _FEW_DAYS)
+    )
+    before = np.concatenate([[0], heard[:-1]])
+    lengths = ends - starts
+    return np.repeat(np.where(between, _PARTIAL, own), lengths), np.repeat(np.where(between, before, heard), lengths)
+
+
+def _run(cover: Cover, expected: Numbers, low: int, high: int, state: State | None) -> Run:
     while cover.codes[high - 1] == 0:
         high -= 1
-    state = STATES[int(cover.codes[low])]
     rows = cover.rows[low:high]
     plain = not rows.any() or (state is State.COMPLETE and bool((rows == expected[low:high]).all()))
     return Run(
@@ -305,6 +337,10 @@ def cover_of(series: Series, runs: Sequence[Run], expected: Expectation | None) 
         made.told[at] = tellings.setdefault(run.told, len(tellings))
         if run.counts is not None:
             made.rows[at] = run.counts
+            if run.state is State.PARTIAL:
+                whole = (made.rows[at] > 0) & (made.rows[at] >= counts[at])
+                made.codes[at] = np.where(whole, _COMPLETE, _PARTIAL)
+                made.told[at] = np.where(whole, 0, made.told[at])
         elif run.state is State.COMPLETE:
             made.rows[at] = counts[at]
     if expected is not None:

@@ -82,10 +82,10 @@ class SeriesCoverage:
         return [day_of(self.cover.first + at) for at in np.flatnonzero(chosen).tolist()]
 
     def gaps(self) -> Iterator[Run]:
-        """The runs of days that lack bars, in order."""
+        """The runs of days that lack bars, in order; a few complete days between partial ones are not told apart."""
         none = np.zeros(0, np.int64)
         expected = Expectation(self.cover.first, self.expected, self.expected, self.expected, none, none, none)
-        return (run for run in runs_of(self.cover, expected) if run.state in MISSING)
+        return (run for run in runs_of(self.cover, expected, coarse=True) if run.state in MISSING)
 
     def document(self) -> dict[str, Any]:
         """The series as JSON."""

@@ -31,6 +31,8 @@ _WORDS = {
 }
 _INK, _FAINT = "#24303c", "#6b7885"
 _MOST_COLUMNS = 400
+_MOST_CELLS = 30_000
+"""More would make a file that a browser is slow to show."""
 _MOST_LINES = 400
 _PLOT_WIDTH = 960
 _LETTER = 6.6
@@ -64,7 +66,7 @@ def svg(report: CoverageReport) -> str:
 
     Hovering over a cell says its days, its state and its bars. One series of several years has a line for each year.
     """
-    shown = picture(report, _MOST_COLUMNS, by_year=True)
+    shown = picture(report, min(_MOST_COLUMNS, max(_MOST_CELLS // max(len(report.series), 1), 60)), by_year=True)
     lines = shown.lines[:_MOST_LINES]
     height = 16 if len(lines) <= 60 else 9  # noqa: PLR2004  # lines that fit on a screen
     label = 20 + _LETTER * max([len(line.label) for line in lines], default=0)

@@ -18,6 +18,10 @@ class CoverageWriter(Protocol):
         """See `Coverage.coverage`."""
         ...
 
+    def knows_any(self) -> bool:
+        """Whether anything is known of the dataset."""
+        ...
+
     def due(self) -> "list[Due]":
         """What is yet to be looked at, oldest first."""
         ...

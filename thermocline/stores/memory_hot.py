@@ -290,6 +290,10 @@ class _MemoryCoverage:
         """See `CoverageWriter.runs`."""
         return self._state.covered(self._dataset, symbols, intervals)
 
+    def knows_any(self) -> bool:
+        """See `CoverageWriter.knows_any`."""
+        return any(series.dataset == self._dataset.name for series in self._state.coverage)
+
     def due(self) -> list[Due]:
         """See `CoverageWriter.due`."""
         return list(self._state.due.get(self._dataset.name, ()))

@@ -41,9 +41,10 @@ class CoverageKeeper:
         """Look at all that changed since the last time; at every row where nothing is known yet, or `again`."""
         with self.hot.covering(dataset) as writer:
             due = named_symbols(writer.due())
-            if not due and not again and writer.runs():
+            is_new = not writer.knows_any()
+            if not due and not again and not is_new:
                 return
-            if again or not writer.runs():
+            if again or is_new:
                 there = intervals_there(self.hot, dataset)
                 due = [*(Due(name, days.start, days.end, "") for name, days in there.items()), *due]
             intervals = sorted({each.interval for each in due})
@@ -73,7 +74,7 @@ class CoverageKeeper:
             cover = cover_of(series, own, expected) if own else nothing_known(series)
             for findings in evidence.of(series, cover, expected):
                 cover = updated(cover, findings, expected, self.now)
-            runs += runs_of(cover, expected)
+            runs += runs_of(cover, expected, coarse=True)
         writer.replace(evidence.series, runs)
 
     def _hull(self, due: Sequence[Due]) -> DayRange:

@@ -7,7 +7,7 @@ from psycopg.types.json import Jsonb
 from thermocline.model.coverage import Run, Series, State, Told
 from thermocline.model.dataset import Dataset
 from thermocline.model.due import Due, Telling
-from thermocline.stores.postgres.connection import Connection
+from thermocline.stores.postgres.connection import Connection, scalar
 
 _COLUMNS = """
     dataset, asset_class, symbol, interval, start_day, end_day, state, rows, expected, sources, told_at, reason, counts
@@ -29,6 +29,15 @@ class PostgresCoverageWriter:
     def runs(self, symbols: Collection[str] = (), intervals: Collection[str] = ()) -> list[Run]:
         """See `CoverageWriter.runs`."""
         return runs(self._connection, self._dataset, symbols, intervals)
+
+    def knows_any(self) -> bool:
+        """See `CoverageWriter.knows_any`."""
+        found = scalar(
+            self._connection,
+            "SELECT EXISTS (SELECT FROM thermocline.coverage WHERE dataset = %s)",
+            (self._dataset.name,),
+        )
+        return bool(found)
 
     def due(self) -> list[Due]:
         """See `CoverageWriter.due`."""
