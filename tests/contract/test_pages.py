@@ -59,6 +59,13 @@ def test_of_two_runs_of_one_question_the_first_page_counts_for_both(store):
     assert len(list(store.objects.list("raw/"))) == 1
 
 
+def test_what_another_run_keeps_meanwhile_need_not_be_asked_for(store):
+    one, two = run(store).open(QUESTION), run(store, "run-2").open(QUESTION)
+    assert two.read(0, None) is None
+    one.keep(0, page(0))
+    assert two.read(0, None) == page(0)
+
+
 def test_a_run_goes_on_after_another_has_finished_the_question(store):
     mine, yours = run(store), run(store, "run-2")
     one, two = mine.open(QUESTION), yours.open(QUESTION)

@@ -112,8 +112,8 @@ def backfill(
     _tell_held(invocation, dataset, done.held)
     if done.pages_resumed:
         invocation.note(
-            f"{plural(done.pages_resumed, 'page')} of an earlier run that did not finish were there already; "
-            f"{plural(done.pages_fetched, 'page')} fetched"
+            f"pages that an earlier run, which did not finish, has kept: {done.pages_resumed:,d}; "
+            f"fetched now: {done.pages_fetched:,d}"
         )
     if not done.rows:
         invocation.note("the source has no such rows")

@@ -95,7 +95,7 @@ class LakePages:
                 marker = _marker(self.objects, path) or document
             else:
                 return _Kept(self, question, str(marker["stamp"]))
-        kept = _Kept(self, question, str(marker["stamp"]))
+        kept = _Kept(self, question, str(marker["stamp"]), is_shared=True)
         kept.look()
         return kept
 
@@ -107,6 +107,9 @@ class _Kept:
     run: LakePages
     question: Question
     stamp: str
+    is_shared: bool = False
+    """Whether another run has begun it, which may be at it still."""
+
     is_read: bool = False
     _versions: dict[int, int] = field(default_factory=dict)
     """The newest version of each page that there is."""
@@ -120,7 +123,8 @@ class _Kept:
 
     def read(self, number: int, cursor: str | None) -> Page | None:
         """See `KeptPages.read`."""
-        version = self._versions.get(number)
+        # Another run of the question may have kept it since.
+        version = self._versions.get(number, 1 if self.is_shared else 0)
         page = self._page(number, version, cursor) if version else None
         if page is not None:
             self.run.resumed += 1
