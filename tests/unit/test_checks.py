@@ -154,6 +154,20 @@ def test_a_high_or_low_of_another_instrument_is_found(extreme):
     assert found(series("A", STEADY, **extreme)) == [("mixed", "A", day(10))]
 
 
+def test_a_series_that_goes_to_and_fro_between_two_instruments_is_one_finding():
+    closes = [100.0, 50.0, 101.0, 51.0, 100.0, 50.0, 101.0]
+    whole = swept(series("A", closes)).findings()
+    [mixed] = [each for each in whole if each.severity is not Severity.INFO]
+    assert (mixed.rule, mixed.ts.date()) == ("mixed", day(1))
+    assert mixed.detail.startswith(
+        "5 rows up to 2024-01-06 00:00 go to and fro between two prices, the first: close 50"
+    )
+    rows = series("A", closes)
+    assert found(*[[row] for row in rows]) == [("mixed", "A", day(1))]
+    apart = [100.0, 50.0, 100.0, 101.0, 100.0, 50.0, 101.0]
+    assert found(series("A", apart)) == [("mixed", "A", day(1)), ("mixed", "A", day(5))]
+
+
 def test_a_jump_that_stays_is_no_mixed_row_and_neither_is_the_last_one():
     assert {rule for rule, *_ in found(series("A", HALVED))} == {"jumps"}
     assert found(series("A", [*STEADY, 31.0])) == [("jumps", "A", day(30))]

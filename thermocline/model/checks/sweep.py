@@ -21,7 +21,7 @@ from thermocline.model.checks.copies import (
 )
 from thermocline.model.checks.finding import Finding
 from thermocline.model.checks.jumps import JUMPS, jumps
-from thermocline.model.checks.mixed import MIXED, Edge, mixed
+from thermocline.model.checks.mixed import MIXED, Edge, alternating, mixed
 from thermocline.model.checks.reuse import REUSED_SYMBOL, reused_symbols
 from thermocline.model.checks.rules import CheckRules, Severity
 
@@ -52,6 +52,7 @@ class Sweep:
         self._interval = ""
         self._shared: dict[tuple[Name, Name], Shared] = {}
         self._edges: dict[Edge, str] = {}
+        self._following: dict[Edge, datetime] = {}
         self._found: dict[str, list[Finding]] = {}
         self._left_out: Counter[str] = Counter()
         self.rows = 0
@@ -69,9 +70,11 @@ class Sweep:
         if JUMPS in chosen:
             self._keep(jumps(bars, rules.jumps, self._actions))
         if MIXED in chosen:
-            found, edges = mixed(bars, rules.mixed)
+            found, following = mixed(bars, rules.mixed)
             self._keep(found)
-            self._edges.update(dict.fromkeys(edges, MIXED))
+            self._following |= following
+            for (asset_class, symbol, at), after in following.items():
+                self._edges |= {(asset_class, symbol, each): MIXED for each in (at, after)}
         if REPEATED_DAY in chosen:
             self._keep(repeated_days(bars, rules.repeated_day))
         if SAME_SERIES in chosen:
@@ -108,7 +111,8 @@ class Sweep:
             self._keep(same_series(self._shared, self._interval, self._rules.same_series, since))
             self._shared = {}
         found = [self._as_edge(finding) for finding in self._found.get(JUMPS, [])]
-        found += [each for rule, kept in self._found.items() if rule != JUMPS for each in kept]
+        found += alternating(self._found.get(MIXED, []), self._following)
+        found += [each for rule, kept in self._found.items() if rule not in {JUMPS, MIXED} for each in kept]
         self.counts = Counter()
         for finding in found:
             self.counts[finding.rule] += finding.severity is not Severity.INFO
