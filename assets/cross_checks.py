@@ -15,12 +15,13 @@ from assets.lake import lake_key
 from assets.report import LISTED_PARTITIONS, table
 from thermocline.model.checks.finding import Finding
 from thermocline.model.checks.rules import RULES, Severity
-from thermocline.model.datasets import MARKET_DATA
+from thermocline.model.datasets import MARKET_DATA, dataset_named
 from thermocline.model.partition import midnight
 from thermocline.model.query import Query
 from thermocline.ports import Hot, Lake
 from thermocline.settings import Settings
 from thermocline.tasks.check import check
+from thermocline.tasks.schemas import applied
 
 _PASSES: Mapping[str, str] = MappingProxyType(
     {
@@ -46,7 +47,8 @@ def cross_checks(days: dg.DailyPartitionsDefinition) -> dg.AssetChecksDefinition
         settings: dg.ResourceParam[Settings],
     ) -> Iterator[dg.AssetCheckResult]:
         span = days_of(context, days)
-        asked = Query(MARKET_DATA, midnight(span.start), midnight(span.end))
+        (bars,) = applied(hot, [dataset_named(MARKET_DATA.name)])
+        asked = Query(bars, midnight(span.start), midnight(span.end))
         rules = settings.checks.rules
         done = check(hot, lake, asked, rules)
         chosen = rules.chosen()

@@ -79,6 +79,7 @@ class Checking(Opened):
             end: Before this instant.
             progress: Told how far it is.
         """
+        self._dataset(dataset)
         asked = as_query(dataset, symbols=symbols, interval=None, intervals=intervals, start=start, end=end)
         return check(self.hot, self.lake, asked, self.settings.checks.rules, rules, progress=progress)
 

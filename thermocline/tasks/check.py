@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from thermocline.model.checks.finding import Finding
 from thermocline.model.checks.rules import RULES, Acknowledged, CheckRules, Severity
-from thermocline.model.dataset import Dataset
-from thermocline.model.datasets import DIVIDENDS, INSTRUMENTS, MARKET_DATA, SPLITS
+from thermocline.model.datasets import MARKET_DATA, dataset_named
 from thermocline.model.partition import ALL_DAYS
 from thermocline.model.query import Query
 from thermocline.model.receipt import Vintage, VintageState
@@ -33,6 +32,9 @@ _LOOK_AHEAD = timedelta(days=7)
 """How far the row after the last one may be, which says whether that one is out of line."""
 
 RESTATEMENT = "restatement"
+
+_KNOWN = ("splits", "dividends", "instruments")
+"""The datasets that explain what bars do."""
 
 
 @dataclass
@@ -122,7 +124,7 @@ def _check_bars(
         start=asked.start and asked.start - timedelta(days=rules.look_back_days),
         end=asked.end and asked.end + _LOOK_AHEAD,
     )
-    with hot.snapshot([asked.dataset, SPLITS, DIVIDENDS, INSTRUMENTS], ALL_DAYS) as snapshot:
+    with hot.snapshot([asked.dataset, *map(dataset_named, _KNOWN)], ALL_DAYS) as snapshot:
         actions = _actions(snapshot, lake, asked)
         sweeps: dict[str, Sweep] = {}
         progress.begin(f"checking {asked.dataset.name}", None)
@@ -146,11 +148,14 @@ def _check_bars(
 def _actions(snapshot: Snapshot, lake: Lake, asked: Query) -> "Actions":
     from thermocline.model.checks.actions import Actions  # noqa: PLC0415  # as above
 
-    def known(dataset: Dataset, start: datetime | None) -> "pa.Table":
-        with query_in(snapshot, lake, Query(dataset, start, asked.end, asked.symbols)) as reader:
+    def known(name: str, start: datetime | None) -> "pa.Table":
+        with query_in(snapshot, lake, Query(dataset_named(name), start, asked.end, asked.symbols)) as reader:
             return reader.read_all()
 
-    return Actions.from_tables(known(SPLITS, asked.start), known(DIVIDENDS, asked.start), known(INSTRUMENTS, None))
+    # Bars shorter than a day may begin in the day before that of UTC, or after it.
+    start = asked.start and asked.start - timedelta(days=1)
+    splits, dividends, instruments = _KNOWN
+    return Actions.from_tables(known(splits, start), known(dividends, start), known(instruments, None))
 
 
 def _pieces(reader: "pa.RecordBatchReader") -> "Iterator[tuple[str, pa.Table]]":
