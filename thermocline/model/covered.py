@@ -43,8 +43,9 @@ class SeriesCoverage:
 
     @property
     def bars_there(self) -> int:
-        """How many of them are there; of rows without an expectation, how many there are."""
-        return int(self.cover.rows.sum())
+        """How many of them are there; where none is expected on any day, how many there are."""
+        rows = self.cover.rows
+        return int((rows[self.expected > 0] if self.expected.any() else rows).sum())
 
     @property
     def bars_missing(self) -> int:

@@ -1,7 +1,7 @@
 """What the coverage ledger has yet to look at: days whose rows changed, and what sources told of spans."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
@@ -90,18 +90,11 @@ def due_of(partitions: Iterable[Partition], run_id: str, symbols: Collection[str
 
 def named_symbols(due: Sequence[Due]) -> list[Due]:
     """The lines with the symbols that the same run named elsewhere, where it did for their interval."""
-    named = {(each.run_id, each.interval): each.symbols for each in due if each.symbols}
+    named: dict[tuple[str, str], set[str]] = {}
+    for each in due:
+        if each.symbols:
+            named.setdefault((each.run_id, each.interval), set()).update(each.symbols)
     return [
-        Due(
-            each.interval,
-            each.start,
-            each.end,
-            each.run_id,
-            each.symbols or named.get((each.run_id, each.interval), ()),
-            each.source,
-            each.at,
-            each.tellings,
-            each.number,
-        )
+        each if each.symbols else replace(each, symbols=tuple(sorted(named.get((each.run_id, each.interval), ()))))
         for each in due
     ]

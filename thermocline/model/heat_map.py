@@ -147,7 +147,8 @@ def _told(label: str, cells: list[Cell]) -> str:
     first, last = cells[0].days.start, cells[-1].days.end
     there, expected = sum(each.there for each in cells), sum(each.expected for each in cells)
     state = cells[0].state.value if cells[0].state else "nothing expected"
-    return f"{label}, {first} to before {last}: {state}, {there:,d} of {expected:,d} bars"
+    count = f"{there:,d} of {expected:,d} bars" if expected else f"{there:,d} rows"
+    return f"{label}, {first} to before {last}: {state}, {count}"
 
 
 def _colour(cell: Cell) -> str:

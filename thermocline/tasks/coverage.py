@@ -147,7 +147,7 @@ class CoverageKeeper:
             dataset, symbols=symbols, intervals=intervals, start=start, end=until, asset_class=asset_class
         )
         unknown = sorted({*symbols} - {each.series.symbol for each in series})
-        if unknown and start is None:
+        if unknown:
             msg = (
                 f"nothing is known of {', '.join(unknown)} in {dataset.name}, so that it can't be told from which day "
                 "on rows are missing; say the first day with --start, and the bar size with --interval"

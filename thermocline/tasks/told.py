@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,13 +17,14 @@ _MOST_REJECTED = 100_000
 
 @dataclass
 class Told:
-    """What is gathered on the way. `symbols` are those that had rows."""
+    """What is gathered on the way: symbols that had rows, tellings by interval, and where the newest of a symbol is."""
 
     source: str
     run_id: str
     now: datetime
     symbols: set[str] = field(default_factory=set)
     tellings: dict[str, list[Telling]] = field(default_factory=dict)
+    newest: dict[tuple[str, str, str], int] = field(default_factory=dict)
 
     def asked(self, request: FetchRequest, failed: str | None = None) -> None:
         """Note what was asked for by name, and why it could not be had where it could not."""
@@ -37,9 +38,17 @@ class Told:
                 self._add(interval, Telling(symbol, start, end, outcome, reason=reason))
 
     def answered(self, spans: Iterable[Answered]) -> None:
-        """Note spans of which the source has told all."""
+        """Note spans of which the source has told all; a page that begins where the last one ended goes on with it."""
         for each in spans:
-            self._add(each.interval, Telling(each.symbol, each.start, each.end, Outcome.ANSWERED, each.asset_class))
+            telling = Telling(each.symbol, each.start, each.end, Outcome.ANSWERED, each.asset_class)
+            known = self.tellings.setdefault(each.interval, [])
+            key = (each.interval, each.symbol, each.asset_class)
+            place = self.newest.get(key)
+            if place is not None and known[place].start <= each.start <= known[place].end:
+                known[place] = replace(telling, start=known[place].start, end=max(known[place].end, each.end))
+                continue
+            self.newest[key] = len(known)
+            known.append(telling)
 
     def quarantined(self, rejected: Sequence[Rejected], requests: Sequence[FetchRequest]) -> None:
         """Note the days of rows that may not go in, as far as they can be told, of symbols that were asked for."""

@@ -1,0 +1,86 @@
+"""What a backfill tells the coverage ledger."""
+
+from datetime import UTC, date, datetime, timedelta
+
+from thermocline.model.datasets import MARKET_DATA
+from thermocline.model.due import MOST_SYMBOLS, Due, Outcome, Telling, named_symbols
+from thermocline.model.partition import ALL_DAYS, DayRange, Partition
+from thermocline.model.rejected import Rejected
+from thermocline.ports import Answered, FetchRequest
+from thermocline.tasks.told import Told
+
+NOW = datetime(2024, 6, 1, tzinfo=UTC)
+WEEK = DayRange(date(2024, 1, 8), date(2024, 1, 13))
+MONDAY = Partition("market_data", "1min", WEEK.start)
+
+
+def at(hour):
+    return datetime(2024, 1, 8, tzinfo=UTC) + timedelta(hours=hour)
+
+
+def told():
+    return Told("vendor", "run", NOW)
+
+
+def request(*symbols, days=WEEK):
+    return FetchRequest(MARKET_DATA, days, frozenset(symbols), frozenset({"1min"}))
+
+
+def test_pages_that_follow_each_other_are_one_span_for_each_symbol():
+    told_ = told()
+    told_.answered(Answered(symbol, "1min", at(hour), at(hour + 1)) for hour in range(5) for symbol in ("A", "B"))
+    told_.answered([Answered("A", "1min", at(9), at(10))])
+    [due] = told_.due([MONDAY])
+    assert [(t.symbol, t.start, t.end) for t in due.tellings] == [
+        ("A", at(0), at(5)),
+        ("B", at(0), at(5)),
+        ("A", at(9), at(10)),
+    ]
+
+
+def test_what_was_asked_for_by_name_is_told_with_the_first_line_of_what_went_wrong():
+    told_ = told()
+    told_.asked(request("A", "B"))
+    told_.asked(request("C"), failed="503 for ever\nand more")
+    told_.asked(request("D", days=ALL_DAYS))
+    [due] = told_.due([])
+    assert [(t.symbol, t.outcome, t.reason) for t in due.tellings] == [
+        ("A", Outcome.ASKED, ""),
+        ("B", Outcome.ASKED, ""),
+        ("C", Outcome.FAILED, "503 for ever"),
+    ]
+    assert (due.start, due.end, due.symbols) == (WEEK.start, WEEK.end, ("A", "B", "C"))
+
+
+def test_rows_in_quarantine_are_told_where_they_say_which_day_and_symbol_they_are_of():
+    told_ = told()
+    records = [
+        '{"symbol": "A", "interval": "1min", "asset_class": "equity", "ts": "2024-01-08T14:30:00Z", "close": -1}',
+        '{"symbol": "A", "interval": "1min", "asset_class": "equity", "ts": "2024-01-08 14:31:00", "close": -1}',
+        '{"symbol": "B", "interval": "1min", "ts": "2024-01-08"}',
+        '{"symbol": "A", "ts": "yesterday"}',
+        "not JSON",
+    ]
+    told_.quarantined([Rejected("market_data", "vendor", "page", each, "bad") for each in records], [request("A")])
+    [due] = told_.due([])
+    assert [(t.symbol, t.asset_class, t.start, t.outcome) for t in due.tellings] == [
+        ("A", "equity", at(0), Outcome.QUARANTINED)
+    ]
+
+
+def test_too_many_symbols_to_name_mean_all():
+    told_ = told()
+    told_.symbols.update(f"S{number}" for number in range(MOST_SYMBOLS + 1))
+    assert [due.symbols for due in told_.due([MONDAY])] == [()]
+
+
+def test_a_line_of_a_commit_takes_the_symbols_that_its_run_named():
+    commit = Due("1min", WEEK.start, WEEK.end, "run", number=1)
+    other = Due("1min", WEEK.start, WEEK.end, "another", number=2)
+    named = Due("1min", WEEK.start, WEEK.end, "run", ("A",), number=3)
+    assert [due.symbols for due in named_symbols([commit, other, named])] == [("A",), (), ("A",)]
+
+
+def test_a_telling_is_written_and_read_again():
+    telling = Telling("BTC/USDT", at(0), at(1), Outcome.FAILED, "crypto", "503")
+    assert Telling.parse(telling.document()) == telling
