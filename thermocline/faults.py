@@ -50,6 +50,7 @@ class Step(StrEnum):
     NOTE_SCHEMA = "note-schema"
     EVOLVE_TABLE = "evolve-table"
     EVOLVE = "evolve"
+    NOTE_DERIVATIONS = "note-derivations"
 
 
 INSIDE: Mapping[Step, tuple[str, ...]] = {
@@ -67,6 +68,7 @@ INSIDE: Mapping[Step, tuple[str, ...]] = {
     Step.RESTORE: ("committing",),
     Step.EVOLVE_TABLE: ("committed",),
     Step.EVOLVE: ("altered", "committing"),
+    Step.NOTE_DERIVATIONS: ("committing",),
     Step.SWAP: ("renamed", "committed"),
     Step.EXPIRE: ("committing",),
     Step.HOLD: ("committing",),

@@ -17,7 +17,7 @@ from killing.world import DATASETS, World
 from killing.zygote import Kill
 
 from thermocline.faults import POINTS
-from thermocline.model.datasets import MARKET_DATA
+from thermocline.model.datasets import FEATURES, MARKET_DATA
 from thermocline.model.partition import Partition
 
 Seen = Mapping[Key, int]
@@ -81,6 +81,15 @@ def nothing_is_due(world: World) -> bool:
     """Whether a rotation has moved all there was, has let go of what it may, and has left the rest alone."""
     due = world.tc.plan_rotation(DATASETS, as_of=AS_OF)
     return not due and day(RELEASABLE) not in kept_aside(world) and is_hot(world, 35)
+
+
+def every_bar_has_features(world: World) -> bool:
+    """Whether each daily bar has one row of features, and its day is noted."""
+    bars = world.tc.query("market_data", interval="1day").to_arrow().select(["asset_class", "symbol", "ts"])
+    made = world.tc.query("features").to_arrow().select(bars.column_names)
+    noted = {partition.day for partition in world.tc.hot.derivations(FEATURES)}
+    days = {row["ts"].date() for row in bars.to_pylist()}
+    return sorted(map(str, bars.to_pylist())) == sorted(map(str, made.to_pylist())) != [] and noted == days
 
 
 RESTATED = rows("market_data", "1min", [2, 4, 8, 20, 32, 37], value=5_000)
@@ -219,6 +228,13 @@ TASKS: Mapping[str, Task] = {
         ),
         {"dataset": "market_data", "columns": {"spread": "price"}},
         is_done=lambda world: world.tc.schemas(["market_data"])[0].version == 2,
+    ),
+    "derive": Task(
+        "derive",
+        points(f"gather {_WRITES} {_COMMITS} {_PUBLISHES} note-head note-derivations note-derivations:committing"),
+        {"as_of": AS_OF},
+        is_done=every_bar_has_features,
+        dies_at=points("publish publish:committing note-derivations note-derivations:committing"),
     ),
     "recover": Task(
         "recover",

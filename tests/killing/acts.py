@@ -157,6 +157,11 @@ def recover(tc: Thermocline, order: Arguments) -> None:
     tc.recover(order["datasets"])
 
 
+def derive(tc: Thermocline, order: Arguments) -> None:
+    """Derive features of what is due."""
+    tc.derive(as_of=order["as_of"])
+
+
 def evolve(tc: Thermocline, order: Arguments) -> None:
     """Give a dataset a column, as somebody does who has just declared it."""
     declared = json.dumps({order["dataset"]: {"columns": order["columns"]}})
@@ -169,7 +174,7 @@ ACTS: Mapping[str, Callable[[Thermocline, Arguments], None]] = {
     act.__name__: act
     for act in (
         *(backfill, fetch, backfill_by_name, ingest, release, load, rotate, undo, rehydrate, delete, cleanup),
-        *(accept, reject, compact, expire, drill, recover, evolve),
+        *(accept, reject, compact, expire, drill, recover, evolve, derive),
     )
 }
 

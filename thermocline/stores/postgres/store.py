@@ -218,10 +218,12 @@ class PostgresHot(PostgresQuarantine):
         with self._session(dataset) as connection:
             return derived.all_of(connection, dataset)
 
+    @step(Step.NOTE_DERIVATIONS)
     def note_derivations(self, derivations: Sequence[Derivation], *, run_id: str) -> None:
         """See `Hot.note_derivations`."""
         with self._session() as connection, connection.transaction():
             derived.note(connection, derivations, run_id=run_id)
+            reached("note-derivations:committing")
 
     @contextmanager
     def plain(self, dataset: Dataset, mapped: Mapped, *, hold: bool) -> Iterator[PlainTable | None]:
