@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
+import validation as benchmark
 
 from thermocline.model.conform import conform
 from thermocline.model.datasets import DATASETS
@@ -284,7 +285,7 @@ def test_settings_of_rules_are_read_and_unknown_ones_are_named(tmp_path):
     assert "has no rule 'ohcl'; it has" in wrong_rules(market_data, {"ohcl": Severity.WARN})[0]
     assert "clear, off, not warn" in wrong_rules(market_data, {"vwap_unknown": Severity.WARN})[0]
     (tmp_path / "thermocline.yaml").write_text("datasets: {market_data: {rules: {ohcl: warn}}}")
-    with pytest.raises(Exception, match=r"datasets: market_data has no rule 'ohcl'; it has .*ohlc.*thermocline\.yaml"):
+    with pytest.raises(Exception, match=r"datasets.*: market_data has no rule 'ohcl'; it has .*ohlc.*thermocline\.yaml"):
         load_settings(tmp_path, environ={})
 
 
@@ -303,3 +304,10 @@ def test_some_of_each_kind_can_be_had_of_many():
     assert found.bad_rows == len(found.rejected) == 50
     kinds = [refused.rules for refused in found.refused(4)]
     assert {kind: kinds.count(kind) for kind in kinds} == {("volume",): 4, ("ohlc",): 4, ("ohlc", "volume"): 4}
+
+
+def test_the_benchmark_breaks_what_it_says_and_each_way_of_looking_finds_just_that():
+    made = benchmark.planted(10_000, every=100)
+    for engine in (benchmark.the_gate, benchmark.the_rules):
+        found = engine(made.rows)()
+        assert {kind: found.get(kind, 0) for kind in benchmark.KINDS} == made.broken

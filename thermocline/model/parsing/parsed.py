@@ -13,6 +13,8 @@ _MISSING = ("", "nan", "null", "n/a", "na", "none")
 """How texts say that a number or a time is missing, in lower case."""
 
 _LEAF_ROWS = 32
+_LEAF_ROWS_OF_MANY_WRONG = 4_096
+_MANY = 8  # one row of so many
 _SHOWN_CHARACTERS = 60
 
 
@@ -64,7 +66,9 @@ def parse_texts(
         try:
             pieces.append(fast(piece))
         except pa.ArrowInvalid:
-            if length > _LEAF_ROWS:
+            # Where much is wrong, halving down to a few rows finds no piece that `fast` takes.
+            many = len(wrong) * _MANY > start
+            if length > (_LEAF_ROWS_OF_MANY_WRONG if many else _LEAF_ROWS):
                 half = length // 2
                 waiting += [(start + half, length - half), (start, half)]
             else:
