@@ -171,3 +171,10 @@ def test_minutes_outside_of_the_session_are_extra_and_not_in_place_of_those_that
     publish(hot, lake, bars(day(0, "1min"), symbols=["AAPL"], count=1000))
     [seen] = keeper.look(MARKET_DATA, symbols=["AAPL"])
     assert (seen.bars_expected, seen.bars_there, seen.bars_missing) == (390, 130, 260)
+
+
+def test_a_weekly_bar_may_carry_any_day_of_its_week(hot, lake, keeper):
+    publish(hot, lake, *(bars(day(number, "1week"), symbols=["AAPL"], count=1) for number in (4, 7, 21)))
+    [seen] = keeper.look(MARKET_DATA, symbols=["AAPL"])
+    assert [(run.state, run.start) for run in seen.gaps()] == [(State.PENDING, day(14).day)]
+    assert (seen.bars_expected, seen.bars_there) == (4, 3)

@@ -33,10 +33,10 @@ _INK, _FAINT = "#24303c", "#6b7885"
 _MOST_COLUMNS = 400
 _MOST_CELLS = 30_000
 """More would make a file that a browser is slow to show."""
-_MOST_LINES = 400
+_MOST_LINES = 1000
 _PLOT_WIDTH = 960
 _LETTER = 6.6
-_TOP, _BOTTOM = 58, 46
+_TOP, _BOTTOM = 82, 14
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _SUFFIXES = (".svg", ".html")
 
@@ -84,7 +84,7 @@ def svg(report: CoverageReport) -> str:
     ]
     for number, line in enumerate(lines):
         parts += _drawn_line(line, label, _TOP + number * height, cell, height, columns=len(shown.columns))
-    parts += _legend(whole - 18)
+    parts += _legend(54)
     return "\n".join([*parts, "</svg>"])
 
 
