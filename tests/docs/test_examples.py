@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from thermocline.cli import main
+from thermocline.model.rules import EVERYWHERE, RULES
 
 ROOT = Path(__file__).parents[2]
 TESTED = re.compile(r"<!-- tested(?:: (?P<file>[\w.]+))? -->\n```(?P<language>\w+)\n(?P<code>.*?)```", re.DOTALL)
@@ -48,3 +49,10 @@ def test_every_link_between_pages_leads_somewhere():
         targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
         broken += [f"{page.relative_to(ROOT)}: {target}" for target in targets if not (page.parent / target).exists()]
     assert broken == []
+
+
+def test_the_table_of_rules_is_that_of_the_code():
+    page = (ROOT / "docs" / "guide" / "validation.md").read_text()
+    listed = [("all", rule) for rule in EVERYWHERE] + [(name, rule) for name, rules in RULES.items() for rule in rules]
+    lines = [f"| {name} | `{rule.name}` | {rule.says} | {rule.severity.value} |" for name, rule in listed]
+    assert "\n".join(lines) + "\n\n" in page

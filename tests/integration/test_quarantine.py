@@ -33,7 +33,7 @@ def test_rows_go_from_the_quarantine_in_or_out_by_what_is_said_of_them(home, tmp
     assert (low["record"]["symbol"], low["source"], low["reason"]) == (
         "LOW",
         "desk",
-        "ohlc: low is the lowest and high the highest of its prices",
+        "breaks ohlc: low is the lowest and high the highest of its prices",
     )
     number = str(low["id"])
     assert "stays in quarantine" in run("quarantine", "release", "--id", number, "--yes").stdout

@@ -156,7 +156,7 @@ def test_rows_that_pass_now_are_released_once_and_the_others_say_why_they_stay(h
     done = released(hot, lenient)
     assert (done.rows, len(done.stays)) == (1, 2)
     assert closes(hot) == [9]
-    assert [each.reason.partition(":")[0] for each in done.stays] == ["volume", "open"]
+    assert [each.reason.partition(":")[0] for each in done.stays] == ["breaks volume", "open"]
     (row,) = hot.quarantined(QuarantineQuery(states=[QuarantineState.RELEASED]))
     assert (row.row.rules, row.judged_run) == (("ohlc",), "release")
     assert released(hot, lenient).rows == 0

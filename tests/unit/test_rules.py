@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 import validation as benchmark
 
+from thermocline.errors import SettingsError
 from thermocline.model.conform import conform
 from thermocline.model.datasets import DATASETS
 from thermocline.model.offenders import Series
@@ -114,7 +115,7 @@ def test_a_row_that_breaks_a_rule_is_refused_by_its_name_and_the_others_go_on(na
     assert len(found.rows) == 1
     (refused,) = found.rejected
     assert refused.rules == (rule,)
-    assert refused.reason.startswith(f"{rule}: ")
+    assert refused.reason.startswith(f"breaks {rule}: ")
     assert (found.rejected_by, found.bad_rows) == ({rule: 1}, 1)
 
 
@@ -184,7 +185,10 @@ def test_a_vwap_of_nothing_becomes_null():
 def test_a_row_has_all_its_reasons():
     (refused,) = gate("market_data", {"low": -1.0, "volume": -1.0, "open": None, "trade_count": "x"}).rejected
     assert refused.rules == ("types", "nulls", "volume")
-    assert refused.reason == "trade_count: 'x' is not a 64-bit integer; open: is missing; volume: volume is 0 or more"
+    assert (
+        refused.reason
+        == "trade_count: 'x' is not a 64-bit integer; open: is missing; breaks volume: volume is 0 or more"
+    )
     (refused,) = gate("market_data", {"low": -1.0, "volume": -1.0, "high": 0.5}).rejected
     assert refused.rules == ("positive_prices", "ohlc", "volume")
 
@@ -285,7 +289,7 @@ def test_settings_of_rules_are_read_and_unknown_ones_are_named(tmp_path):
     assert "has no rule 'ohcl'; it has" in wrong_rules(market_data, {"ohcl": Severity.WARN})[0]
     assert "clear, off, not warn" in wrong_rules(market_data, {"vwap_unknown": Severity.WARN})[0]
     (tmp_path / "thermocline.yaml").write_text("datasets: {market_data: {rules: {ohcl: warn}}}")
-    with pytest.raises(Exception, match=r"datasets.*: market_data has no rule 'ohcl'; it has .*ohlc.*thermocline\.yaml"):
+    with pytest.raises(SettingsError, match=r"market_data has no rule 'ohcl'; it has .*ohlc.*thermocline\.yaml"):
         load_settings(tmp_path, environ={})
 
 

@@ -10,8 +10,12 @@ from thermocline.model.rules.rule import Rule, Severity
 
 _GREEKS = ("delta", "gamma", "theta", "vega", "rho")
 
-TIME_UNIT = Rule("time_unit", "its times are not in 1970, as where a unit was mistaken", times.unit_slips)
-FUTURE = Rule("future", "it does not lie in the future", times.in_the_future)
+TIME_UNIT = Rule(
+    "time_unit",
+    "a batch does not lie in 1970, as seconds read as milliseconds or milliseconds read as microseconds do",
+    times.unit_slips,
+)
+FUTURE = Rule("future", "ts does not lie in the future", times.in_the_future)
 
 EVERYWHERE = (TIME_UNIT, FUTURE)
 """Rules of every dataset, but for those whose rows are announced ahead: there only `time_unit` holds."""

@@ -32,7 +32,7 @@ class Rule:
     @property
     def reason(self) -> str:
         """Why a row that breaks it may not go in."""
-        return f"{self.name}: {self.says}"
+        return f"breaks {self.name}: {self.says}"
 
     @property
     def allowed(self) -> tuple[Severity, ...]:
