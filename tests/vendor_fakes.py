@@ -185,7 +185,7 @@ def _massive(vendor: Vendor) -> None:
 
 def _massive_path(end: datetime) -> str:
     first, last = (int(each.timestamp() * 1_000) for each in (datetime(2024, 4, 29, tzinfo=UTC), end))
-    return f"/v2/aggs/ticker/AAPL/range/1/day/{first}/{last - 1}"
+    return f"/v2/aggs/ticker/AAPL/range/1/day/{first}/{last - 1_000}"
 
 
 # ---------------------------------------------------------------------------------------------------------- databento

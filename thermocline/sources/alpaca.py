@@ -41,7 +41,7 @@ _CONTRACTS = 1_000
 _ACTIONS = 1_000
 _UNITS = {"min": "Minute", "hour": "Hour", "day": "Day", "week": "Week", "month": "Month"}
 
-# News are searched by when they were last changed, which is after they were published.
+# News are sorted by when they were last changed, and nothing says that they are not searched by it.
 _LATER_CHANGES = timedelta(days=1)
 
 
@@ -142,7 +142,7 @@ class AlpacaSource:
             end = min(span.last, told_until)
             if end < span.start:
                 return Answer(answers.page_of([]), None)
-            given = {**parameters, "end": end.isoformat(), "page_token": cursor}
+            given = {**parameters, "end": _spelled(end), "page_token": cursor}
             return answers.answer_of(http, path, given, alpaca_rows.bars_in, _following)
 
         def read(page: Page) -> Fetched:
@@ -205,7 +205,7 @@ class AlpacaSource:
                 include_content=True,
             )
             parameters = _plain(model)
-            given = {**parameters, "end": min(span.last + _LATER_CHANGES, now).isoformat()}
+            given = {**parameters, "end": _spelled(min(span.last + _LATER_CHANGES, now))}
             path, label = "/v1beta1/news", f"news {'+'.join(some[:3]) or 'all'}"
 
             def read(page: Page, label: str = label) -> Fetched:
@@ -308,6 +308,11 @@ def _plain(model: Any) -> dict[str, Any]:
         name: ",".join(str(getattr(each, "value", each)) for each in value) if isinstance(value, list) else value
         for name, value in fields.items()
     }
+
+
+def _spelled(instant: datetime) -> str:
+    """To the second; not every path of the API takes fractions."""
+    return instant.replace(microsecond=0).isoformat()
 
 
 def _asker(

@@ -21,8 +21,8 @@ class Span:
 
     @property
     def last(self) -> datetime:
-        """The last instant of it, for vendors whose ends are inclusive."""
-        return self.end - timedelta(microseconds=1)
+        """The last second of it, for vendors whose ends are inclusive. No bar opens within a second."""
+        return self.end - timedelta(seconds=1)
 
 
 def asked_span(days: DayRange, now: datetime) -> Span:
