@@ -22,7 +22,13 @@ from assets.vacuum import nightly_vacuum_asset, vacuum_asset
 from pipelines.feeds import feed_job, feed_schedule, feeds_of
 from pipelines.jobs import JOBS, freshness_job
 from pipelines.partitions import days_from
-from pipelines.schedules import drill_schedule, freshness_schedule, nightly_schedule, rotation_freshness
+from pipelines.schedules import (
+    cross_check_schedule,
+    drill_schedule,
+    freshness_schedule,
+    nightly_schedule,
+    rotation_freshness,
+)
 from pipelines.sensors import derive_sensor, drop_sensor
 from resources.analytics import AnalyticsResource
 from resources.disclosure import refuse_open_secrets
@@ -81,6 +87,7 @@ def build_defs(resources: Mapping[str, Any] | None = None, settings: Settings | 
         schedules=[
             nightly_schedule(auto_rotation),
             drill_schedule(settings.storage.lifecycle.drills, timezone),
+            cross_check_schedule(settings.checks.nightly, timezone),
             *(feed_schedule(named, job, timezone) for named, job in jobs.items() if named.feed.schedule),
             *([freshness_schedule(fresh)] if fresh else []),
         ],

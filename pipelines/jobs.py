@@ -14,6 +14,7 @@ from assets.lake import lake_key
 from assets.rotation import KEY as ROTATION
 from assets.vacuum import KEY as VACUUM
 from assets.vacuum import NIGHTLY_KEY as NIGHTLY_VACUUM
+from thermocline.model.checks.rules import RULES
 from thermocline.model.datasets import MARKET_DATA, dataset_named
 
 BACKFILL = dg.define_asset_job(
@@ -40,6 +41,11 @@ RESTORE_DRILL = dg.define_asset_job(
     dg.AssetSelection.assets(DRILL),
     description="Restore some cold partitions for a trial, and compare them with their receipts.",
 )
+CROSS_CHECKS = dg.define_asset_job(
+    "cross_checks",
+    dg.AssetSelection.checks(*(dg.AssetCheckKey(lake_key(MARKET_DATA), rule) for rule in RULES)),
+    description="Look for bars that are wrong beside others. A run is for a range of days, which its tags name.",
+)
 DERIVE = dg.define_asset_job(
     "derive",
     dg.AssetSelection.assets(DERIVED_FEATURES),
@@ -51,7 +57,7 @@ TAKE_DROPPED_FILE = dg.define_asset_job(
     description="Take in a file of a drop folder; the sensor `drop_folders` asks for it.",
 )
 
-JOBS = (BACKFILL, HOT_LOAD, NIGHTLY_ROTATION, VACUUM_JOB, RESTORE_DRILL, DERIVE, TAKE_DROPPED_FILE)
+JOBS = (BACKFILL, HOT_LOAD, NIGHTLY_ROTATION, VACUUM_JOB, RESTORE_DRILL, CROSS_CHECKS, DERIVE, TAKE_DROPPED_FILE)
 
 
 def freshness_job(datasets: Iterable[str]) -> Any:

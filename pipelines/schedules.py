@@ -5,9 +5,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import dagster as dg
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,  # Dagster exports neither, and documents both in `dg launch`
+    ASSET_PARTITION_RANGE_START_TAG,
+)
 
-from pipelines.jobs import NIGHTLY_ROTATION, RESTORE_DRILL
+from pipelines.jobs import CROSS_CHECKS, NIGHTLY_ROTATION, RESTORE_DRILL
 from thermocline.settings import AutoRotation, Drills
+from thermocline.settings_checks import NightlyChecks
 
 TOLERANCE = timedelta(minutes=30)
 """How long after the appointed time a rotation may end before it counts as late."""
@@ -51,6 +56,30 @@ def drill_schedule(drills: Drills, timezone: str) -> dg.ScheduleDefinition:
         return dg.RunRequest(run_key=context.scheduled_execution_time.isoformat())
 
     return every_week
+
+
+def cross_check_schedule(nightly: NightlyChecks, timezone: str) -> dg.ScheduleDefinition:
+    """The cross checks of the last days in one run, so that a row is looked at again once the next one is there."""
+    zone, days = ZoneInfo(timezone), nightly.days
+
+    @dg.schedule(
+        name="cross_checks",
+        job=CROSS_CHECKS,
+        cron_schedule=nightly.schedule,
+        execution_timezone=timezone,
+        default_status=dg.DefaultScheduleStatus.RUNNING if nightly.enabled else dg.DefaultScheduleStatus.STOPPED,
+        description=f"Look for bars of the last {days} days that are wrong beside others.",
+    )
+    def last_days(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        at = context.scheduled_execution_time.astimezone(zone)
+        first = at.date() - timedelta(days=days - 1)
+        tags = {
+            ASSET_PARTITION_RANGE_START_TAG: first.isoformat(),
+            ASSET_PARTITION_RANGE_END_TAG: at.date().isoformat(),
+        }
+        return dg.RunRequest(run_key=at.isoformat(), tags=tags)
+
+    return last_days
 
 
 def freshness_schedule(job: Any) -> dg.ScheduleDefinition:

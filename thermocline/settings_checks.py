@@ -16,7 +16,7 @@ from thermocline.model.checks.rules import (
     SameSeriesRule,
     Severity,
 )
-from thermocline.settings_values import LONGEST_WINDOW_DAYS, Count, Move, Section, Share
+from thermocline.settings_values import LONGEST_WINDOW_DAYS, Count, Move, Schedule, Section, Share
 
 _DEFAULT = CheckRules()
 
@@ -84,11 +84,20 @@ class RestatementSettings(Section):
     severity: Severity = _DEFAULT.restatement.severity
 
 
+class NightlyChecks(Section):
+    """When Dagster checks by itself, and how many of the last days; in the time zone of the rotation."""
+
+    enabled: bool = True
+    schedule: Schedule = "30 5 * * *"
+    days: Annotated[Count, Field(ge=1, le=LONGEST_WINDOW_DAYS)] = 7
+
+
 class CheckSettings(Section):
     """What `thermocline check` and Dagster's check of bars look for."""
 
     look_back_days: Annotated[Count, Field(ge=1, le=LONGEST_WINDOW_DAYS)] = _DEFAULT.look_back_days
     acknowledged: tuple[Finding, ...] = ()
+    nightly: NightlyChecks = NightlyChecks()
     jumps: JumpSettings = JumpSettings()
     mixed: MixedSettings = MixedSettings()
     same_series: SameSeriesSettings = SameSeriesSettings()

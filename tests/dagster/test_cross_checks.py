@@ -1,11 +1,12 @@
 """Cross checks of bars in Dagster: a result for each rule, with what was found in its metadata."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 from dagster_world import FIRST, FIRST_KEY, LAST_KEY, Bars, days
 
 from assets.lake import lake_key
+from pipelines.definitions import build_defs
 from thermocline.model.checks.rules import RULES
 from thermocline.model.datasets import MARKET_DATA
 from thermocline.settings import load_settings
@@ -50,3 +51,22 @@ def test_a_rule_that_is_disabled_passes_and_says_so(make_world, home):
     settings = load_settings(home, environ={"THERMOCLINE_CHECKS__REPEATED_DAY__ENABLED": "false"})
     disabled = results(make_world(settings=settings), FIRST, LAST)["repeated_day"]
     assert (disabled.passed, disabled.description) == (True, "disabled by the settings")
+
+
+def test_a_tick_checks_the_last_days_and_a_switch_stops_it(world, home):
+    world.run("backfill", FIRST, LAST)
+    schedule = world.defs.resolve_schedule_def("cross_checks")
+    assert (schedule.cron_schedule, schedule.default_status.value) == ("30 5 * * *", "RUNNING")
+    at = datetime(2024, 1, 10, 5, 30, tzinfo=UTC)
+    with dg.build_schedule_context(
+        world.instance, scheduled_execution_time=at, repository_def=world.defs.get_repository_def()
+    ) as context:
+        (request,) = schedule.evaluate_tick(context).run_requests
+    job = world.defs.resolve_job_def(schedule.job_name)
+    run = job.execute_in_process(tags=request.tags, instance=world.instance)
+    found = {each.check_name: each for each in run.get_asset_check_evaluations()}
+    assert set(found) == set(RULES)
+    assert found["repeated_day"].metadata["findings"].value == 14  # two shares on seven days
+    off = load_settings(home, environ={"THERMOCLINE_CHECKS__NIGHTLY__ENABLED": "false"})
+    stopped = build_defs(settings=off).resolve_schedule_def("cross_checks")
+    assert stopped.default_status.value == "STOPPED"

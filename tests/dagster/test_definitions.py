@@ -43,6 +43,7 @@ def test_there_is_a_job_for_each_act():
         "nightly_rotation",
         "vacuum",
         "restore_drill",
+        "cross_checks",
         "derive",
         "take_dropped_file",
     }

@@ -172,6 +172,7 @@ def test_every_scalar_key_can_be_set_by_a_variable():
         "min_bad_rows": "5",
         "price_tolerance": "0.01",
         "look_back_days": "60",
+        "days": "9",
         "acknowledged": '["jumps/AAPL/2000-09-29"]',
         "severity": "error",
         "threshold": "0.25",
