@@ -14,7 +14,7 @@ from made_rows import bars
 from pyiceberg.table import StaticTable
 
 from thermocline.api import Thermocline
-from thermocline.errors import LockTimeoutError, SchemaError, StaleStateError
+from thermocline.errors import LockTimeoutError, SchemaError, StaleStateError, UsageError
 from thermocline.model.datasets import DATASETS, MARKET_DATA
 from thermocline.ports import Fetched
 from thermocline.settings import load_settings
@@ -237,7 +237,15 @@ def test_what_is_not_safe_changes_nothing(home):
     assert "2**53" in str(refused.value)
     assert "column note is there and not declared" in str(refused.value)
     assert [state.version for state in tc.schemas(["mine"])] == [1]
-    assert tc.query("mine").to_arrow().column_names == ["symbol", "n", "note", "ts", "source", "ingested_at"]
+    columns = ["symbol", "n", "note", "ts", "source", "ingested_at"]
+    assert tc.query("mine").to_arrow().column_names == columns
+
+    # Nor does it change when nothing declares it any more.
+    tc = home.opened()
+    assert tc.query("mine").to_arrow().column_names == columns
+    assert [act.dataset for act in tc.audit(limit=1)] == ["mine"]
+    with pytest.raises(UsageError, match="nothing declares mine any more"):
+        tc.evolve("mine")
 
 
 def test_a_run_that_does_not_know_the_newest_version_is_told_so_and_changes_nothing(home):

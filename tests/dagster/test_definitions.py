@@ -63,6 +63,13 @@ def test_every_dataset_is_in_the_lake_and_hot():
     }
 
 
+def test_a_dataset_of_ones_own_has_assets_too(home):
+    home.mkdir()
+    (home / "thermocline.yaml").write_text("datasets: {mine: {columns: {symbol: text}}}")
+    keys = {key.to_user_string() for key in build_defs().resolve_asset_graph().get_all_asset_keys()}
+    assert {"lake/mine", "hot/mine"} <= keys
+
+
 def test_everything_that_writes_to_hot_waits_in_one_pool():
     assert {asset.op.pool for asset in assets_of(build_defs())} == {"hot"}
 

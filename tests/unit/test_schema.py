@@ -111,6 +111,14 @@ def test_a_declaration_that_is_older_than_the_stores_neither_hides_a_column_nor_
     assert known.pending("market_data") == blocking(changes_between(newer, Schema.of(MARKET_DATA))) == []
 
 
+def test_a_dataset_that_nothing_declares_any_more_stays_what_it_is():
+    known = Declared(BUILT_IN)
+    mine = Schema.of(replace(NEWS, name="mine"), version=3)
+    known.apply({"mine": [mine]}, known)
+    assert (known["mine"].columns, known["mine"].schema_version, known.declared("mine")) == (NEWS.columns, 3, None)
+    assert known.pending("mine") == []
+
+
 def test_another_declaration_replaces_what_was_declared_and_applied():
     known = Declared(BUILT_IN)
     known.declare([replace(NEWS, name="mine")])

@@ -103,7 +103,8 @@ class Checking(Opened):
             run_id: Only what this run did.
             limit: At most so many.
         """
-        chosen = self._datasets(datasets) if datasets else ()
+        known = self._datasets(datasets)  # lines may speak of datasets that nothing declares any more
+        chosen = known if datasets else ()
         return self.hot.audit(AuditQuery(chosen, acts, run_id, as_instant(start), as_instant(end), limit))
 
     def audit_guard(self) -> AuditGuard:

@@ -99,13 +99,11 @@ class Opened:
 
     def _dataset(self, name: str) -> Dataset:
         """The dataset of that name, as the stores have it."""
-        dataset_named(name)  # a wrong name is told before anything is connected to
         self._settle()
         return dataset_named(name)
 
     def _datasets(self, names: Collection[str] = ()) -> list[Dataset]:
         """The datasets of those names, as the stores have them; all of them when none is named."""
-        as_datasets(names)
         self._settle()
         return as_datasets(names)
 

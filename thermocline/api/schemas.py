@@ -23,7 +23,7 @@ class Schemas(Opened):
         """
         (state,) = self.schemas([dataset])
         if version is None:
-            return state.versions[-1] if state.versions else Schema.of(state.declared, version=1)
+            return state.versions[-1] if state.versions else Schema.of(state.dataset, version=1)
         return _numbered(state, version)
 
     def schema_diff(
@@ -35,10 +35,11 @@ class Schemas(Opened):
             UsageError: There is no such version.
         """
         (state,) = self.schemas([dataset])
-        if from_version is None and not state.versions:
-            return []
-        old = state.versions[-1] if from_version is None else _numbered(state, from_version)
-        new = Schema.of(state.declared) if to_version is None else _numbered(state, to_version)
+        if from_version is None and to_version is None:
+            return list(state.changes)
+        declared = Schema.of(state.declared or state.dataset)
+        old = (state.versions or [declared])[-1] if from_version is None else _numbered(state, from_version)
+        new = declared if to_version is None else _numbered(state, to_version)
         return changes_between(old, new)
 
     def plan_evolution(self, dataset: str) -> Evolved:

@@ -125,6 +125,8 @@ def schema() -> None:
 def _standing(state: "SchemaState") -> str:
     if not state.versions:
         return "not used yet"
+    if state.declared is None:
+        return "not declared any more"
     return f"{plural(len(state.changes), 'change')} to apply" if state.changes else "applied"
 
 

@@ -12,7 +12,8 @@ class Declared(Mapping[str, Dataset]):
 
     A declaration says what a dataset should be; the stores of a home say what it is (`Hot.schemas`). Once they were
     asked, a dataset has their columns and their version: so a declaration that is newer than the stores, or older, can
-    neither be read past a column nor written without one. What is declared and not applied is `pending`.
+    neither be read past a column nor written without one. What is declared and not applied is `pending`; what is
+    applied and not declared any more stays what it is.
 
     There is one of these in a process, since a dataset is known by its name in many places. It belongs to the home that
     was opened last; opening another replaces what was declared and applied.
@@ -66,9 +67,9 @@ class Declared(Mapping[str, Dataset]):
             self._applied = self._applied | {schema.dataset: schema}
             self._lay_over()
 
-    def declared(self, name: str) -> Dataset:
-        """A dataset as it is declared, whatever the stores have."""
-        return self._declared[name]
+    def declared(self, name: str) -> Dataset | None:
+        """A dataset as it is declared, whatever the stores have; None where it is not."""
+        return self._declared.get(name)
 
     def pending(self, name: str) -> list[SchemaChange]:
         """What is declared and not applied, as far as it must be applied before rows can be accepted."""
@@ -78,7 +79,9 @@ class Declared(Mapping[str, Dataset]):
 
     def _lay_over(self) -> None:
         # One assignment: another thread sees all of it or nothing.
-        self._known = {name: self._as_applied(dataset) for name, dataset in self._declared.items()}
+        known = {name: self._as_applied(dataset) for name, dataset in self._declared.items()}
+        others = {name: schema.undeclared for name, schema in self._applied.items() if name not in known}
+        self._known = known | others
 
     def _as_applied(self, declared: Dataset) -> Dataset:
         schema = self._applied.get(declared.name)

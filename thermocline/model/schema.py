@@ -91,6 +91,19 @@ class Schema:
         """The version that `to_json` wrote."""
         return cls.from_document(json.loads(text))
 
+    @property
+    def undeclared(self) -> Dataset:
+        """The dataset of this version, where nothing declares it any more."""
+        return Dataset(
+            self.dataset,
+            "not declared any more",
+            self.columns,
+            self.key,
+            self.symbol_column,
+            self.has_intervals,
+            self.version,
+        )
+
     def dataset_as(self, declared: Dataset) -> Dataset:
         """The dataset with the columns of this version; what they mean in words is said by the declaration."""
         known = {column.name: column for column in declared.columns}

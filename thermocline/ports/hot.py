@@ -82,7 +82,10 @@ class Hot(Quarantine, Coverage, Protocol):
         ...
 
     def schemas(self, datasets: Sequence[Dataset]) -> Mapping[str, Sequence[Schema]]:
-        """Every version that the store has of the datasets' columns, oldest first; of one never used there is none."""
+        """Every version of each dataset's columns that the store has, oldest first; of one never used there is none.
+
+        Of datasets that are not among these, too: their declarations may be gone.
+        """
         ...
 
     def snapshot(

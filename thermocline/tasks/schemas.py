@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from thermocline.errors import SchemaError
+from thermocline.errors import SchemaError, UsageError
 from thermocline.model.dataset import Dataset
 from thermocline.model.datasets import DATASETS, dataset_named
 from thermocline.model.partition import ALL_DAYS
@@ -50,11 +50,11 @@ def refuse_pending(dataset: Dataset) -> None:
 class SchemaState:
     """A dataset's versions as the stores have them, oldest first, what is declared, and the live objects of each.
 
-    There are no versions before the dataset is used for the first time.
+    There are no versions before the dataset is used for the first time, and no declaration where it is gone.
     """
 
     dataset: Dataset
-    declared: Dataset
+    declared: Dataset | None
     versions: Sequence[Schema]
     changes: Sequence[SchemaChange]
     objects: dict[int, int]
@@ -70,6 +70,7 @@ class SchemaState:
             "dataset": self.dataset.name,
             "description": self.dataset.description,
             "version": self.version,
+            "declared": self.declared is not None,
             "columns": len(self.dataset.columns),
             "applied_at": self.versions[-1].applied_at.isoformat()
             if self.versions and self.versions[-1].applied_at
@@ -85,13 +86,12 @@ def states(hot: Hot, datasets: Sequence[Dataset]) -> list[SchemaState]:
     found = []
     for dataset in datasets:
         versions, declared = known.get(dataset.name, ()), DATASETS.declared(dataset.name)
-        changes = changes_between(versions[-1], Schema.of(declared)) if versions else []
+        changes = changes_between(versions[-1], Schema.of(declared)) if versions and declared else []
         objects: dict[int, int] = {}
         paths = {v.receipt.path: v.receipt.schema_version for v in hot.live(dataset, ALL_DAYS)} if versions else {}
         for version in paths.values():
             objects[version] = objects.get(version, 0) + 1
-        now = versions[-1].dataset_as(declared) if versions else declared
-        found.append(SchemaState(now, declared, versions, changes, objects))
+        found.append(SchemaState(dataset_named(dataset.name), declared, versions, changes, objects))
     return found
 
 
@@ -120,8 +120,12 @@ def plan_evolution(hot: Hot, dataset: Dataset, *, run_id: str = "") -> Evolved:
 
     Raises:
         SchemaError: A change is not safe; the text says why, and what to do instead.
+        UsageError: Nothing declares the dataset any more.
     """
     declared = DATASETS.declared(dataset.name)
+    if declared is None:
+        msg = f"nothing declares {dataset.name} any more; it stays as it is. Declare it again to add to it"
+        raise UsageError(msg)
     versions = hot.schemas([dataset]).get(dataset.name)
     old = versions[-1] if versions else Schema.of(declared, version=1)
     changes = changes_between(old, Schema.of(declared))
@@ -146,7 +150,7 @@ def evolve(hot: Hot, lake: Lake, dataset: Dataset, *, run_id: str) -> Evolved:
             versions.append(planned.new)
         elif len(versions) == 1:
             return planned
-        lake.evolve(planned.new.dataset_as(DATASETS.declared(dataset.name)), versions)
+        lake.evolve(planned.new.dataset_as(DATASETS.declared(dataset.name) or dataset), versions)
         if planned.changes:
             writer.evolve(versions, run_id=run_id)
             DATASETS.apply_one(hot.schemas([dataset])[dataset.name][-1])

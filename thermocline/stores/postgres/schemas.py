@@ -29,19 +29,20 @@ _FIRST_RUN = "first use"
 
 
 def versions(connection: Connection, datasets: Sequence[Dataset]) -> dict[str, list[Schema]]:
-    """Every version of the datasets, oldest first. One that a release without versions used has its first one now."""
-    found: dict[str, list[Schema]] = {dataset.name: [] for dataset in datasets}
+    """Every version of every dataset, oldest first.
+
+    Of the named ones, those that a release without versions has used have their first one now.
+    """
+    found: dict[str, list[Schema]] = {}
     rows = connection.execute(
-        """SELECT dataset, document, applied_at, run_id FROM thermocline.dataset_schema
-           WHERE dataset = ANY(%s) ORDER BY dataset, version""",
-        (list(found),),
+        "SELECT dataset, document, applied_at, run_id FROM thermocline.dataset_schema ORDER BY dataset, version"
     )
     for name, *row in rows:
-        found[name].append(Schema.from_document(*row))
+        found.setdefault(name, []).append(Schema.from_document(*row))
     for dataset in datasets:
-        if not found[dataset.name] and (columns := _columns_of(connection, tables.late_table(dataset), dataset)):
-            found[dataset.name].append(_add_first(connection, dataset, columns))
-    return {name: known for name, known in found.items() if known}
+        if dataset.name not in found and (columns := _columns_of(connection, tables.late_table(dataset), dataset)):
+            found[dataset.name] = [_add_first(connection, dataset, columns)]
+    return found
 
 
 def ensure(connection: Connection, schema: str, dataset: Dataset) -> Schema:
