@@ -169,7 +169,7 @@ class Quarantining(Opened):
 
     def validation_rules(self, datasets: Collection[str] = ()) -> dict[str, Sequence[tuple[Rule, Severity]]]:
         """The rules of datasets, of all when none is named, as they are taken."""
-        return {dataset.name: self._rulebook(dataset).rules for dataset in as_datasets(datasets)}
+        return {dataset.name: self._rulebook(dataset).rules for dataset in self._datasets(datasets)}
 
 
 def _named(
