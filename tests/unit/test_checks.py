@@ -230,6 +230,12 @@ def test_a_symbol_that_comes_back_at_another_price_is_another_instrument():
     assert found(series("WM", [2.07, 2.16, *[None] * 50, 28.58, 28.6])) == [("jumps", "WM", day(52))]
 
 
+def test_a_split_while_a_share_was_halted_is_no_other_instrument():
+    rows = series("A", [10.0, 10.0, *[None] * 70, 105.0, 104.0])
+    assert found(rows) == [("reused_symbol", "A", day(72))]
+    assert found(rows, actions=known([split("A", 72, 10, 1)])) == []
+
+
 def instrument(identity, number):
     return {"instrument_id": identity, "symbol": "WM", "ts": FIRST + number * DAY, "until": date(2050, 1, 1)}
 

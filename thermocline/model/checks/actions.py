@@ -1,6 +1,6 @@
 """What is known of splits, dividends and instruments, by symbol."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -54,6 +54,13 @@ class Actions:
     def between(self, name: Name, after: datetime, until: datetime, interval: str) -> list[Action]:
         """The actions of sessions that begin between two bars of a series, the later one's included."""
         return [action for action in self.of.get(name, ()) if _begins(action.ts, after, until, interval)]
+
+
+def explain(known: Sequence[Action], last: float, close: float, tolerance: float) -> bool:
+    """Whether a close, undone of what is known, is within a tolerance of the last one."""
+    for action in known:
+        last = last * action.factor - action.amount
+    return bool(known) and last > 0 and abs(close / last - 1) <= tolerance
 
 
 _LATEST = timedelta(hours=6)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from thermocline.model.checks.actions import Action, Actions
+from thermocline.model.checks.actions import Actions, explain
 from thermocline.model.checks.bars import Bars
 from thermocline.model.checks.finding import Finding
 from thermocline.model.checks.rules import JumpRule, Severity
@@ -40,9 +40,7 @@ def jumps(bars: Bars, rule: JumpRule, actions: Actions) -> list[Finding]:
 def _judged(bars: Bars, row: int, ratio: float, rule: JumpRule, actions: Actions) -> Finding:
     name, at = bars.name(row), bars.instant(row)
     known = actions.between(name, bars.instant(row - 1), at, bars.interval)
-    explained = (
-        bool(known) and abs(bars.close[row] / _expected(float(bars.close[row - 1]), known) - 1) <= rule.tolerance
-    )
+    explained = explain(known, float(bars.close[row - 1]), float(bars.close[row]), rule.tolerance)
     told = " and ".join(action.told for action in known)
     moved = f"the close went from {bars.close[row - 1]:g} to {bars.close[row]:g}, {ratio:.4g} times"
     if explained:
@@ -52,12 +50,6 @@ def _judged(bars: Bars, row: int, ratio: float, rule: JumpRule, actions: Actions
     else:
         detail, severity = f"{moved}; {_unexplained(bars, row, rule)}", rule.severity
     return Finding(JUMPS, at, bars.interval, *name, severity, detail, ratio)
-
-
-def _expected(close: float, known: list[Action]) -> float:
-    for action in known:
-        close = close * action.factor - action.amount
-    return close if close > 0 else float("nan")
 
 
 def _unexplained(bars: Bars, row: int, rule: JumpRule) -> str:

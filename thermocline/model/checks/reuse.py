@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from thermocline.model.checks.actions import Actions
+from thermocline.model.checks.actions import Actions, explain
 from thermocline.model.checks.bars import DAY, Bars, Flags, microseconds
 from thermocline.model.checks.finding import Finding
 from thermocline.model.checks.rules import ReusedSymbolRule
@@ -18,7 +18,8 @@ def reused_symbols(bars: Bars, rule: ReusedSymbolRule, actions: Actions) -> list
     long = bars.follows & bars.fresh & (gaps >= rule.gap_days * DAY)
     with np.errstate(divide="ignore", invalid="ignore"):
         elsewhere = long & (np.abs(bars.close / last - 1) > rule.threshold)
-    told = {int(row): _after_gap(bars, int(row), int(gaps[row])) for row in np.flatnonzero(elsewhere)}
+    moved = [int(row) for row in np.flatnonzero(elsewhere) if not _is_explained(bars, int(row), rule, actions)]
+    told = {row: _after_gap(bars, row, int(gaps[row])) for row in moved}
     told |= _by_instruments(bars, actions, long)
     return [
         Finding(
@@ -27,6 +28,12 @@ def reused_symbols(bars: Bars, rule: ReusedSymbolRule, actions: Actions) -> list
         )
         for row, detail in sorted(told.items())
     ]  # fmt: skip
+
+
+def _is_explained(bars: Bars, row: int, rule: ReusedSymbolRule, actions: Actions) -> bool:
+    """Whether a known split while there was no bar is why the price is elsewhere."""
+    known = actions.between(bars.name(row), bars.instant(row - 1), bars.instant(row), bars.interval)
+    return explain(known, float(bars.close[row - 1]), float(bars.close[row]), rule.threshold)
 
 
 def _after_gap(bars: Bars, row: int, gap: int) -> str:
