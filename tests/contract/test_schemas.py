@@ -248,6 +248,21 @@ def test_what_is_not_safe_changes_nothing(home):
         tc.evolve("mine")
 
 
+def test_a_dataset_without_a_row_may_be_declared_in_any_other_way(home):
+    home.opened({"mine": {"columns": {"symbol": "text", "n": "integer"}}}).status()
+    with home.hot.writer(DATASETS["mine"]):
+        pass
+    declared = {"mine": {"columns": {"symbol": "text", "n": "text", "who": "text"}, "key": ["symbol", "who"]}}
+    tc = home.opened(declared)
+    assert (tc.plan_evolution("mine").anew, tc.evolve("mine").new.version) == (True, 1)
+    row = {"symbol": ["A"], "who": ["me"], "n": ["many"], "ts": [datetime(2024, 2, 19, tzinfo=UTC)]}
+    tc.ingest("mine", pa.table(row), as_of=AS_OF)
+    assert tc.query("mine", columns=["n", "who"]).to_arrow().to_pylist() == [{"n": "many", "who": "me"}]
+    tc = home.opened({"mine": {"columns": {"symbol": "text", "n": "integer"}}})
+    with pytest.raises(SchemaError, match="key changes from"):
+        tc.evolve("mine")
+
+
 def test_a_run_that_does_not_know_the_newest_version_is_told_so_and_changes_nothing(home):
     in_every_state(home.opened())
     home.opened(SPREAD).evolve("market_data")

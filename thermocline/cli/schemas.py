@@ -106,7 +106,8 @@ def evolve(invocation: Invocation, dataset: str, dry_run: bool) -> None:
     would = "would be" if dry_run else "is now"
     invocation.answer(
         done.document() | {"dry_run": dry_run},
-        *_told(done.changes),
+        *(_told(done.changes) if not done.anew else [f"{change.what}." for change in done.changes]),
+        *([f"There is no row of {dataset}: its tables {'would be' if dry_run else 'are'} made anew."] * done.anew),
         f"{dataset} {would} at version {done.new.version}."
         if done.changes
         else f"{dataset} is as it is declared, at version {done.new.version}. Nothing to do.",

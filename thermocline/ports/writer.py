@@ -145,14 +145,16 @@ class Writer(Protocol):
         """Drop a detached day for good."""
         ...
 
-    def evolve(self, schemas: Sequence[Schema], *, run_id: str) -> None:
+    def evolve(self, schemas: Sequence[Schema], *, run_id: str, anew: bool = False) -> None:
         """Have every table of the dataset, also of days that can be brought back, the columns of the last version.
 
         `schemas` are all versions there are, oldest first; they are known from then on. Rows that are there have null
-        in columns that are new. In one transaction; readers are not held up.
+        in columns that are new. In one transaction; readers are not held up. With `anew` the tables are made from
+        scratch, whatever they were like: only of a dataset that has no row.
 
         Raises:
             LockTimeoutError: Readers held a table for too long; nothing was changed.
+            StaleStateError: Tables that were to be made anew have rows; nothing was changed.
         """
         ...
 

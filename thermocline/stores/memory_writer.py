@@ -140,8 +140,9 @@ class MemoryWriter:
             state.unnamed.pop(path, None)
             state.record(gone_act(self._dataset, path, size_bytes, run_id), self._clock())
 
-    def evolve(self, schemas: Sequence[Schema], *, run_id: str) -> None:
-        """See `Writer.evolve`."""
+    def evolve(self, schemas: Sequence[Schema], *, run_id: str, anew: bool = False) -> None:
+        """See `Writer.evolve`. There is nothing to be made anew where there are no rows."""
+        del anew
         with self._hot.transaction() as state:
             state.evolve(self._dataset, schemas, run_id, self._clock())
         self._dataset = schemas[-1].dataset_as(self._dataset)

@@ -97,12 +97,16 @@ def states(hot: Hot, datasets: Sequence[Dataset]) -> list[SchemaState]:
 
 @dataclass(frozen=True)
 class Evolved:
-    """What an evolution did, or would do: from one version to another, which is the same where nothing was to do."""
+    """What an evolution did, or would do: from one version to another, which is the same where nothing was to do.
+
+    With `anew` the dataset, of which there was only its first version and no row, begins again as it is declared.
+    """
 
     run_id: str
     old: Schema
     new: Schema
     changes: Sequence[SchemaChange]
+    anew: bool = False
 
     def document(self) -> dict[str, Any]:
         """The result as JSON."""
@@ -111,6 +115,7 @@ class Evolved:
             "dataset": self.old.dataset,
             "from": self.old.version,
             "to": self.new.version,
+            "anew": self.anew,
             "changes": [change.document() for change in self.changes],
         }
 
@@ -129,7 +134,10 @@ def plan_evolution(hot: Hot, dataset: Dataset, *, run_id: str = "") -> Evolved:
     versions = hot.schemas([dataset]).get(dataset.name)
     old = versions[-1] if versions else Schema.of(declared, version=1)
     changes = changes_between(old, Schema.of(declared))
-    if refused := [change for change in changes if change.refusal]:
+    refused = [change for change in changes if change.refusal]
+    if refused and old.version == 1 and _is_empty(hot, dataset):
+        return Evolved(run_id, old, Schema.of(declared, version=1), changes, anew=True)
+    if refused:
         reasons = "\n".join(f"{change.what}: {change.refusal}" for change in refused)
         msg = f"{dataset.name} stays at version {old.version}; nothing was changed:\n{reasons}"
         raise SchemaError(msg)
@@ -146,6 +154,10 @@ def evolve(hot: Hot, lake: Lake, dataset: Dataset, *, run_id: str) -> Evolved:
     with lake.run(run_id), hot.writer(dataset) as writer:
         planned = plan_evolution(hot, dataset, run_id=run_id)
         versions = list(hot.schemas([dataset])[dataset.name])
+        if planned.anew:
+            writer.evolve([planned.new], run_id=run_id, anew=True)
+            DATASETS.apply_one(hot.schemas([dataset])[dataset.name][-1])
+            return planned
         if planned.changes:
             versions.append(planned.new)
         elif len(versions) == 1:
@@ -155,6 +167,12 @@ def evolve(hot: Hot, lake: Lake, dataset: Dataset, *, run_id: str) -> Evolved:
             writer.evolve(versions, run_id=run_id)
             DATASETS.apply_one(hot.schemas([dataset])[dataset.name][-1])
     return planned
+
+
+def _is_empty(hot: Hot, dataset: Dataset) -> bool:
+    """Whether there is no row of the dataset anywhere, and never was one in the lake."""
+    there = (hot.hot_days(dataset), hot.late(dataset), hot.detached(dataset), hot.vintages(dataset, ALL_DAYS))
+    return not any(there)
 
 
 def recover_schemas(hot: Hot, lake: Lake, dataset: Dataset, *, run_id: str) -> Dataset:

@@ -10,7 +10,7 @@ from psycopg import errors as pg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from thermocline.errors import LockTimeoutError
+from thermocline.errors import LockTimeoutError, StaleStateError
 from thermocline.faults import reached
 from thermocline.model.dataset import Column, Dataset, Kind
 from thermocline.model.datasets import DATASETS
@@ -68,18 +68,21 @@ def current(connection: Connection, dataset: Dataset) -> Dataset:
     return newest.dataset_as(dataset)
 
 
-def evolve(connection: Connection, schema: str, dataset: Dataset, wanted: Sequence[Schema], *, run_id: str) -> None:
+def evolve(
+    connection: Connection, schema: str, dataset: Dataset, wanted: Sequence[Schema], *, run_id: str, anew: bool
+) -> None:
     """Have the tables of a dataset, the detached ones too, the columns of the last version, and know all of them.
 
     Happens in one transaction. Readers are not held up: it queues for its locks no longer than a detach does.
 
     Raises:
         LockTimeoutError: Readers held a table for too long; nothing was changed.
+        StaleStateError: The tables are to be made `anew`, and hold rows; nothing was changed.
     """
     pause, deadline = 0.02, time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
-            _evolve_once(connection, schema, dataset, wanted, run_id)
+            _evolve_once(connection, schema, dataset, wanted, run_id, anew=anew)
         except (pg.LockNotAvailable, pg.DeadlockDetected) as error:
             if time.monotonic() > deadline:
                 held = [tables.parent_table(schema, dataset), tables.late_table(dataset)]
@@ -97,7 +100,9 @@ def evolve(connection: Connection, schema: str, dataset: Dataset, wanted: Sequen
             return
 
 
-def _evolve_once(connection: Connection, schema: str, dataset: Dataset, wanted: Sequence[Schema], run_id: str) -> None:
+def _evolve_once(
+    connection: Connection, schema: str, dataset: Dataset, wanted: Sequence[Schema], run_id: str, *, anew: bool
+) -> None:
     new = wanted[-1]
     with connection.transaction():
         tables.check_parent(connection, schema, dataset)
@@ -105,13 +110,16 @@ def _evolve_once(connection: Connection, schema: str, dataset: Dataset, wanted: 
         parent, late = tables.parent_table(schema, dataset), tables.late_table(dataset)
         locks.part_from_vacuum(connection, late, parent)
         connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(LOCK_TIMEOUT)))
-        leaves = [leaf.table for leaf in tables.leaves(connection, schema, dataset)]
-        detached = [Table(tables.DETACHED, each.table) for each in ledger.detached(connection, dataset)]
-        # Late rows first, as live ingest takes its locks. A leaf follows its parent in all but what it must hold.
-        for table in (late, parent, *detached):
-            _alter(connection, table, _alterations(old, new))
-        for table in leaves:
-            _alter(connection, table, _relaxations(old, new))
+        if anew:
+            _make_anew(connection, schema, new.dataset_as(dataset), (late, parent))
+        else:
+            leaves = [leaf.table for leaf in tables.leaves(connection, schema, dataset)]
+            detached = [Table(tables.DETACHED, each.table) for each in ledger.detached(connection, dataset)]
+            # Late rows first, as live ingest takes its locks. A leaf follows its parent in all but what it must hold.
+            for table in (late, parent, *detached):
+                _alter(connection, table, _alterations(old, new))
+            for table in leaves:
+                _alter(connection, table, _relaxations(old, new))
         reached("evolve:altered")
         shape.check_columns(connection, parent, new.dataset_as(dataset))
         connection.execute(
@@ -122,6 +130,18 @@ def _evolve_once(connection: Connection, schema: str, dataset: Dataset, wanted: 
         detail = {"dataset": dataset.name, "version": new.version, "columns": [column.name for column in new.columns]}
         ledger.record(connection, Act("evolve-schema", None, run_id, detail))
         reached("evolve:committing")
+
+
+def _make_anew(connection: Connection, schema: str, dataset: Dataset, there: Sequence[Table]) -> None:
+    """Drop the dataset's tables and make them as it is now. Nobody can bring a row in between the look and the drop."""
+    for table in there:
+        connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(table.sql))
+        if scalar(connection, sql.SQL("SELECT EXISTS (SELECT FROM {})").format(table.sql)):
+            msg = f"rows of {dataset.name} came in meanwhile; its tables stay as they are, and nothing was changed"
+            raise StaleStateError(msg)
+    for table in there:
+        connection.execute(sql.SQL("DROP TABLE {}").format(table.sql))
+    tables.create_parent(connection, schema, dataset)
 
 
 def _alter(connection: Connection, table: Table, actions: Iterable[sql.Composable]) -> None:

@@ -284,9 +284,9 @@ class PostgresWriter:
             reached("release:committing")
 
     @step(Step.EVOLVE)
-    def evolve(self, schemas: Sequence[Schema], *, run_id: str) -> None:
+    def evolve(self, schemas: Sequence[Schema], *, run_id: str, anew: bool = False) -> None:
         """See `Writer.evolve`."""
-        schemas_.evolve(self._connection, self._schema, self._dataset, schemas, run_id=run_id)
+        schemas_.evolve(self._connection, self._schema, self._dataset, schemas, run_id=run_id, anew=anew)
         self._dataset = schemas[-1].dataset_as(self._dataset)
 
     @step(Step.RESTORE)
