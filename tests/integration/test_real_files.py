@@ -8,6 +8,7 @@ import os
 import re
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
+from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -107,6 +108,14 @@ def missing_sessions(opened):
     """How many sessions each series of daily bars lacks, as `coverage` says."""
     report = opened.coverage("market_data", intervals=["1day"])
     return {series.series.symbol: series.bars_missing for series in report.series}
+
+
+def test_the_shipped_files_are_those_that_were_counted():
+    files = Files(SHIPPED)
+    there = {str(path.relative_to(SHIPPED)) for path in SHIPPED.rglob("*") if path.is_file()}
+    assert there == {*files.expected, "README.md", "EXPECTED.json"}
+    for name, entry in files.expected.items():
+        assert sha256((SHIPPED / name).read_bytes()).hexdigest() == entry["sha256"], name
 
 
 # ------------------------------------------------------------------------------------------------------------ equities
