@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import partial
@@ -30,8 +30,6 @@ from thermocline.model.paths import (
     month_version,
     object_path,
     parse_object_path,
-    schema_path,
-    schema_prefix,
     table_location,
 )
 from thermocline.model.query import Query, Segment
@@ -39,7 +37,7 @@ from thermocline.model.receipt import Contents, Receipt, StoredObject, Vintage
 from thermocline.model.recovery import TableVersion
 from thermocline.model.schema import Schema
 from thermocline.ports import Catalog, Changes, Located, Objects
-from thermocline.stores import duckdb
+from thermocline.stores import duckdb, noted_schemas
 from thermocline.stores.changes import changes
 from thermocline.stores.duckdb import Engine
 from thermocline.stores.journal import JournalFiles
@@ -203,18 +201,12 @@ class ParquetLake:
 
     def schemas(self, dataset: Dataset) -> list[Schema]:
         """See `Lake.schemas`."""
-        found = []
-        for path in self._objects.list(schema_prefix(dataset.name)):
-            with self._opened(path) as stream, _readable(self._objects.location(path)):
-                found.append(Schema.from_json(stream.read()))
-        return found
+        return noted_schemas.read(self._objects, dataset)
 
     @step(Step.EVOLVE_TABLE)
     def evolve(self, dataset: Dataset, schemas: Sequence[Schema]) -> None:
         """See `Lake.evolve`."""
-        for schema in schemas:
-            with step(Step.NOTE_SCHEMA):
-                self._objects.replace(schema_path(dataset.name, schema.version), schema.to_json().encode())
+        noted_schemas.write(self._objects, dataset, schemas)
         self._catalog.evolve(dataset)
 
     def head(self, dataset: Dataset) -> str:
@@ -391,15 +383,6 @@ class ParquetLake:
         except FileNotFoundError as error:
             msg = f"{self._objects.location(path)} is missing; {_RESTORE}"
             raise LakeError(msg) from error
-
-
-@contextmanager
-def _readable(location: str) -> Iterator[None]:
-    try:
-        yield
-    except (ValueError, LookupError, TypeError) as error:
-        msg = f"{location} is damaged; no row is lost. `thermocline schema evolve` of its dataset writes it anew"
-        raise LakeError(msg) from error
 
 
 def _days_in(paths: Iterable[str]) -> set[Partition]:

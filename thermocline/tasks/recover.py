@@ -143,18 +143,22 @@ class Recovery:
                 report = DatasetRecovery(dataset.name)
                 result.datasets.append(report)
                 try:
-                    found = dataset if self.dry_run else self._as_noted(dataset)
+                    found = dataset if self.dry_run else self._as_noted(dataset, report)
                     with self.hot.writer(found) as writer:
                         _Dataset(self, found, writer, report).recover()
                 except ThermoclineError as error:
                     report.outcome, report.error = Outcome.FAILED, str(error)
         return result
 
-    def _as_noted(self, dataset: Dataset) -> Dataset:
+    def _as_noted(self, dataset: Dataset, report: DatasetRecovery) -> Dataset:
         """The dataset with the columns that the lake notes, where its ledger knows of no vintage."""
         if self.hot.vintages(dataset, ALL_DAYS):
             return dataset
-        return recover_schemas(self.hot, self.lake, dataset, run_id=self.run_id)
+        try:
+            return recover_schemas(self.hot, self.lake, dataset, run_id=self.run_id)
+        except LakeError as error:  # what is declared may do; rows come before columns
+            report.unread.append(str(error))
+            return dataset
 
 
 @dataclass(frozen=True)
