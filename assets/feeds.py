@@ -4,6 +4,7 @@ There is one for each dataset of each vendor that Thermocline knows, and for eac
 Symbols are config, never partitions: a list, a file, or those of a dataset.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from pydantic import Field
 from assets.fetching import FetchConfig, fetch_days
 from assets.lake import lake_key
 from assets.report import definition_metadata
+from thermocline.errors import SettingsError
 from thermocline.model.dataset import Dataset
 from thermocline.model.datasets import dataset_named
 from thermocline.model.partition import parse_interval
@@ -45,19 +47,28 @@ class NamedFeed:
     is_declared: bool
 
     @property
+    def word(self) -> str:
+        """The source's name in letters, digits and underscores; Dagster allows no others in names."""
+        return re.sub(r"[^A-Za-z0-9_]", "_", self.source)
+
+    @property
     def key(self) -> dg.AssetKey:
         """The key of its asset."""
-        return dg.AssetKey(["sources", self.source, self.dataset.name])
+        return dg.AssetKey(["sources", self.word, self.dataset.name])
 
 
 def named_feeds(settings: Settings, delivered: Mapping[str, Iterable[str]]) -> list[NamedFeed]:
-    """Every pair of a source and a dataset: `delivered` by known kinds of sources, and those that the settings name."""
+    """Every pair of a source and a dataset: `delivered` by known kinds of sources, and those that the settings name.
+
+    Raises:
+        SettingsError: The names of two sources differ in nothing that Dagster allows in a name.
+    """
     kinds = {kind: kind for kind in delivered} | {
         name: str(options.get("kind", name)) for name, options in settings.sources.items()
     }
     pairs = {(name, dataset) for name, kind in kinds.items() for dataset in delivered.get(kind, ())}
-    pairs |= {(source, dataset) for source, _, dataset in (name.partition("/") for name in settings.feeds)}
-    return [
+    pairs |= {(source, dataset) for source, _, dataset in (name.rpartition("/") for name in settings.feeds)}
+    feeds = [
         NamedFeed(
             source,
             dataset_named(dataset),
@@ -67,6 +78,13 @@ def named_feeds(settings: Settings, delivered: Mapping[str, Iterable[str]]) -> l
         )
         for source, dataset in sorted(pairs)
     ]
+    by_key: dict[dg.AssetKey, NamedFeed] = {}
+    for feed in feeds:
+        other = by_key.setdefault(feed.key, feed)
+        if other is not feed:
+            msg = f"the sources {other.source!r} and {feed.source!r} have one name in Dagster; rename one in `sources`"
+            raise SettingsError(msg)
+    return feeds
 
 
 def feed_assets(feeds: Iterable[NamedFeed], days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:

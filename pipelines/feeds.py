@@ -5,14 +5,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import dagster as dg
-from dagster._core.storage.tags import (
-    ASSET_PARTITION_RANGE_END_TAG,  # Dagster exports neither, and documents both in `dg launch`
-    ASSET_PARTITION_RANGE_START_TAG,
-)
 
 from assets.feeds import NamedFeed, named_feeds
 from thermocline.settings import Settings
 from thermocline.sources.open import KINDS, NETWORK_KINDS
+
+FIRST_DAY, LAST_DAY = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+"""The tags by which Dagster knows a run for a range of partitions; `dg launch --partition-range` sets them as well."""
 
 DELIVERED = {
     "alpaca": ("market_data", "options_data", "news", "splits", "dividends"),
@@ -37,7 +36,7 @@ def feeds_of(settings: Settings) -> list[NamedFeed]:
 def feed_job(named: NamedFeed) -> Any:
     """The job of a feed that the settings declare: days of it, as it is declared."""
     return dg.define_asset_job(
-        f"fetch_{named.source}_{named.dataset.name}",
+        f"fetch_{named.word}_{named.dataset.name}",
         dg.AssetSelection.assets(named.key).without_checks(),
         description=f"Fetch days of {named.dataset.name} from {named.source}, as `feeds` in thermocline.yaml says; a "
         "range of days is one run.",
@@ -60,8 +59,8 @@ def feed_schedule(named: NamedFeed, job: Any, timezone: str) -> dg.ScheduleDefin
         at = context.scheduled_execution_time.astimezone(zone)
         first = at.date() - timedelta(days=days - 1)
         tags = {
-            ASSET_PARTITION_RANGE_START_TAG: first.isoformat(),
-            ASSET_PARTITION_RANGE_END_TAG: at.date().isoformat(),
+            FIRST_DAY: first.isoformat(),
+            LAST_DAY: at.date().isoformat(),
         }
         return dg.RunRequest(run_key=at.isoformat(), tags=tags)
 

@@ -38,7 +38,6 @@ from thermocline.settings_values import (
     Count,
     DatasetName,
     Day,
-    DropName,
     FeedName,
     HotUrl,
     IntervalName,
@@ -212,7 +211,7 @@ class Document(Section):
     fetch_from: dict[str, str] = Field(default_factory=dict)
     validation: ValidationSettings = ValidationSettings()
     feeds: dict[FeedName, Feed] = Field(default_factory=dict)
-    drops: dict[DropName, Drop] = Field(default_factory=dict)
+    drops: dict[Text, Drop] = Field(default_factory=dict)
     freshness: dict[DatasetName, Freshness] = Field(default_factory=dict)
     partitions: PartitionSettings = PartitionSettings()
     checks: CheckSettings = CheckSettings()

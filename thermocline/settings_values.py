@@ -161,22 +161,11 @@ def _dataset_name(value: Any, info: ValidationInfo) -> str:
 
 
 def _feed_name(value: Any, info: ValidationInfo) -> str:
-    source, slash, dataset = str(value).partition("/")
-    if not (_PLAIN_NAME.fullmatch(source) and slash):
-        msg = f"{value!r} is not a feed; write SOURCE/DATASET, such as alpaca/market_data; {_PLAIN}"
+    source, _, dataset = str(value).rpartition("/")
+    if not source:
+        msg = f"{value!r} is not a feed; write SOURCE/DATASET, such as alpaca/market_data"
         raise ValueError(msg)
     return f"{source}/{_dataset_name(dataset, info)}"
-
-
-def _drop_name(name: str) -> str:
-    if not _PLAIN_NAME.fullmatch(name):
-        msg = f"{name!r} can't name a drop folder; {_PLAIN}"
-        raise UsageError(msg)
-    return name
-
-
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_]+")
-_PLAIN = "a name here is made of letters, digits and underscores, since Dagster allows no others"
 
 
 _shown = PlainSerializer(str, return_type=str)
@@ -189,7 +178,6 @@ TimeZone = Annotated[str, BeforeValidator(_checked(_zone))]
 Intervals = Annotated[dict[str, WindowDays | None], BeforeValidator(_intervals)]
 DatasetName = Annotated[str, BeforeValidator(_dataset_name)]
 FeedName = Annotated[str, BeforeValidator(_feed_name)]
-DropName = Annotated[str, BeforeValidator(_checked(_drop_name))]
 IntervalName = Annotated[str, BeforeValidator(_checked(parse_interval))]
 IntervalNames = tuple[IntervalName, ...]
 

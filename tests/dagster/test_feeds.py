@@ -7,7 +7,8 @@ import dagster as dg
 import pytest
 from dagster_world import FIRST, FIVE_DAYS_HOT, Bars, days
 
-from thermocline.errors import SourceError
+from pipelines.feeds import feeds_of
+from thermocline.errors import SettingsError, SourceError
 from thermocline.model.partition import DayRange
 from thermocline.settings import load_settings
 
@@ -112,3 +113,12 @@ def test_every_vendor_has_an_asset_without_any_setting(world):
     assert {"sources/databento/market_data", "sources/databento/options_data"} <= keys
     parents = world.defs.resolve_asset_graph().get(dg.AssetKey(["lake", "market_data"])).parent_keys
     assert dg.AssetKey(["sources", "databento", "market_data"]) in parents
+
+
+def test_sources_may_have_any_name_as_long_as_dagster_can_tell_them_apart(home):
+    named = '{"a b-c": {"kind": "alpaca"}, "a_b_c": {"kind": "%s"}}'
+    settings = load_settings(home, environ={"THERMOCLINE_SOURCES": named % "files"})
+    keys = {feed.key.to_user_string() for feed in feeds_of(settings) if feed.source == "a b-c"}
+    assert "sources/a_b_c/market_data" in keys
+    with pytest.raises(SettingsError, match="'a b-c' and 'a_b_c' have one name"):
+        feeds_of(load_settings(home, environ={"THERMOCLINE_SOURCES": named % "alpaca"}))
