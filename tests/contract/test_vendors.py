@@ -11,16 +11,22 @@ import pytest
 from vendor_fakes import BARS, FAKES, KEY, SECRET, bar, keep_yahoo_s_cookies_in, stamped
 from vendor_server import Clock, Reply, cut, failing, quick_network, reset, throttled, vendor_server
 
+from thermocline.api import Thermocline
 from thermocline.errors import SettingsError, SourceError
 from thermocline.model.conform import conform
 from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.partition import DayRange
 from thermocline.ports import FetchRequest
+from thermocline.settings import load_settings
 from thermocline.sources.answers import end_of
 from thermocline.sources.http import NotAllowedError
 from thermocline.sources.open import open_source
-from thermocline.stores.memory import MemoryObjects
+from thermocline.stores.analytics import DuckDBAnalytics
+from thermocline.stores.lake import ParquetLake
+from thermocline.stores.memory import MemoryCatalog, MemoryObjects
+from thermocline.stores.memory_hot import MemoryHot
 from thermocline.stores.pages import LakePageStore
+from thermocline.stores.spool import DuckDBSpool
 
 NOW = datetime(2024, 5, 20, 15, tzinfo=UTC)
 DAYS = DayRange(date(2024, 4, 29), date(2024, 5, 4))
@@ -245,3 +251,24 @@ def test_an_extra_that_is_not_installed_is_named(ask, fake, monkeypatch):
     monkeypatch.setitem(sys.modules, fake.extra, None)
     with pytest.raises(SourceError, match=rf"pip install 'thermocline\[{fake.kind}\]'"):
         ask()
+
+
+def test_what_was_fetched_once_is_not_asked_for_again(fake, vendor, clock, tmp_path):
+    lake = ParquetLake(MemoryObjects(), MemoryCatalog())
+    opened = Thermocline(
+        load_settings(home=tmp_path, environ={}),
+        hot=MemoryHot(),
+        lake=lake,
+        spools=DuckDBSpool,
+        analytics=DuckDBAnalytics(lake.engine),
+    )
+    network = quick_network(clock, fake.variables, attempts=4)
+    source = open_source(fake.kind, options={"url": vendor.url, **fake.options}, network=network)
+    # The fake has nothing on the 6th, which its source has told with the rest.
+    first = opened.fetch("AAPL", "1day", "2024-04-29", "2024-05-07", source=source)
+    assert [row["ts"] for row in first.to_arrow().to_pylist()] == SESSIONS
+    asked = len(vendor.log)
+    assert asked > 0
+    again = opened.fetch("AAPL", "1day", "2024-04-29", "2024-05-07", source=source)
+    assert (again.missing, len(vendor.log)) == (first.missing, asked)
+    assert again.missing == (date(2024, 5, 6),)
