@@ -115,8 +115,8 @@ def backfill(
             f"pages that an earlier run, which did not finish, has kept: {done.pages_resumed:,d}; "
             f"fetched now: {done.pages_fetched:,d}"
         )
-    if not done.rows:
-        invocation.note("the source has no such rows")
+    if not done.rows and not done.unfetched:
+        invocation.note("nothing is missing that the source has" if asked["missing"] else "the source has no such rows")
     held = f", {plural(done.held, 'partition')} held" if done.held else ""
     hot = f", {plural(done.merged_hot, 'partition')} merged into hot alone" if done.merged_hot else ""
     invocation.answer(

@@ -11,6 +11,7 @@ from thermocline.model.covered import CoverageReport, SeriesCoverage
 from thermocline.model.partition import DayRange
 from thermocline.model.sessions import number_of
 
+_DAYS_OF_A_YEAR = 366
 UNITS = ("day", "week", "month", "quarter", "year")
 _WORST_FIRST = (State.QUARANTINED, State.VENDOR_MISSING, State.PENDING, State.EMPTY)
 
@@ -60,7 +61,7 @@ def picture(report: CoverageReport, most_columns: int, *, by_year: bool = False)
     With `by_year` a single series of more than a year has a line for each year.
     """
     days = report.days or DayRange(date(2000, 1, 1), date(2000, 1, 2))
-    if by_year and len(report.series) == 1 and days.start.year < (days.end - timedelta(days=1)).year:
+    if by_year and len(report.series) == 1 and (days.end - days.start).days > _DAYS_OF_A_YEAR:
         return _years(report.series[0], days, most_columns)
     unit = next((unit for unit in UNITS if len(_starts(days, unit)) <= most_columns), UNITS[-1])
     columns = _starts(days, unit)
