@@ -128,7 +128,10 @@ def _standing(state: "SchemaState") -> str:
         return "not used yet"
     if state.declared is None:
         return "not declared any more"
-    return f"{plural(len(state.changes), 'change')} to apply" if state.changes else "applied"
+    kept = sum(change.is_kept for change in state.changes)
+    waiting = len(state.changes) - kept
+    told = [f"{plural(waiting, 'change')} to apply"] * bool(waiting) + [f"lacks {plural(kept, 'column')}"] * bool(kept)
+    return ", ".join(told) or "applied"
 
 
 def _told(changes: "Sequence[SchemaChange]") -> list[str]:
