@@ -32,7 +32,7 @@ def coverage_plot(
 
     The run's rows are there already, so that what goes wrong here is said and fails nothing.
     """
-    from thermocline.model.covered import CoverageReport  # noqa: PLC0415  # numpy, for a run alone
+    from thermocline.model.coverage.report import CoverageReport  # noqa: PLC0415  # numpy, for a run alone
 
     if not (dataset.has_intervals or dataset.name in EACH_SESSION):
         return None

@@ -18,8 +18,8 @@ from fractions import Fraction
 import numpy as np
 import pyarrow as pa
 
-from thermocline.model.adjusted_rows import RowAdjuster
-from thermocline.model.adjustment import Adjustment, Event, dividend_factor, split_factor
+from thermocline.model.adjusting.factors import Adjustment, Event, dividend_factor, split_factor
+from thermocline.model.adjusting.rows import RowAdjuster
 from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.instruments import Instruments, new_york
 

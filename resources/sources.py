@@ -24,8 +24,8 @@ class _Sources:
     settings: Settings
 
     def __call__(self, name: str, *, path: str | None = None) -> Source:
-        from thermocline.sources.network import Network  # noqa: PLC0415  # it brings vendors' SDKs
         from thermocline.sources.open import open_source  # noqa: PLC0415
+        from thermocline.sources.transport.network import Network  # noqa: PLC0415  # it brings vendors' SDKs
 
         options = self.settings.sources.get(name)
         return open_source(name, path=path, options=options, network=Network.of(self.settings))

@@ -26,8 +26,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from thermocline.sources.calls import Patience
-from thermocline.sources.network import Network
+from thermocline.sources.transport.calls import Patience
+from thermocline.sources.transport.network import Network
 
 
 @dataclass(frozen=True)

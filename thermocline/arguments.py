@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, overload
 
 from thermocline.errors import BadRangeError, UsageError
-from thermocline.model.adjustment import Adjust
+from thermocline.model.adjusting.factors import Adjust
 from thermocline.model.dataset import Dataset
 from thermocline.model.datasets import DATASETS, MARKET_DATA, dataset_named
 from thermocline.model.partition import ALL_DAYS, DayRange, midnight, parse_day, parse_interval

@@ -7,9 +7,9 @@ from hot_acts import ingest, publish, table
 from made_rows import bars
 
 from thermocline.model.calendars import CalendarRules
-from thermocline.model.coverage import Run, Series, State, Told
+from thermocline.model.coverage.due import Due, Outcome, Telling
+from thermocline.model.coverage.states import Run, Series, State, Told
 from thermocline.model.datasets import MARKET_DATA, NEWS
-from thermocline.model.due import Due, Outcome, Telling
 from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.partition import DayRange, Partition
 from thermocline.ports import Answered, Fetched, FetchRequest

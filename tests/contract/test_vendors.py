@@ -18,9 +18,9 @@ from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.partition import DayRange
 from thermocline.ports import FetchRequest
 from thermocline.settings import load_settings
-from thermocline.sources.answers import end_of
-from thermocline.sources.http import NotAllowedError
 from thermocline.sources.open import open_source
+from thermocline.sources.transport.answers import end_of
+from thermocline.sources.transport.http import NotAllowedError
 from thermocline.stores.analytics import DuckDBAnalytics
 from thermocline.stores.lake import ParquetLake
 from thermocline.stores.memory import MemoryCatalog, MemoryObjects

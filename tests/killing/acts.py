@@ -15,7 +15,7 @@ from thermocline.model.records import as_json
 from thermocline.model.rejected import Rejected
 from thermocline.ports import Fetched, FetchRequest
 from thermocline.settings import load_settings
-from thermocline.sources.paging import Answer, Paging, pages_of
+from thermocline.sources.transport.paging import Answer, Paging, pages_of
 
 Arguments = Mapping[str, Any]
 

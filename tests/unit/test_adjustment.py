@@ -7,7 +7,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thermocline.model.adjustment import Adjustment, Event, Factor, dividend_factor, split_factor
+from thermocline.model.adjusting.factors import Adjustment, Event, Factor, dividend_factor, split_factor
 from thermocline.model.instruments import Instruments, Naming
 
 days = st.dates(date(2000, 1, 1), date(2000, 2, 15))

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thermocline.model.coverage import Findings, Series, State, cover_of, nothing_known, runs_of, updated
-from thermocline.model.covered import looked_at
+from thermocline.model.coverage.report import looked_at
+from thermocline.model.coverage.states import Findings, Series, State, cover_of, nothing_known, runs_of, updated
 from thermocline.model.partition import DayRange
 from thermocline.model.sessions import Expectation, number_of
 

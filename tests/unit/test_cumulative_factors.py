@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thermocline.model.cumulative_factors import dividend_amount, simplest_between, split_ratio
+from thermocline.model.adjusting.cumulative import dividend_amount, simplest_between, split_ratio
 
 
 def number(text):

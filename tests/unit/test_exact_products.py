@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from thermocline.model.exact_products import Multipliers
+from thermocline.model.adjusting.products import Multipliers
 
 prices = st.decimals(-(10**9), 10**9, places=8)
 ratios = st.builds(Fraction, st.integers(1, 60), st.integers(1, 60))

@@ -9,10 +9,10 @@ import pytest
 
 from thermocline.cli.heat_map import drawn
 from thermocline.errors import UsageError
-from thermocline.model.coverage import Findings, Series, nothing_known, updated
-from thermocline.model.covered import CoverageReport, looked_at
-from thermocline.model.heat_cells import picture
-from thermocline.model.heat_map import check_name, svg, written
+from thermocline.model.coverage.heat_cells import picture
+from thermocline.model.coverage.heat_map import check_name, svg, written
+from thermocline.model.coverage.report import CoverageReport, looked_at
+from thermocline.model.coverage.states import Findings, Series, nothing_known, updated
 from thermocline.model.partition import DayRange
 from thermocline.model.sessions import Expectation, number_of
 

@@ -10,7 +10,7 @@ import pytest
 from vendor_server import Clock
 
 from thermocline.errors import SourceError
-from thermocline.sources.limits import Limit
+from thermocline.sources.transport.limits import Limit
 
 
 def test_requests_of_one_vendor_keep_their_distance_whoever_makes_them(tmp_path):
@@ -78,7 +78,7 @@ def test_a_folder_that_can_not_be_made_is_named(tmp_path):
 
 WORKER = """
 import sys, time, pathlib
-from thermocline.sources.limits import Limit
+from thermocline.sources.transport.limits import Limit
 limit = Limit(pathlib.Path(sys.argv[1]), "vendor", float(sys.argv[2]))
 print("ready", flush=True)
 sys.stdin.readline()

@@ -4,9 +4,9 @@ from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 
-from thermocline.model.coverage import Findings, Series, nothing_known, updated
-from thermocline.model.covered import looked_at
-from thermocline.model.missing import AskAgain, Reach, plan_missing
+from thermocline.model.coverage.missing import AskAgain, Reach, plan_missing
+from thermocline.model.coverage.report import looked_at
+from thermocline.model.coverage.states import Findings, Series, nothing_known, updated
 from thermocline.model.partition import DayRange
 from thermocline.model.sessions import Expectation, number_of
 

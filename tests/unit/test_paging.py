@@ -10,7 +10,7 @@ from thermocline.errors import SourceError, SourceRefusedError
 from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.partition import DayRange
 from thermocline.ports import Fetched, FetchRequest, Page
-from thermocline.sources.paging import MOST_EMPTY_PAGES, Answer, Paging, pages_of
+from thermocline.sources.transport.paging import MOST_EMPTY_PAGES, Answer, Paging, pages_of
 from thermocline.stores.memory import MemoryObjects
 from thermocline.stores.pages import FRESH, LakePageStore
 

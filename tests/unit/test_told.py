@@ -2,8 +2,8 @@
 
 from datetime import UTC, date, datetime, timedelta
 
+from thermocline.model.coverage.due import MOST_SYMBOLS, Due, Outcome, Telling, named_symbols
 from thermocline.model.datasets import MARKET_DATA
-from thermocline.model.due import MOST_SYMBOLS, Due, Outcome, Telling, named_symbols
 from thermocline.model.partition import ALL_DAYS, DayRange, Partition
 from thermocline.model.rejected import Rejected
 from thermocline.ports import Answered, FetchRequest

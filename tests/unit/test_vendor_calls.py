@@ -4,8 +4,8 @@ import pytest
 from vendor_server import Clock, Reply, cut, failing, quick_network, reset, throttled, vendor_server
 
 from thermocline.errors import SourceError, SourceRefusedError
-from thermocline.sources.calls import retry_after
-from thermocline.sources.http import Http, NotAllowedError, NotThereError
+from thermocline.sources.transport.calls import retry_after
+from thermocline.sources.transport.http import Http, NotAllowedError, NotThereError
 
 SECRET = "s3cr3t-0123"  # noqa: S105  # of a vendor that does not exist
 

@@ -13,8 +13,8 @@ from thermocline.tasks.coverage import CoverageKeeper
 from thermocline.tasks.expected import Expectations
 
 if TYPE_CHECKING:
-    from thermocline.model.covered import CoverageReport
-    from thermocline.model.missing import MissingPlan
+    from thermocline.model.coverage.missing import MissingPlan
+    from thermocline.model.coverage.report import CoverageReport
 
 
 class Covering(Opened):
@@ -53,7 +53,7 @@ class Covering(Opened):
             survey: Count every row anew, also where nothing is known to have changed.
             progress: Told how far it is.
         """
-        from thermocline.model.covered import CoverageReport  # noqa: PLC0415  # numpy
+        from thermocline.model.coverage.report import CoverageReport  # noqa: PLC0415  # numpy
 
         chosen, keeper = self._dataset(dataset), self._keeper(progress)
         wanted = [parse_interval(interval) for interval in intervals]

@@ -19,7 +19,7 @@ from thermocline.tasks.query import query
 from thermocline.tasks.told import Told
 
 if TYPE_CHECKING:
-    from thermocline.model.missing import MissingPlan
+    from thermocline.model.coverage.missing import MissingPlan
 
 
 class Fetching(Moving):
@@ -98,7 +98,7 @@ class Fetching(Moving):
 
     def _asset_class(self, dataset: Dataset, symbol: str, interval: str) -> str:
         """What a symbol is, as far as it is known."""
-        from thermocline.model.evidence import asset_class_of  # noqa: PLC0415  # numpy, for those who fetch
+        from thermocline.model.coverage.evidence import asset_class_of  # noqa: PLC0415  # numpy, for those who fetch
 
         known = self.hot.coverage(dataset, [symbol], [interval])
         return known[0].series.asset_class if known else asset_class_of(symbol)

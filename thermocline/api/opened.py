@@ -134,8 +134,8 @@ class Opened:
     def _source(self, source: str | Source, path: str | None, options: Mapping[str, Any] | None) -> Source:
         if not isinstance(source, str):
             return source
-        from thermocline.sources.network import Network  # noqa: PLC0415  # it brings vendors' SDKs
         from thermocline.sources.open import open_source  # noqa: PLC0415
+        from thermocline.sources.transport.network import Network  # noqa: PLC0415  # it brings vendors' SDKs
 
         chosen = {**self.settings.sources.get(source, {}), **(options or {})}
         return open_source(source, path=path, options=chosen, network=Network.of(self.settings))

@@ -10,7 +10,7 @@ from thermocline.cli.options import dataset_argument, days_options, intervals_op
 from thermocline.cli.words import Number, Table, first_rows, plural
 
 if TYPE_CHECKING:
-    from thermocline.model.covered import CoverageReport
+    from thermocline.model.coverage.report import CoverageReport
 
 _GAPS_SHOWN = 20
 _ROWS_DRAWN = 60
@@ -43,7 +43,7 @@ def coverage(invocation: Invocation, dataset: str, output: str | None, **asked: 
     day, week or month, a line for each series. Rows that changed since the last time are counted first.
     """
     if output:
-        from thermocline.model.heat_map import check_name  # noqa: PLC0415  # for those who want a picture
+        from thermocline.model.coverage.heat_map import check_name  # noqa: PLC0415  # for those who want a picture
 
         check_name(output)
     with invocation.opened() as opened, invocation.progress() as progress:
@@ -51,7 +51,7 @@ def coverage(invocation: Invocation, dataset: str, output: str | None, **asked: 
     if not report.series:
         invocation.note(f"nothing is known of such rows of {dataset}; `thermocline backfill` brings some")
     if output and report.series:
-        from thermocline.model.heat_map import written  # noqa: PLC0415  # as above
+        from thermocline.model.coverage.heat_map import written  # noqa: PLC0415  # as above
 
         with open(output, "w", encoding="utf-8") as file:  # noqa: PTH123  # a name as the user wrote it
             file.write(written(report, output))
@@ -60,7 +60,7 @@ def coverage(invocation: Invocation, dataset: str, output: str | None, **asked: 
 
 
 def _table(report: "CoverageReport") -> Table:
-    from thermocline.model.coverage import State  # noqa: PLC0415  # numpy
+    from thermocline.model.coverage.states import State  # noqa: PLC0415  # numpy
 
     lines = []
     states = [state for state in State if any(each.count(state) for each in report.series)]

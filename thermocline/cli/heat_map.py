@@ -4,9 +4,9 @@ import shutil
 
 import click
 
-from thermocline.model.coverage import State
-from thermocline.model.covered import CoverageReport
-from thermocline.model.heat_cells import Cell, picture
+from thermocline.model.coverage.heat_cells import Cell, picture
+from thermocline.model.coverage.report import CoverageReport
+from thermocline.model.coverage.states import State
 
 _MARKS: dict[State | None, tuple[str, str | None]] = {
     State.COMPLETE: ("█", "green"),

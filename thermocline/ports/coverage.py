@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 from thermocline.model.dataset import Dataset
 
 if TYPE_CHECKING:
-    from thermocline.model.coverage import Run, Series
-    from thermocline.model.due import Due
+    from thermocline.model.coverage.due import Due
+    from thermocline.model.coverage.states import Run, Series
 
 
 class CoverageWriter(Protocol):

@@ -18,15 +18,16 @@ from pydantic import Field, SecretStr
 from thermocline.errors import SourceError, UsageError
 from thermocline.model.partition import ONE_DAY, midnight
 from thermocline.ports import Answered, Fetched, FetchRequest, Page
-from thermocline.sources import alpaca_rows, answers
-from thermocline.sources.answers import Record
-from thermocline.sources.candles import chosen_symbols, length_of
+from thermocline.sources import alpaca_rows
 from thermocline.sources.contracts import contract_of
-from thermocline.sources.http import Http
-from thermocline.sources.network import Network, key_hint, required_key
 from thermocline.sources.options import Options, validated
-from thermocline.sources.paging import Answer, Paging, pages_of
-from thermocline.sources.spans import Span, asked_span, chunks
+from thermocline.sources.transport import answers
+from thermocline.sources.transport.answers import Record
+from thermocline.sources.transport.candles import chosen_symbols, length_of
+from thermocline.sources.transport.http import Http
+from thermocline.sources.transport.network import Network, key_hint, required_key
+from thermocline.sources.transport.paging import Answer, Paging, pages_of
+from thermocline.sources.transport.spans import Span, asked_span, chunks
 
 VARIABLES: Mapping[str, tuple[str, ...]] = {
     "key": ("ALPACA_API_KEY", "APCA_API_KEY_ID"),

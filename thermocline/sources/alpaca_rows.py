@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from thermocline.sources import answers
-from thermocline.sources.answers import Record, Row, known, number, text
 from thermocline.sources.contracts import contract_of
+from thermocline.sources.transport import answers
+from thermocline.sources.transport.answers import Record, Row, known, number, text
 
 
 def bars_in(found: Record) -> Iterator[Record]:

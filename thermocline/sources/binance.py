@@ -18,7 +18,8 @@ from thermocline.errors import SourceError, UsageError
 from thermocline.model.partition import ONE_DAY
 from thermocline.ports import Fetched, FetchRequest, Page
 from thermocline.sources.binance_archive import UNTOLD, Archive, SpoiledFileError, as_table, is_untold
-from thermocline.sources.candles import (
+from thermocline.sources.options import Options, validated
+from thermocline.sources.transport.candles import (
     Wanted,
     bars_only,
     chosen_symbols,
@@ -28,10 +29,9 @@ from thermocline.sources.candles import (
     microseconds_of,
     milliseconds,
 )
-from thermocline.sources.http import Http, NotAllowedError, NotThereError
-from thermocline.sources.network import Network
-from thermocline.sources.options import Options, validated
-from thermocline.sources.paging import Answer, Paging, pages_of
+from thermocline.sources.transport.http import Http, NotAllowedError, NotThereError
+from thermocline.sources.transport.network import Network
+from thermocline.sources.transport.paging import Answer, Paging, pages_of
 
 VARIABLES: Mapping[str, tuple[str, ...]] = {}
 """Market data needs no key."""

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from thermocline.errors import SourceError
-from thermocline.sources.calls import PassingError
-from thermocline.sources.candles import exchange_interval
-from thermocline.sources.http import Http
+from thermocline.sources.transport.calls import PassingError
+from thermocline.sources.transport.candles import exchange_interval
+from thermocline.sources.transport.http import Http
 
 KLINES = (
     *("open_time", "open", "high", "low", "close", "volume", "close_time", "quote_volume", "count"),

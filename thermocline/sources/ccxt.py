@@ -15,11 +15,11 @@ from pydantic import Field
 from thermocline.errors import SettingsError, SourceError, SourceRefusedError, UsageError
 from thermocline.model.url import without_secrets
 from thermocline.ports import Fetched, FetchRequest
-from thermocline.sources.calls import Calls, PassingError, retry_after
-from thermocline.sources.candles import Candles, Wanted, bars_only, chosen_symbols, exchange_interval
-from thermocline.sources.network import Network
 from thermocline.sources.options import Options, validated
-from thermocline.sources.paging import pages_of
+from thermocline.sources.transport.calls import Calls, PassingError, retry_after
+from thermocline.sources.transport.candles import Candles, Wanted, bars_only, chosen_symbols, exchange_interval
+from thermocline.sources.transport.network import Network
+from thermocline.sources.transport.paging import pages_of
 
 T = TypeVar("T")
 

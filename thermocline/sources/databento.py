@@ -8,12 +8,12 @@ from pydantic import Field, SecretStr
 
 from thermocline.errors import SettingsError, SourceError
 from thermocline.ports import Fetched, FetchRequest
-from thermocline.sources.candles import chosen_symbols
 from thermocline.sources.databento_api import Api, Part, cost_within, paging_of, parts_of
 from thermocline.sources.dbn_files import fetch_files, schemas_for
-from thermocline.sources.network import Network, key_hint, required_key
 from thermocline.sources.options import Options, validated
-from thermocline.sources.paging import pages_of
+from thermocline.sources.transport.candles import chosen_symbols
+from thermocline.sources.transport.network import Network, key_hint, required_key
+from thermocline.sources.transport.paging import pages_of
 
 VARIABLES: Mapping[str, tuple[str, ...]] = {"key": ("DATABENTO_API_KEY",)}
 

@@ -17,16 +17,16 @@ import pyarrow.compute as pc
 from thermocline.errors import SourceError, UsageError
 from thermocline.model.partition import ONE_DAY, DayRange, midnight
 from thermocline.ports import Answered, Fetched, FetchRequest, Page
-from thermocline.sources.answers import BARS as BARS_SCHEMA
-from thermocline.sources.answers import CHAINS
-from thermocline.sources.calls import Calls, PassingError, retry_after
-from thermocline.sources.candles import length_of
 from thermocline.sources.contracts import contract_of
 from thermocline.sources.dbn import BARS, Names, asset_class_of, open_dbn
 from thermocline.sources.dbn_files import fetched
-from thermocline.sources.http import refusal
-from thermocline.sources.paging import Answer, Paging
-from thermocline.sources.spans import Span, asked_span, chunks
+from thermocline.sources.transport.answers import BARS as BARS_SCHEMA
+from thermocline.sources.transport.answers import CHAINS
+from thermocline.sources.transport.calls import Calls, PassingError, retry_after
+from thermocline.sources.transport.candles import length_of
+from thermocline.sources.transport.http import refusal
+from thermocline.sources.transport.paging import Answer, Paging
+from thermocline.sources.transport.spans import Span, asked_span, chunks
 
 T = TypeVar("T")
 

@@ -29,7 +29,7 @@ import numpy as np
 import pyarrow as pa
 
 from thermocline.errors import SourceError
-from thermocline.model.cumulative_factors import dividend_amount, split_ratio
+from thermocline.model.adjusting.cumulative import dividend_amount, split_ratio
 from thermocline.model.dataset import Dataset
 from thermocline.model.partition import DayRange, midnight
 from thermocline.ports import Fetched, FetchRequest

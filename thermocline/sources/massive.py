@@ -21,15 +21,16 @@ from pydantic import Field, SecretStr
 from thermocline.errors import SourceError, UsageError
 from thermocline.model.partition import ONE_DAY, DayRange, midnight
 from thermocline.ports import Answered, Fetched, FetchRequest, Page
-from thermocline.sources import answers, massive_rows
-from thermocline.sources.answers import Record, Row
-from thermocline.sources.candles import chosen_symbols, length_of
+from thermocline.sources import massive_rows
 from thermocline.sources.contracts import contract_of
-from thermocline.sources.http import Http
-from thermocline.sources.network import Network, key_hint, required_key
 from thermocline.sources.options import Options, validated
-from thermocline.sources.paging import Answer, Paging, pages_of
-from thermocline.sources.spans import Span, asked_span
+from thermocline.sources.transport import answers
+from thermocline.sources.transport.answers import Record, Row
+from thermocline.sources.transport.candles import chosen_symbols, length_of
+from thermocline.sources.transport.http import Http
+from thermocline.sources.transport.network import Network, key_hint, required_key
+from thermocline.sources.transport.paging import Answer, Paging, pages_of
+from thermocline.sources.transport.spans import Span, asked_span
 
 VARIABLES: Mapping[str, tuple[str, ...]] = {"key": ("MASSIVE_API_KEY", "POLYGON_API_KEY")}
 

@@ -3,9 +3,9 @@
 from datetime import date, datetime
 
 from thermocline.model.partition import midnight
-from thermocline.sources import answers
-from thermocline.sources.answers import Record, Row, known, number, text
 from thermocline.sources.contracts import contract_of
+from thermocline.sources.transport import answers
+from thermocline.sources.transport.answers import Record, Row, known, number, text
 
 
 def contract(record: Record, underlying: str, at: datetime) -> Row:

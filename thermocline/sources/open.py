@@ -7,7 +7,7 @@ from typing import Any, Protocol, cast
 
 from thermocline.errors import SettingsError, UsageError
 from thermocline.ports import Source
-from thermocline.sources.network import Network
+from thermocline.sources.transport.network import Network
 
 KINDS: Mapping[str, str] = {
     "files": "thermocline.sources.files",

@@ -19,10 +19,7 @@ from pydantic import AfterValidator, Field
 from thermocline.errors import SettingsError, SourceError, UsageError
 from thermocline.model.partition import ONE_DAY, DayRange, midnight
 from thermocline.ports import Fetched, FetchRequest, Page
-from thermocline.sources.http import Http, NotAllowedError, NotThereError
-from thermocline.sources.network import Network
 from thermocline.sources.options import Options, validated
-from thermocline.sources.paging import Answer, Paging, pages_of
 from thermocline.sources.sec_filings import (
     AcceptedIn,
     Filing,
@@ -35,6 +32,9 @@ from thermocline.sources.sec_filings import (
     symbol_of,
     tickers_of,
 )
+from thermocline.sources.transport.http import Http, NotAllowedError, NotThereError
+from thermocline.sources.transport.network import Network
+from thermocline.sources.transport.paging import Answer, Paging, pages_of
 
 if TYPE_CHECKING:
     import httpx

@@ -19,8 +19,8 @@ import numpy as np
 import pyarrow as pa
 
 from thermocline.model.partition import ONE_DAY, midnight
-from thermocline.sources import answers
-from thermocline.sources.answers import Record, Row, end_of, number
+from thermocline.sources.transport import answers
+from thermocline.sources.transport.answers import Record, Row, end_of, number
 
 _PRICE = pa.decimal128(28, 8)
 _PRICES = ("open", "high", "low", "close")

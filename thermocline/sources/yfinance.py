@@ -21,15 +21,16 @@ from pydantic import Field
 from thermocline.errors import SourceError, UsageError
 from thermocline.model.partition import ONE_DAY, midnight
 from thermocline.ports import Answered, Fetched, FetchRequest, Page
-from thermocline.sources import answers, yahoo_rows
-from thermocline.sources.answers import Record, Row
-from thermocline.sources.calls import Calls, PassingError, retry_after
-from thermocline.sources.candles import chosen_symbols, length_of
-from thermocline.sources.http import refusal
-from thermocline.sources.network import Network
+from thermocline.sources import yahoo_rows
 from thermocline.sources.options import Options, validated
-from thermocline.sources.paging import Answer, Paging, pages_of
-from thermocline.sources.spans import Span, asked_span
+from thermocline.sources.transport import answers
+from thermocline.sources.transport.answers import Record, Row
+from thermocline.sources.transport.calls import Calls, PassingError, retry_after
+from thermocline.sources.transport.candles import chosen_symbols, length_of
+from thermocline.sources.transport.http import refusal
+from thermocline.sources.transport.network import Network
+from thermocline.sources.transport.paging import Answer, Paging, pages_of
+from thermocline.sources.transport.spans import Span, asked_span
 from thermocline.sources.yahoo_rows import Splits
 
 VARIABLES: Mapping[str, tuple[str, ...]] = {}

@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from thermocline.errors import HotStoreError, LockTimeoutError
-from thermocline.model.coverage import Run, Series
+from thermocline.model.coverage.due import Due, due_of
+from thermocline.model.coverage.states import Run, Series
 from thermocline.model.dataset import Dataset
 from thermocline.model.datasets import dataset_named
 from thermocline.model.derivation import Derivation
-from thermocline.model.due import Due, due_of
 from thermocline.model.fingerprint import contents_of
 from thermocline.model.partition import DayRange, Partition, partitions_of, rows_of
 from thermocline.model.receipt import Contents, Vintage, VintageState

@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 
 from thermocline.errors import StaleStateError
-from thermocline.model.coverage import Run, Series
+from thermocline.model.coverage.due import Due
+from thermocline.model.coverage.states import Run, Series
 from thermocline.model.dataset import Dataset
 from thermocline.model.datasets import DATASETS
 from thermocline.model.derivation import Derivation
-from thermocline.model.due import Due
 from thermocline.model.duplicates import equal_content
 from thermocline.model.partition import DayRange, Partition
 from thermocline.model.receipt import Receipt, Vintage, VintageState

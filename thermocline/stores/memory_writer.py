@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from thermocline.errors import FingerprintMismatchError, StaleStateError
+from thermocline.model.coverage.due import due_of
 from thermocline.model.dataset import Dataset
-from thermocline.model.due import due_of
 from thermocline.model.fingerprint import contents_of
 from thermocline.model.partition import DayRange, Partition
 from thermocline.model.query import Query

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from thermocline.errors import AdjustmentError, UsageError
-from thermocline.model.adjustment import Adjust, Adjustment, Event, dividend_factor, split_factor
+from thermocline.model.adjusting.factors import Adjust, Adjustment, Event, dividend_factor, split_factor
 from thermocline.model.datasets import MARKET_DATA, dataset_named
 from thermocline.model.instruments import Instruments, Span, ZoneOf, new_york
 from thermocline.model.partition import ALL_DAYS, ONE_DAY, midnight
@@ -21,7 +21,7 @@ from thermocline.tasks.query import query
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from thermocline.model.closes import Close
+    from thermocline.model.adjusting.closes import Close
 
 _Paid = tuple[str, str, date]
 """Asset class, symbol and ex-date of a dividend."""
@@ -68,7 +68,7 @@ def query_adjusted(
     """
     import pyarrow as pa  # noqa: PLC0415  # the import costs a quarter of a second, `--help` shall not pay it
 
-    from thermocline.model.adjusted_rows import RowAdjuster  # noqa: PLC0415  # it brings Arrow
+    from thermocline.model.adjusting.rows import RowAdjuster  # noqa: PLC0415  # it brings Arrow
     from thermocline.model.series import columns_of_series  # noqa: PLC0415  # it brings Arrow
 
     if asked.dataset.name != MARKET_DATA.name:
@@ -155,7 +155,7 @@ class _Reading:
 
     def _closes(self, owners: Mapping[_Paid, Sequence[tuple[str, str, Span]]]) -> dict[_Paid, "Close"]:
         """The raw close of the session before each ex-date: of daily bars, else of bars of the interval asked for."""
-        from thermocline.model.closes import ClosesBefore  # noqa: PLC0415  # it brings Arrow
+        from thermocline.model.adjusting.closes import ClosesBefore  # noqa: PLC0415  # it brings Arrow
         from thermocline.model.series import columns_of_series  # noqa: PLC0415
 
         found: dict[_Paid, Close] = {}

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from thermocline.errors import SourceError, ThermoclineError
 from thermocline.faults import Step, step
+from thermocline.model.coverage.due import Due
 from thermocline.model.dataset import Dataset
-from thermocline.model.due import Due
 from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.partition import Partition, chunks, whole_months
 from thermocline.model.rejected import Rejected

@@ -10,17 +10,17 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from thermocline.errors import UsageError
+from thermocline.model.coverage.due import Due, named_symbols
 from thermocline.model.dataset import Dataset
-from thermocline.model.due import Due, named_symbols
 from thermocline.model.partition import ONE_DAY, DayRange, hull_of
 from thermocline.ports import SILENT, Analytics, CoverageWriter, Hot, Lake, Progress, Source
 from thermocline.tasks.expected import Expectations
 from thermocline.tasks.survey import Survey, intervals_there
 
 if TYPE_CHECKING:
-    from thermocline.model.coverage import Cover, Run, Series
-    from thermocline.model.covered import SeriesCoverage
-    from thermocline.model.missing import MissingPlan
+    from thermocline.model.coverage.missing import MissingPlan
+    from thermocline.model.coverage.report import SeriesCoverage
+    from thermocline.model.coverage.states import Cover, Run, Series
 
 _LONGEST_BUCKET = timedelta(days=31)
 _MOST_SYMBOLS = 1000
@@ -56,8 +56,8 @@ class CoverageKeeper:
 
     def _settle(self, writer: CoverageWriter, dataset: Dataset, interval: str, due: Sequence[Due]) -> None:
         """Look at what is due of one interval."""
-        from thermocline.model.coverage import cover_of, nothing_known, runs_of, updated  # noqa: PLC0415  # numpy
-        from thermocline.model.evidence import Evidence  # noqa: PLC0415  # numpy
+        from thermocline.model.coverage.evidence import Evidence  # noqa: PLC0415  # numpy
+        from thermocline.model.coverage.states import cover_of, nothing_known, runs_of, updated  # noqa: PLC0415  # numpy
 
         symbols = set[str]().union(*(each.symbols for each in due), *((t.symbol for t in d.tellings) for d in due))
         if not all(each.symbols for each in due) or len(symbols) > _MOST_SYMBOLS:
@@ -102,7 +102,7 @@ class CoverageKeeper:
         Without `start` it begins with the first row, without `end` it ends with the last; a series without rows is
         looked at over all that is known of it. A symbol that is named and not known is looked at where both are said.
         """
-        from thermocline.model.covered import looked_at  # noqa: PLC0415  # numpy
+        from thermocline.model.coverage.report import looked_at  # noqa: PLC0415  # numpy
 
         self.settle(dataset)
         known = _by_series(self.hot.coverage(dataset, symbols, intervals))
@@ -140,7 +140,7 @@ class CoverageKeeper:
         Raises:
             UsageError: Nothing is known of a symbol that is named, and no first day is said.
         """
-        from thermocline.model.missing import AskAgain, plan_missing, reach_of  # noqa: PLC0415  # numpy
+        from thermocline.model.coverage.missing import AskAgain, plan_missing, reach_of  # noqa: PLC0415  # numpy
 
         until = end or self.now.date() + ONE_DAY
         series = self.look(
@@ -165,8 +165,8 @@ class CoverageKeeper:
         asset_class: str | None,
     ) -> "Iterator[Series]":
         """Series that are named and of which nothing is known."""
-        from thermocline.model.coverage import Series  # noqa: PLC0415  # numpy
-        from thermocline.model.evidence import asset_class_of  # noqa: PLC0415  # numpy
+        from thermocline.model.coverage.evidence import asset_class_of  # noqa: PLC0415  # numpy
+        from thermocline.model.coverage.states import Series  # noqa: PLC0415  # numpy
 
         there = {(series.symbol, series.interval) for series in known}
         for symbol in symbols:
@@ -177,7 +177,7 @@ class CoverageKeeper:
                     yield Series(dataset.name, own, symbol, interval)
 
     def _cover(self, series: "Series", runs: "Sequence[Run]", days: DayRange) -> "Cover":
-        from thermocline.model.coverage import cover_of, nothing_known  # noqa: PLC0415  # numpy
+        from thermocline.model.coverage.states import cover_of, nothing_known  # noqa: PLC0415  # numpy
 
         return cover_of(series, runs, self.expectations.of(series, days)) if runs else nothing_known(series)
 

@@ -9,7 +9,7 @@ from thermocline.model.partition import DayRange
 from thermocline.ports import Calendars
 
 if TYPE_CHECKING:
-    from thermocline.model.coverage import Series
+    from thermocline.model.coverage.states import Series
     from thermocline.model.sessions import Expectation
 
 EACH_SESSION = frozenset({"options_data", "features"})

@@ -10,7 +10,7 @@ from thermocline.ports import FetchRequest
 from thermocline.tasks.backfill import Backfill, Backfilled
 
 if TYPE_CHECKING:
-    from thermocline.model.missing import Fetch, MissingPlan
+    from thermocline.model.coverage.missing import Fetch, MissingPlan
 
 _BUCKETS = {"week": timedelta(days=6), "month": timedelta(days=30)}
 

@@ -14,7 +14,7 @@ from thermocline.tasks.expected import Expectations
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from thermocline.model.coverage import Series
+    from thermocline.model.coverage.states import Series
     from thermocline.model.sessions import Expectation, Numbers
 
 _MICROSECONDS = 1_000_000
@@ -72,7 +72,7 @@ class Survey:
         return found
 
     def _calendars(self, dataset: Dataset, interval: str, names: Sequence[tuple[str, str]]) -> list[str]:
-        from thermocline.model.coverage import Series  # noqa: PLC0415  # numpy
+        from thermocline.model.coverage.states import Series  # noqa: PLC0415  # numpy
 
         series = (Series(dataset.name, asset_class, symbol, interval) for asset_class, symbol in names)
         return sorted({name for each in series if (name := self.expectations.calendar_of(each))})
@@ -104,7 +104,7 @@ def _groups(counted: "pa.Table", dataset: Dataset, interval: str) -> "Iterator[t
     """Each series of a sorted table, and where its lines are."""
     import numpy as np  # noqa: PLC0415  # as above
 
-    from thermocline.model.coverage import Series  # noqa: PLC0415  # as above
+    from thermocline.model.coverage.states import Series  # noqa: PLC0415  # as above
 
     if not len(counted):
         return

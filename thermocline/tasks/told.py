@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from thermocline.model.due import MOST_SYMBOLS, Due, Outcome, Telling, due_of
+from thermocline.model.coverage.due import MOST_SYMBOLS, Due, Outcome, Telling, due_of
 from thermocline.model.partition import ALL_DAYS, Partition, midnight
 from thermocline.model.rejected import Rejected
 from thermocline.ports import Answered, FetchRequest

@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterable, Sequence
 
 from psycopg.types.json import Jsonb
 
-from thermocline.model.coverage import Run, Series, State, Told
+from thermocline.model.coverage.due import Due, Telling
+from thermocline.model.coverage.states import Run, Series, State, Told
 from thermocline.model.dataset import Dataset
-from thermocline.model.due import Due, Telling
 from thermocline.stores.postgres.connection import Connection, scalar
 
 _COLUMNS = """

@@ -11,11 +11,11 @@ from psycopg import sql
 
 from thermocline.errors import LockTimeoutError
 from thermocline.faults import Step, reached, step
-from thermocline.model.coverage import Run
+from thermocline.model.coverage.due import Due, due_of
+from thermocline.model.coverage.states import Run
 from thermocline.model.dataset import Dataset
 from thermocline.model.datasets import DATASETS
 from thermocline.model.derivation import Derivation
-from thermocline.model.due import Due, due_of
 from thermocline.model.partition import DayRange, Partition, partitions_of
 from thermocline.model.receipt import Contents, Vintage, VintageState
 from thermocline.model.report import Failed

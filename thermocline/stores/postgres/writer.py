@@ -12,8 +12,8 @@ from psycopg import sql
 
 from thermocline.errors import LockTimeoutError, StaleStateError
 from thermocline.faults import Step, reached, step
+from thermocline.model.coverage.due import due_of
 from thermocline.model.dataset import Dataset
-from thermocline.model.due import due_of
 from thermocline.model.partition import DayRange, Partition
 from thermocline.model.receipt import Vintage
 from thermocline.model.schema import Schema

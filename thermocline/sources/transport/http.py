@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from thermocline.errors import SourceError, SourceRefusedError
 from thermocline.model.url import without_secrets
-from thermocline.sources.calls import Calls, PassingError, retry_after
+from thermocline.sources.transport.calls import Calls, PassingError, retry_after
 
 if TYPE_CHECKING:
     import httpx

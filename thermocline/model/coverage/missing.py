@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from thermocline.model.coverage import CODES, MISSING, Mask, State
-from thermocline.model.covered import SeriesCoverage
+from thermocline.model.coverage.report import SeriesCoverage
+from thermocline.model.coverage.states import CODES, MISSING, Mask, State
 from thermocline.model.partition import DayRange
 from thermocline.model.sessions import day_of
 

@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 from thermocline.errors import SourceError
-from thermocline.sources.limits import Limit
+from thermocline.sources.transport.limits import Limit
 
 T = TypeVar("T")
 

@@ -7,9 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
-from thermocline.model.coverage import Cover, Findings, Mask, Series, expected_over
+from thermocline.model.coverage.due import Due, Outcome, Telling
+from thermocline.model.coverage.states import Cover, Findings, Mask, Series, expected_over
 from thermocline.model.dataset import Dataset
-from thermocline.model.due import Due, Outcome, Telling
 from thermocline.model.partition import DayRange, hull_of
 from thermocline.model.sessions import DAY_SECONDS, Expectation, Numbers, day_of, number_of
 

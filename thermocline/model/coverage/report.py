@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from thermocline.model.coverage import (
+from thermocline.model.coverage.states import (
     CODES,
     MISSING,
     STATES,
@@ -139,8 +139,8 @@ class CoverageReport:
         return hull_of([each.days for each in self.series]) if self.series else None
 
     def svg(self) -> str:
-        """A picture of it: days against series, see `model.heat_map`."""
-        from thermocline.model.heat_map import svg  # noqa: PLC0415  # it needs what is here
+        """A picture of it: days against series, see `model.coverage.heat_map`."""
+        from thermocline.model.coverage.heat_map import svg  # noqa: PLC0415  # it needs what is here
 
         return svg(self)
 

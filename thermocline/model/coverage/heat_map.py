@@ -6,9 +6,9 @@ from html import escape
 from itertools import groupby
 
 from thermocline.errors import UsageError
-from thermocline.model.coverage import State
-from thermocline.model.covered import CoverageReport
-from thermocline.model.heat_cells import Cell, Line, Picture, picture
+from thermocline.model.coverage.heat_cells import Cell, Line, Picture, picture
+from thermocline.model.coverage.report import CoverageReport
+from thermocline.model.coverage.states import State
 
 _COLOURS = {
     State.COMPLETE: "#1f8a70",

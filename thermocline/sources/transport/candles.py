@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from thermocline.errors import SourceError, UsageError
 from thermocline.ports import Answered, Fetched, FetchRequest, Page
-from thermocline.sources.paging import Answer, Paging
+from thermocline.sources.transport.paging import Answer, Paging
 
 Instants = npt.NDArray[np.int64]
 

@@ -6,8 +6,8 @@ from datetime import date, timedelta
 
 import numpy as np
 
-from thermocline.model.coverage import CODES, State
-from thermocline.model.covered import CoverageReport, SeriesCoverage
+from thermocline.model.coverage.report import CoverageReport, SeriesCoverage
+from thermocline.model.coverage.states import CODES, State
 from thermocline.model.partition import DayRange
 from thermocline.model.sessions import number_of
 

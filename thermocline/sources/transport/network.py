@@ -10,8 +10,8 @@ from pydantic import SecretStr
 
 from thermocline.errors import SettingsError
 from thermocline.settings import Settings
-from thermocline.sources.calls import Calls, Patience
-from thermocline.sources.limits import Limit
+from thermocline.sources.transport.calls import Calls, Patience
+from thermocline.sources.transport.limits import Limit
 
 
 def _no_variable(*_: str) -> SecretStr | None:

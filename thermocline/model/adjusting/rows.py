@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from thermocline.errors import AdjustmentError
-from thermocline.model.adjustment import Adjustment
+from thermocline.model.adjusting.factors import Adjustment
+from thermocline.model.adjusting.products import Multipliers
 from thermocline.model.dataset import Dataset
-from thermocline.model.exact_products import Multipliers
 from thermocline.model.instruments import ZoneOf
 from thermocline.model.series import Series, series_of, ticks
 

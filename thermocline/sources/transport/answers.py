@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 
 from thermocline.errors import SourceError
 from thermocline.model.partition import ONE_DAY, midnight
-from thermocline.sources.candles import length_of
-from thermocline.sources.http import Http
-from thermocline.sources.paging import Answer
+from thermocline.sources.transport.candles import length_of
+from thermocline.sources.transport.http import Http
+from thermocline.sources.transport.paging import Answer
 
 Record = Mapping[str, Any]
 Row = Mapping[str, Any]

@@ -1,0 +1,1 @@
+"""Bars adjusted for splits and dividends: exact factors, and their products with raw prices."""
