@@ -28,6 +28,7 @@ from thermocline.sources.transport.http import Http
 from thermocline.sources.transport.network import Network, key_hint, required_key
 from thermocline.sources.transport.paging import Answer, Paging, pages_of
 from thermocline.sources.transport.spans import Span, asked_span, chunks
+from thermocline.sources.transport.vendor import Vendor
 
 VARIABLES: Mapping[str, tuple[str, ...]] = {
     "key": ("ALPACA_API_KEY", "APCA_API_KEY_ID"),
@@ -69,27 +70,14 @@ def open_source(name: str, options: Mapping[str, Any], network: Network) -> "Alp
     return AlpacaSource(name, validated(AlpacaOptions, name, options), network)
 
 
-class AlpacaSource:
+class AlpacaSource(Vendor[AlpacaOptions]):
     """Asks Alpaca's market data API."""
 
-    def __init__(self, name: str, options: AlpacaOptions, network: Network) -> None:
-        """Keep the options."""
-        self._name, self._options, self._network = name, options, network
+    rows_per_page = _ROWS
+    """How many bars one request can bring."""
 
-    @property
-    def name(self) -> str:
-        """What the `source` column of its rows says."""
-        return self._name
-
-    @property
-    def rows_per_page(self) -> int:
-        """How many bars one request can bring."""
-        return _ROWS
-
-    @property
-    def symbols_per_request(self) -> int:
-        """How many symbols share a request's pages."""
-        return _SYMBOLS
+    symbols_per_request = _SYMBOLS
+    """How many symbols share a request's pages."""
 
     def fetch(self, request: FetchRequest) -> Iterator[Fetched]:
         """Yield what was asked for, page by page.

@@ -32,6 +32,7 @@ from thermocline.sources.transport.candles import (
 from thermocline.sources.transport.http import Http, NotAllowedError, NotThereError
 from thermocline.sources.transport.network import Network
 from thermocline.sources.transport.paging import Answer, Paging, pages_of
+from thermocline.sources.transport.vendor import Vendor
 
 VARIABLES: Mapping[str, tuple[str, ...]] = {}
 """Market data needs no key."""
@@ -86,22 +87,13 @@ def open_source(name: str, options: Mapping[str, Any], network: Network) -> "Bin
     return BinanceSource(name, validated(BinanceOptions, name, options), network)
 
 
-class BinanceSource:
+class BinanceSource(Vendor[BinanceOptions]):
     """Bars of spot (`BTC/USDT`), USD-margined (`BTC/USDT:USDT`) and coin-margined (`BTC/USD:BTC`) markets."""
 
     rows_per_page = 44_640
     """A month of minutes."""
 
     symbols_per_request = 1
-
-    def __init__(self, name: str, options: BinanceOptions, network: Network) -> None:
-        """Keep the options."""
-        self._name, self._options, self._network = name, options, network
-
-    @property
-    def name(self) -> str:
-        """What the `source` column of its rows says."""
-        return self._name
 
     def fetch(self, request: FetchRequest) -> Iterator[Fetched]:
         """Yield the bars of the symbols asked for, a month, a day or a page at a time.

@@ -20,6 +20,7 @@ from thermocline.sources.transport.calls import Calls, PassingError, retry_after
 from thermocline.sources.transport.candles import Candles, Wanted, bars_only, chosen_symbols, exchange_interval
 from thermocline.sources.transport.network import Network
 from thermocline.sources.transport.paging import pages_of
+from thermocline.sources.transport.vendor import Vendor
 
 T = TypeVar("T")
 
@@ -52,20 +53,11 @@ def open_source(name: str, options: Mapping[str, Any], network: Network) -> "Ccx
     return CcxtSource(name, validated(CcxtOptions, name, options), network)
 
 
-class CcxtSource:
+class CcxtSource(Vendor[CcxtOptions]):
     """Bars of one exchange, symbol by symbol."""
 
     rows_per_page = _PAGE_ROWS
     symbols_per_request = 1
-
-    def __init__(self, name: str, options: CcxtOptions, network: Network) -> None:
-        """Keep the options."""
-        self._name, self._options, self._network = name, options, network
-
-    @property
-    def name(self) -> str:
-        """What the `source` column of its rows says."""
-        return self._name
 
     def fetch(self, request: FetchRequest) -> Iterator[Fetched]:
         """Yield the bars of the symbols asked for, page by page.

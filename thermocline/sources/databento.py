@@ -14,6 +14,7 @@ from thermocline.sources.options import Options, validated
 from thermocline.sources.transport.candles import chosen_symbols
 from thermocline.sources.transport.network import Network, key_hint, required_key
 from thermocline.sources.transport.paging import pages_of
+from thermocline.sources.transport.vendor import Vendor
 
 VARIABLES: Mapping[str, tuple[str, ...]] = {"key": ("DATABENTO_API_KEY",)}
 
@@ -53,27 +54,14 @@ def open_source(name: str, options: Mapping[str, Any], network: Network) -> "Dat
     return DatabentoSource(name, chosen, network)
 
 
-class DatabentoSource:
+class DatabentoSource(Vendor[DatabentoOptions]):
     """Reads DBN files, or asks Databento's historical API."""
 
-    def __init__(self, name: str, options: DatabentoOptions, network: Network) -> None:
-        """Keep the options."""
-        self._name, self._options, self._network = name, options, network
+    rows_per_page = _MONTH_ROWS
+    """How many bars one request brings: those of a month, however many there are."""
 
-    @property
-    def name(self) -> str:
-        """What the `source` column of its rows says."""
-        return self._name
-
-    @property
-    def rows_per_page(self) -> int:
-        """How many bars one request brings: those of a month, however many there are."""
-        return _MONTH_ROWS
-
-    @property
-    def symbols_per_request(self) -> int:
-        """How many symbols one request can ask for."""
-        return _SYMBOLS
+    symbols_per_request = _SYMBOLS
+    """How many symbols one request can ask for."""
 
     def fetch(self, request: FetchRequest) -> Iterator[Fetched]:
         """Yield the rows of each file that can have what is asked for, or what the API has, month by month.

@@ -31,6 +31,7 @@ from thermocline.sources.transport.http import Http
 from thermocline.sources.transport.network import Network, key_hint, required_key
 from thermocline.sources.transport.paging import Answer, Paging, pages_of
 from thermocline.sources.transport.spans import Span, asked_span
+from thermocline.sources.transport.vendor import Vendor
 
 VARIABLES: Mapping[str, tuple[str, ...]] = {"key": ("MASSIVE_API_KEY", "POLYGON_API_KEY")}
 
@@ -65,27 +66,14 @@ def open_source(name: str, options: Mapping[str, Any], network: Network) -> "Mas
     return MassiveSource(name, validated(MassiveOptions, name, options), network)
 
 
-class MassiveSource:
+class MassiveSource(Vendor[MassiveOptions]):
     """Asks Massive's REST API."""
 
-    def __init__(self, name: str, options: MassiveOptions, network: Network) -> None:
-        """Keep the options."""
-        self._name, self._options, self._network = name, options, network
+    rows_per_page = _BARS
+    """How many bars one request can bring."""
 
-    @property
-    def name(self) -> str:
-        """What the `source` column of its rows says."""
-        return self._name
-
-    @property
-    def rows_per_page(self) -> int:
-        """How many bars one request can bring."""
-        return _BARS
-
-    @property
-    def symbols_per_request(self) -> int:
-        """How many symbols share a request's pages."""
-        return 1
+    symbols_per_request = 1
+    """How many symbols share a request's pages."""
 
     def fetch(self, request: FetchRequest) -> Iterator[Fetched]:
         """Yield what was asked for, page by page.

@@ -35,6 +35,7 @@ from thermocline.sources.sec_filings import (
 from thermocline.sources.transport.http import Http, NotAllowedError, NotThereError
 from thermocline.sources.transport.network import Network
 from thermocline.sources.transport.paging import Answer, Paging, pages_of
+from thermocline.sources.transport.vendor import Vendor
 
 if TYPE_CHECKING:
     import httpx
@@ -75,17 +76,8 @@ def open_source(name: str, options: Mapping[str, Any], network: Network) -> "Sec
     return SecSource(name, validated(SecOptions, name, options), network)
 
 
-class SecSource:
+class SecSource(Vendor[SecOptions]):
     """Reads EDGAR's files, or asks EDGAR."""
-
-    def __init__(self, name: str, options: SecOptions, network: Network) -> None:
-        """Keep the options."""
-        self._name, self._options, self._network = name, options, network
-
-    @property
-    def name(self) -> str:
-        """What the `source` column of its rows says."""
-        return self._name
 
     def fetch(self, request: FetchRequest) -> Iterator[Fetched]:
         """Yield the filings of each file, company or day.

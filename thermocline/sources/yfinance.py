@@ -31,6 +31,7 @@ from thermocline.sources.transport.http import refusal
 from thermocline.sources.transport.network import Network
 from thermocline.sources.transport.paging import Answer, Paging, pages_of
 from thermocline.sources.transport.spans import Span, asked_span
+from thermocline.sources.transport.vendor import Vendor
 from thermocline.sources.yahoo_rows import Splits
 
 VARIABLES: Mapping[str, tuple[str, ...]] = {}
@@ -64,27 +65,14 @@ def open_source(name: str, options: Mapping[str, Any], network: Network) -> "YFi
     return YFinanceSource(name, validated(YFinanceOptions, name, options), network)
 
 
-class YFinanceSource:
+class YFinanceSource(Vendor[YFinanceOptions]):
     """Asks Yahoo for charts, symbol by symbol."""
 
-    def __init__(self, name: str, options: YFinanceOptions, network: Network) -> None:
-        """Keep the options."""
-        self._name, self._options, self._network = name, options, network
+    rows_per_page = _PAGE_ROWS
+    """How many bars one chart has, about."""
 
-    @property
-    def name(self) -> str:
-        """What the `source` column of its rows says."""
-        return self._name
-
-    @property
-    def rows_per_page(self) -> int:
-        """How many bars one chart has, about."""
-        return _PAGE_ROWS
-
-    @property
-    def symbols_per_request(self) -> int:
-        """A chart is one symbol's."""
-        return 1
+    symbols_per_request = 1
+    """A chart is one symbol's."""
 
     def fetch(self, request: FetchRequest) -> Iterator[Fetched]:
         """Yield what was asked for, chart by chart.
