@@ -41,8 +41,9 @@ from thermocline.ports import (
 )
 from thermocline.stores.client import client_name
 from thermocline.stores.memory_quarantine import MemoryQuarantine
+from thermocline.stores.memory_rows import newest, table_of
 from thermocline.stores.memory_snapshot import MemorySnapshot
-from thermocline.stores.memory_state import State, newest, table_of
+from thermocline.stores.memory_state import State
 from thermocline.stores.memory_writer import MemoryWriter
 
 _numbers = itertools.count(1)

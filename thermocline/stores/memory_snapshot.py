@@ -12,7 +12,8 @@ from thermocline.model.dataset import Dataset
 from thermocline.model.partition import DayRange, Partition
 from thermocline.model.query import Query, Segment
 from thermocline.model.receipt import Vintage
-from thermocline.stores.memory_state import State, newest
+from thermocline.stores.memory_rows import newest
+from thermocline.stores.memory_state import State
 
 BATCH_ROWS = 65_536
 

@@ -29,8 +29,9 @@ from thermocline.ports import (
     gone_act,
 )
 from thermocline.ports.ledger import restored
+from thermocline.stores.memory_rows import newest, table_of
 from thermocline.stores.memory_snapshot import BATCH_ROWS, matches
-from thermocline.stores.memory_state import Day, Kept, State, newest, table_of
+from thermocline.stores.memory_state import Day, Kept, State
 
 if TYPE_CHECKING:
     from thermocline.stores.memory_hot import MemoryHot
