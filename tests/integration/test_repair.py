@@ -101,7 +101,7 @@ def test_a_rotation_never_drops_what_it_has_just_detached(opened):
 
 def test_rows_that_bring_an_ingested_at_of_their_own_still_win(opened):
     exported = opened.query("market_data", end="2024-01-16").to_arrow()
-    price = exported.schema.get_field_index("close")
+    price = exported.schema.get_field_index("high")
     edited = exported.set_column(price, exported.schema.field(price), pa.array(["70"]).cast(pa.decimal128(18, 8)))
     opened.ingest("market_data", edited)
-    assert str(opened.query("market_data").to_arrow()["close"][0]) == "70.00000000"
+    assert str(opened.query("market_data").to_arrow()["high"][0]) == "70.00000000"
