@@ -13,6 +13,8 @@ from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.records import as_json, as_table
 from thermocline.model.rules import Severity, Strictness, Validation
 from thermocline.ports import AuditQuery, Fetched, QuarantineQuery, QuarantineState
+from thermocline.stores.lake import ParquetLake
+from thermocline.stores.memory import MemoryCatalog, MemoryObjects
 from thermocline.stores.memory_hot import MemoryHot
 from thermocline.tasks.gate import SPECIMENS, Gate
 from thermocline.tasks.quarantine import apply_judgement, plan_drop, plan_release
@@ -21,6 +23,7 @@ NOW = datetime(2024, 6, 1, 12, tzinfo=UTC)
 START = datetime(2024, 1, 2, 14, tzinfo=UTC)
 KEPT = QuarantineQuery()
 VALIDATION = Validation(min_bad_rows=3)
+LAKE = ParquetLake(MemoryObjects(), MemoryCatalog())
 
 
 def bars(count=10, **changed):
@@ -51,7 +54,7 @@ def gate_to(hot, validation=VALIDATION):
 def released(hot, validation=VALIDATION, asked=KEPT, *, accept=False, corrections=None):
     before = hot.state
     plan = plan_release(
-        hot, asked, validation, accept=accept, corrections=corrections or {}, why="", now=NOW, run_id="release"
+        hot, LAKE, asked, validation, accept=accept, corrections=corrections or {}, why="", now=NOW, run_id="release"
     )
     assert hot.state is before, "a plan changes nothing"
     return apply_judgement(hot, plan, Lifecycle(), as_of=date(2024, 6, 1))
@@ -202,9 +205,33 @@ def test_rows_without_a_column_that_must_be_there_stay(hot):
     assert "column close is missing" in stays.reason
 
 
+def test_a_row_does_not_take_the_place_of_one_of_its_key_that_came_since(hot):
+    put_in_quarantine(hot, bars(2, volume=["-1", "-1"]))
+    good = gate_to(hot).admit(Fetched(bars(1, close=["2.75"]), "mended"))
+    hot.ingest(MARKET_DATA, good, hot_days=set(), run_id="good")
+    done = released(hot, corrections={"volume": "1"})
+    assert (done.rows, [each.reason for each in done.stays]) == (
+        1, ["another row of its key is in; --accept puts this one in its place"],
+    )  # fmt: skip
+    assert sorted(map(float, closes(hot))) == [2.5, 2.75]
+    (left,) = hot.quarantined(KEPT)
+    assert released(hot, accept=True, corrections={"volume": "1"}).rows == 1
+    assert hot.quarantined(KEPT) == []
+    assert left.row.origin == "page 0"
+
+
+def test_of_rows_of_one_key_from_several_pages_the_last_is_released_and_the_others_stay(hot):
+    pages = [bars(1, volume=["-1"], close=[close]) for close in ("2", "2.25", "2.25")]
+    put_in_quarantine(hot, *pages)
+    done = released(hot, corrections={"volume": "1"})
+    assert [each.quarantine_id for each in done.stays] == [1, 2]
+    assert list(map(float, closes(hot))) == [2.25]
+    assert released(hot, corrections={"volume": "1"}).document()["datasets"]["market_data"]["ids"] == [2]
+
+
 def test_a_plan_that_somebody_else_overtook_changes_nothing(hot):
     put_in_quarantine(hot, bars(volume=["-1"]))
-    late = plan_release(hot, KEPT, VALIDATION, accept=True, corrections={}, why="", now=NOW, run_id="late")
+    late = plan_release(hot, LAKE, KEPT, VALIDATION, accept=True, corrections={}, why="", now=NOW, run_id="late")
     dropped = apply_judgement(hot, plan_drop(hot, KEPT, why="odd", run_id="drop"), Lifecycle(), as_of=NOW.date())
     assert dropped.document()["datasets"]["market_data"]["rows"] == 1
     with pytest.raises(StaleStateError):

@@ -69,6 +69,7 @@ class Quarantining(Opened):
         """Which rows `quarantine_release` would let in, and why others stay; changes nothing."""
         return plan_release(
             self.hot,
+            self.lake,
             _named(datasets, sources, rules, ids),
             self.settings.validation_rules,
             accept=accept,

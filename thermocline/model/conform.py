@@ -53,6 +53,8 @@ class Conformed:
     rows: pa.Table
     bad_at: Mask = field(default_factory=lambda: np.zeros(0, dtype=bool))
     """Which of the rows that came, but for those `outside`, may not go in."""
+    kept_at: Mask = field(default_factory=lambda: np.zeros(0, dtype=bool))
+    """Which of them are in `rows`."""
     duplicates: int = 0
     outside: int = 0
     ignored_columns: tuple[str, ...] = ()
@@ -114,11 +116,12 @@ def conform(
                 gate.take(column.name, _parse(rows, column))
         gate.check()
     gate.hold_to(rulebook, ingested_at)
-    kept, duplicates = gate.unique()
+    kept, kept_at, duplicates = gate.unique()
     offenders = gate.offenders
     return Conformed(
         kept,
         offenders.bad,
+        kept_at,
         duplicates,
         outside,
         ignored,
@@ -216,8 +219,8 @@ class _Gate:
         """How many rows that go in were cleared by each rule."""
         return _counted(self._cleared, self.offenders.bad)
 
-    def unique(self) -> tuple[pa.Table, int]:
-        """The good rows, one for each key, and how many others said just the same."""
+    def unique(self) -> tuple[pa.Table, Mask, int]:
+        """The good rows, one for each key, which rows that are, and how many others said just the same."""
         schema = self._dataset.arrow_schema
         table = pa.table([self._arrays[name] for name in schema.names], names=list(schema.names))
         good = ~self.offenders.bad
@@ -229,7 +232,7 @@ class _Gate:
         good[found.conflicting] = False
         good[found.identical] = False
         kept = table if good.all() else table.filter(pa.array(good))
-        return kept.cast(schema), len(found.identical)
+        return kept.cast(schema), good, len(found.identical)
 
     def quarantined(self) -> dict[Series, int]:
         """How many rows may not go in, by symbol, interval and day."""

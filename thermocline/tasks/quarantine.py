@@ -13,10 +13,12 @@ from thermocline.model.dataset import Dataset
 from thermocline.model.datasets import dataset_named
 from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.partition import partitions_of
+from thermocline.model.query import Query
 from thermocline.model.records import as_table
 from thermocline.model.rejected import KEYS, UNREADABLE
 from thermocline.model.rules import Rulebook, Validation
-from thermocline.ports import Hot, Quarantined, QuarantineQuery, QuarantineState, Verdict
+from thermocline.ports import Hot, Lake, Quarantined, QuarantineQuery, QuarantineState, Verdict
+from thermocline.tasks.query import query
 from thermocline.tasks.schemas import applied
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 _READ_AS = "the row could not be read, so it can't be released; mend it at its source and ingest it"
 _OVERTAKEN = "another row of its key is in; --accept puts this one in its place"
+_OLDER = "a row of its key that came later is released; drop this one, or release it by itself"
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class Judgement:
 
 def plan_release(
     hot: Hot,
+    lake: Lake,
     asked: QuarantineQuery,
     validation: Validation,
     *,
@@ -90,7 +94,7 @@ def plan_release(
     taken = validation.for_run("warn", 1.0) if accept else validation.for_run(None, 1.0)
     for name, rows in _by_dataset(hot.quarantined(asked)):
         (dataset,) = applied(hot, [dataset_named(name)])
-        release = _Release(dataset, taken.rulebook(dataset), accept, corrections, now)
+        release = _Release(hot, lake, dataset, taken.rulebook(dataset), accept, corrections, now)
         table, ids = release.admit(rows)
         stays += release.stays
         if ids:
@@ -128,6 +132,8 @@ def apply_judgement(hot: Hot, plan: Judgement, lifecycle: Lifecycle, *, as_of: d
 class _Release:
     """Rows of one dataset on their way through the gate."""
 
+    hot: Hot
+    lake: Lake
     dataset: Dataset
     rulebook: Rulebook
     accept: bool
@@ -136,17 +142,69 @@ class _Release:
     stays: list[Stays] = field(default_factory=list)
 
     def admit(self, rows: Sequence[Quarantined]) -> "tuple[pa.Table, list[int]]":
-        """What goes in, and the rows in quarantine that it stands for. The rest is in `stays`."""
+        """What goes in, one row of each key, and the rows in quarantine that it stands for. The rest is in `stays`."""
         import pyarrow as pa  # noqa: PLC0415  # the import costs a quarter of a second, `--help` shall not pay it
 
-        tables, ids = [self.dataset.arrow_schema.empty_table()], []
+        tables, ids, same = [self.dataset.arrow_schema.empty_table()], [], []
         for (source, origin), page in groupby(rows, key=lambda row: (row.row.source, row.row.origin)):
-            table, passed = self._page(source, origin, list(page))
+            table, own, copies = self._page(source, origin, list(page))
             tables.append(table)
-            ids += passed
-        return pa.concat_tables(tables), ids
+            ids += own
+            same += copies
+        table, numbers = self._newest(pa.concat_tables(tables), ids, same)
+        if not self.accept and numbers:
+            table, numbers = self._without_overtaken(table, numbers)
+        # A copy goes with the row that says the same; where one of those stays, it is looked at again by itself.
+        left = len(ids) > len(numbers)
+        self.stays += [Stays(number, _OVERTAKEN) for number in same if left]
+        return table, numbers if left else [*numbers, *same]
 
-    def _page(self, source: str, origin: str, rows: Sequence[Quarantined]) -> "tuple[pa.Table, list[int]]":
+    def _newest(self, table: "pa.Table", ids: list[int], same: list[int]) -> "tuple[pa.Table, list[int]]":
+        """Of rows of one key, which came in several pages, the one that came last."""
+        import numpy as np  # noqa: PLC0415  # as above
+        import pyarrow as pa  # noqa: PLC0415  # as above
+
+        from thermocline.model.duplicates import duplicates_of  # noqa: PLC0415  # as above
+
+        order = np.argsort(np.array(ids, dtype=np.int64), kind="stable")
+        table, numbers = table.take(pa.array(order)), [ids[at] for at in order.tolist()]
+        found = duplicates_of(table, self.dataset, np.arange(len(table)))
+        self.stays += [Stays(numbers[at], _OLDER) for at in found.conflicting.tolist()]
+        same += [numbers[at] for at in found.identical.tolist()]
+        kept = np.setdiff1d(np.arange(len(table)), np.concatenate([found.conflicting, found.identical]))
+        return table.take(pa.array(kept)), [numbers[at] for at in kept.tolist()]
+
+    def _without_overtaken(self, table: "pa.Table", numbers: list[int]) -> "tuple[pa.Table, list[int]]":
+        """The rows but for those of a key of which readers get another one now: it came since, and is the better."""
+        import numpy as np  # noqa: PLC0415  # as above
+        import pyarrow as pa  # noqa: PLC0415  # as above
+
+        from thermocline.model.duplicates import duplicates_of  # noqa: PLC0415  # as above
+
+        both = pa.concat_tables([table, self._published(table)]).combine_chunks()
+        found = duplicates_of(both, self.dataset, np.arange(len(both)))
+        overtaken = found.conflicting[found.conflicting < len(table)]
+        self.stays += [Stays(numbers[at], _OVERTAKEN) for at in overtaken.tolist()]
+        kept = np.setdiff1d(np.arange(len(table)), overtaken)
+        return table.take(pa.array(kept)), [numbers[at] for at in kept.tolist()]
+
+    def _published(self, table: "pa.Table") -> "pa.Table":
+        """What readers get now of the rows' symbols at their instants."""
+        import pyarrow as pa  # noqa: PLC0415  # as above
+        import pyarrow.compute as pc  # noqa: PLC0415  # as above
+
+        instants = pc.unique(table["ts"])
+        partitions = partitions_of(self.dataset, table)
+        symbols = pc.unique(table[self.dataset.symbol_column]).to_pylist()
+        intervals = sorted({partition.interval for partition in partitions if partition.interval})
+        first, end = min(p.start for p in partitions), max(p.end for p in partitions)
+        asked = Query(self.dataset, first, end, tuple(sorted(symbols)), tuple(intervals))
+        with query(self.hot, self.lake, asked) as reader:
+            found = [batch.filter(pc.is_in(batch.column("ts"), value_set=instants)) for batch in reader]
+        return pa.Table.from_batches(found, self.dataset.arrow_schema)
+
+    def _page(self, source: str, origin: str, rows: Sequence[Quarantined]) -> "tuple[pa.Table, list[int], list[int]]":
+        """What passes of a page, the row in quarantine of each, and those that say the same as one of them."""
         records, numbers = [], []
         for row in rows:
             record = _record(row)
@@ -155,11 +213,13 @@ class _Release:
             elif KEYS in row.row.rules and not self.accept:
                 self.stays.append(Stays(row.quarantine_id, _OVERTAKEN))
             else:
+                # It is accepted now, whatever it says: of two rows of a key the one that was accepted later counts.
+                record.pop("ingested_at", None)
                 records.append({**record, **self.corrections})
                 numbers.append(row.quarantine_id)
         nothing = self.dataset.arrow_schema.empty_table()
         if not records:
-            return nothing, []
+            return nothing, [], []
         try:
             conformed = conform(
                 as_table(records),
@@ -171,13 +231,15 @@ class _Release:
             )
         except SchemaError as error:
             self.stays += [Stays(number, str(error)) for number in numbers]
-            return nothing, []
-        bad = conformed.bad_at.tolist()
+            return nothing, [], []
+        bad, kept = conformed.bad_at.tolist(), conformed.kept_at.tolist()
         refused = [number for number, is_bad in zip(numbers, bad, strict=True) if is_bad]
         self.stays += [
             Stays(number, rejected.reason) for number, rejected in zip(refused, conformed.rejected, strict=True)
         ]
-        return conformed.rows, [number for number, is_bad in zip(numbers, bad, strict=True) if not is_bad]
+        own = [number for number, is_kept in zip(numbers, kept, strict=True) if is_kept]
+        passed = zip(numbers, bad, kept, strict=True)
+        return conformed.rows, own, [number for number, is_bad, is_kept in passed if not (is_bad or is_kept)]
 
 
 def _by_dataset(rows: Sequence[Quarantined]) -> Iterator[tuple[str, list[Quarantined]]]:
