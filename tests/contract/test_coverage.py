@@ -143,6 +143,10 @@ def test_every_act_that_changes_rows_is_followed(hot, lake, keeper):
     for number in (0, 2):
         delete(hot, lake, Deletion(MARKET_DATA, DayRange(day(number).day, day(number + 1).day)), run_id="delete")
     assert states(keeper) == [State.PENDING, State.COMPLETE, State.PENDING, State.PENDING, State.COMPLETE]
+    ingest(hot, bars(day(3), count=1))  # a late row, whose day is in neither tier
+    assert states(keeper)[3] is State.COMPLETE
+    delete(hot, lake, Deletion(MARKET_DATA, DayRange(day(3).day, day(4).day)), run_id="delete again")
+    assert states(keeper)[3] is State.PENDING
 
 
 def test_what_a_source_told_and_what_it_could_not_is_kept(hot, lake, keeper):

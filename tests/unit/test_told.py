@@ -1,5 +1,6 @@
 """What a backfill tells the coverage ledger."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 from thermocline.model.coverage.due import MOST_SYMBOLS, Due, Outcome, Telling, named_symbols
@@ -71,7 +72,9 @@ def test_rows_in_quarantine_are_told_where_they_say_which_day_and_symbol_they_ar
 def test_too_many_symbols_to_name_mean_all():
     told_ = told()
     told_.symbols.update(f"S{number}" for number in range(MOST_SYMBOLS + 1))
-    assert [due.symbols for due in told_.due([MONDAY])] == [()]
+    [due] = told_.due([MONDAY])
+    few = Due("1min", WEEK.start, WEEK.end, due.run_id, ("A",))
+    assert [each.symbols for each in named_symbols([replace(few, symbols=()), few, due])] == [(), ("A",), ()]
 
 
 def test_a_line_of_a_commit_takes_the_symbols_that_its_run_named():

@@ -258,6 +258,8 @@ class MemoryWriter:
         """See `Writer.restore`."""
         with self._hot.transaction() as state:
             state.restore(self._dataset, vintages, head, unnamed, self._clock())
+            live = [vintage.partition for vintage in vintages if vintage.is_live]
+            state.note_due(self._dataset, due_of(live, run_id))
             state.audit.append(replace(restored(self._dataset, vintages, run_id), at=self._clock()))
 
     def delete(self, days: DayRange, intervals: Collection[str], symbols: Collection[str], *, run_id: str) -> int:
@@ -275,6 +277,7 @@ class MemoryWriter:
             for partition, day in state.hot.items():
                 if asked.wants(partition) and partition.day in days:
                     state.hot[partition] = replace(day, rows=kept(day.rows))
+            there = {*state.hot, *state.late}
             for partition, late in list(state.late.items()):
                 if asked.wants(partition) and partition.day in days:
                     state.late[partition] = tuple(rows for rows in map(kept, late) if len(rows))
@@ -289,6 +292,6 @@ class MemoryWriter:
                 "symbols": sorted(symbols),
             }
             state.record(Act("delete", None, run_id, detail), self._clock())
-            gone = [p for p in state.hot if asked.wants(p) and p.day in days]
+            gone = [p for p in there if asked.wants(p) and p.day in days]
             state.note_due(self._dataset, due_of(gone, run_id, symbols))
         return deleted

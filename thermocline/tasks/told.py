@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from thermocline.model.coverage.due import MOST_SYMBOLS, Due, Outcome, Telling, due_of
+from thermocline.model.coverage.due import Due, Outcome, Telling, due_of, names_of
 from thermocline.model.partition import ALL_DAYS, Partition, midnight
 from thermocline.model.rejected import Rejected
 from thermocline.ports import Answered, FetchRequest
@@ -72,8 +72,7 @@ class Told:
             start = own.start if own else min(each.start for each in spans)
             end = own.end if own else max(each.end for each in spans)
             named = {*self.symbols, *(telling.symbol for telling in tellings)}
-            symbols = tuple(sorted(named)) if len(named) <= MOST_SYMBOLS else ()
-            found.append(Due(interval, start, end, self.run_id, symbols, self.source, self.now, tellings))
+            found.append(Due(interval, start, end, self.run_id, names_of(named), self.source, self.now, tellings))
         return found
 
     def _add(self, interval: str, telling: Telling) -> None:

@@ -11,6 +11,9 @@ from thermocline.model.partition import ONE_DAY, DayRange, Partition
 MOST_SYMBOLS = 1000
 """As many symbols as are named one by one; beyond it the days are looked at whole."""
 
+ANY_SYMBOL = ""
+"""Stands for more symbols than are named. No symbol is empty, and a line without any leaves them to other lines."""
+
 
 _FIRST = date(1900, 1, 1)
 
@@ -65,7 +68,7 @@ class Due:
     """Days `[start, end)` of an interval to look at again: rows of the symbols (none: of any) may have changed.
 
     A run that publishes leaves one with every commit, without symbols; one with its `run_id` and symbols says that it
-    changed no others. `tellings` are what its `source` told.
+    changed no others, unless `ANY_SYMBOL` is among them. `tellings` are what its `source` told.
     """
 
     interval: str
@@ -84,8 +87,13 @@ def due_of(partitions: Iterable[Partition], run_id: str, symbols: Collection[str
     days: dict[str, list[date]] = {}
     for partition in partitions:
         days.setdefault(partition.interval, []).append(partition.day)
-    named = tuple(sorted(symbols)) if len(symbols) <= MOST_SYMBOLS else ()
+    named = names_of(symbols)
     return [Due(interval, min(some), max(some) + ONE_DAY, run_id, named) for interval, some in sorted(days.items())]
+
+
+def names_of(symbols: Collection[str]) -> tuple[str, ...]:
+    """The symbols as a line names them."""
+    return tuple(sorted(symbols)) if len(symbols) <= MOST_SYMBOLS else (ANY_SYMBOL,)
 
 
 def named_symbols(due: Sequence[Due]) -> list[Due]:
@@ -94,7 +102,8 @@ def named_symbols(due: Sequence[Due]) -> list[Due]:
     for each in due:
         if each.symbols:
             named.setdefault((each.run_id, each.interval), set()).update(each.symbols)
-    return [
-        each if each.symbols else replace(each, symbols=tuple(sorted(named.get((each.run_id, each.interval), ()))))
-        for each in due
-    ]
+    found = []
+    for each in due:
+        symbols = set(each.symbols) or named.get((each.run_id, each.interval), set())
+        found.append(replace(each, symbols=() if ANY_SYMBOL in symbols else tuple(sorted(symbols))))
+    return found

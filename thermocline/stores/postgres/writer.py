@@ -26,6 +26,7 @@ from thermocline.stores.postgres.connection import Connection, scalar
 from thermocline.stores.postgres.counted import Counted
 from thermocline.stores.postgres.export import PostgresExport, mark_of
 from thermocline.stores.postgres.quarantine import keep
+from thermocline.stores.postgres.reader import late_counts
 from thermocline.stores.postgres.tables import Leaf, Table
 
 CUTOVER_LOCK_TIMEOUT = "50ms"
@@ -295,6 +296,8 @@ class PostgresWriter:
         with self._connection.transaction():
             self._close_gate()
             ledger.restore(self._connection, self._dataset, vintages, head, unnamed)
+            live = [vintage.partition for vintage in vintages if vintage.is_live]
+            coverage.note_due(self._connection, self._dataset, due_of(live, run_id))
             ledger.record(self._connection, restored(self._dataset, vintages, run_id))
             reached("restore:committing")
 
@@ -305,6 +308,7 @@ class PostgresWriter:
         condition = days_.of_days(self._dataset, days, intervals, symbols)
         with self._connection.transaction():
             self._close_gate()
+            late = late_counts(self._connection, self._dataset)
             for table in (tables.parent_table(self._schema, self._dataset), self._late):
                 statement = sql.SQL("DELETE FROM {} WHERE {}").format(table.sql, condition)
                 deleted += self._connection.execute(statement).rowcount
@@ -318,7 +322,7 @@ class PostgresWriter:
             }
             ledger.record(self._connection, Act("delete", None, run_id, detail))
             hot = (day.partition for day in ledger.hot_days(self._connection, [self._dataset]))
-            gone = [p for p in hot if p.day in days and (not intervals or p.interval in intervals)]
+            gone = [p for p in {*hot, *late} if p.day in days and (not intervals or p.interval in intervals)]
             coverage.note_due(self._connection, self._dataset, due_of(gone, run_id, symbols))
             reached("delete:committing")
         return deleted
