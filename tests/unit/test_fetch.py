@@ -1,5 +1,6 @@
 """fetch(): rows from wherever they are, and a source is asked only for what nobody has."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -10,7 +11,7 @@ import thermocline
 from thermocline.api import Thermocline
 from thermocline.errors import SourceError
 from thermocline.model.datasets import MARKET_DATA
-from thermocline.model.partition import Partition, midnight
+from thermocline.model.partition import DayRange, Partition, midnight
 from thermocline.ports import Answered, Fetched
 from thermocline.settings import load_settings
 from thermocline.stores.analytics import DuckDBAnalytics
@@ -71,6 +72,15 @@ def test_what_is_nowhere_is_fetched_once_and_kept(opened):
     again = opened.fetch("AAPL", "1day", "2024-01-08", "2024-01-13", source=vendor)
     assert dates(again) == [8, 9, 10, 11, 12]
     assert len(vendor.asked) == 1
+
+
+def test_rows_that_nobody_asked_for_are_not_kept(opened):
+    class Generous(_Vendor):
+        def fetch(self, request):
+            return super().fetch(replace(request, days=DayRange(MONDAY, MONDAY + timedelta(days=5))))
+
+    answer = opened.fetch("AAPL", "1day", "2024-01-09", "2024-01-11", source=Generous())
+    assert dates(answer) == dates(opened.query("market_data")) == [9, 10]
 
 
 def test_each_call_may_say_where_rows_are_kept(opened):

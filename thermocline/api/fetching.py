@@ -125,7 +125,7 @@ class Fetching(Moving):
         for request in requests:
             try:
                 for fetched in source.fetch(replace(request, now=now)):
-                    self._ingest(dataset, [fetched], source.name, None, run_id=run_id, always_hot=True)
+                    self._ingest(dataset, [fetched], source.name, None, run_id=run_id, request=request, always_hot=True)
                     told.answered(fetched.answered)
             except SourceError as error:
                 told.asked(request, failed=str(error))

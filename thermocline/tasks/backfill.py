@@ -8,7 +8,7 @@ that dies keeps the batches before, and running it again skips them.
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from thermocline.errors import SourceError, ThermoclineError
 from thermocline.faults import Step, step
@@ -32,14 +32,11 @@ from thermocline.ports import (
     SpoolFactory,
 )
 from thermocline.tasks.batch import Batch
-from thermocline.tasks.gate import Gate, Verdicts
+from thermocline.tasks.gate import Gate, Verdicts, asked_for
 from thermocline.tasks.holding import HELD
 from thermocline.tasks.schemas import applied, refuse_pending
 from thermocline.tasks.told import Told
 from thermocline.tasks.trouble import BACKFILL, note_trouble
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 BATCH_DAYS = 256
 """Partitions that are published in one commit; each commit costs the table a snapshot."""
@@ -228,7 +225,7 @@ class Backfill:
         for request in requests:
             try:
                 for fetched in self._fetched(request):
-                    rows = _asked_for(gate.admit(fetched, request.days), request)
+                    rows = asked_for(gate.admit(fetched, request.days), request)
                     spool.append(rows.to_batches())
                     result.rows += len(rows)
                     told.symbols.update(rows[dataset.symbol_column].unique().to_pylist())
@@ -252,14 +249,3 @@ class Backfill:
                 raise
             msg = f"{str(error).rstrip().removesuffix('.')}\n{request.dataset.name}: nothing was written"
             raise type(error)(msg) from error
-
-
-def _asked_for(rows: "pa.Table", request: FetchRequest) -> "pa.Table":
-    """Rows of the symbols and intervals that were asked for; a source may deliver others along with them."""
-    import pyarrow as pa  # noqa: PLC0415  # the import costs a quarter of a second, `--help` shall not pay it
-    import pyarrow.compute as pc  # noqa: PLC0415
-
-    for column, wanted in ((request.dataset.symbol_column, request.symbols), ("interval", request.intervals)):
-        if wanted and column in rows.column_names:
-            rows = rows.filter(pc.is_in(rows[column], value_set=pa.array(sorted(wanted))))
-    return rows

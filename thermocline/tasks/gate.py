@@ -14,7 +14,7 @@ from thermocline.model.offenders import Series
 from thermocline.model.partition import DayRange
 from thermocline.model.rejected import UNREADABLE, Rejected
 from thermocline.model.rules import LENIENT, Rulebook
-from thermocline.ports import Fetched
+from thermocline.ports import Fetched, FetchRequest
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -140,3 +140,14 @@ class Gate:
             "Mend the source and run it again; or let the good rows in with --max-bad-share 1, or the bad ones too "
             "with --strictness warn"
         )
+
+
+def asked_for(rows: "pa.Table", request: FetchRequest) -> "pa.Table":
+    """Rows of the symbols and intervals that were asked for; a source may deliver others along with them."""
+    import pyarrow as pa  # noqa: PLC0415  # the import costs a quarter of a second, `--help` shall not pay it
+    import pyarrow.compute as pc  # noqa: PLC0415
+
+    for column, wanted in ((request.dataset.symbol_column, request.symbols), ("interval", request.intervals)):
+        if wanted and column in rows.column_names:
+            rows = rows.filter(pc.is_in(rows[column], value_set=pa.array(sorted(wanted))))
+    return rows

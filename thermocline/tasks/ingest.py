@@ -16,9 +16,9 @@ from thermocline.model.receipt import Receipt, Vintage
 from thermocline.model.report import Moved
 from thermocline.model.restatement import Restatement, RestatementRule, held_restatement, symbols_in
 from thermocline.model.rules import LENIENT, Rulebook
-from thermocline.ports import Fetched, Holding, Hot, Lake, SpoolFactory, Writer
+from thermocline.ports import Fetched, FetchRequest, Holding, Hot, Lake, SpoolFactory, Writer
 from thermocline.tasks.archive import archive, trusted
-from thermocline.tasks.gate import Gate, Verdicts
+from thermocline.tasks.gate import Gate, Verdicts, asked_for
 from thermocline.tasks.holding import HELD, held_vintages, hold, same_content, told
 from thermocline.tasks.query import query
 from thermocline.tasks.schemas import applied, refuse_pending
@@ -79,6 +79,7 @@ def ingest(
     as_of: date,
     now: datetime,
     run_id: str,
+    request: FetchRequest | None = None,
     always_hot: bool = False,
     accept_restatements: bool = False,
     rulebook: Rulebook = LENIENT,
@@ -87,7 +88,8 @@ def ingest(
 
     With `always_hot` a day that has nothing cold becomes hot whatever its age or interval. Rows that would change more
     of a published day than the lifecycle's rule for restatements allows are held instead, unless `accept_restatements`:
-    the day with them is written to the lake as a vintage that waits for a person.
+    the day with them is written to the lake as a vintage that waits for a person. With a `request`, rows
+    that it did not ask for, which a source may deliver along with the others, are left out.
 
     Raises:
         TooManyBadRowsError: Too many rows may not go in; none was accepted.
@@ -99,7 +101,10 @@ def ingest(
     gate = Gate(
         dataset, source, lambda rejected: hot.quarantine(rejected, run_id=run_id), now, rulebook, report.verdicts
     )
-    tables = [gate.admit(part) for part in fetched]
+    if request:
+        tables = [asked_for(gate.admit(part, request.days), request) for part in fetched]
+    else:
+        tables = [gate.admit(part) for part in fetched]
     gate.finish()
     guard = _Guard(hot, lake, spool, dataset, run_id)
     with lake.run(run_id):
