@@ -9,7 +9,7 @@ from made_rows import bars
 
 import thermocline
 from thermocline.api import Thermocline
-from thermocline.errors import SourceError
+from thermocline.errors import SourceError, UsageError
 from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.partition import DayRange, Partition, midnight
 from thermocline.ports import Answered, Fetched
@@ -115,6 +115,11 @@ def test_without_a_source_it_answers_from_what_is_there_and_says_what_is_missing
     opened.fetch("AAPL", "1day", "2024-01-08", "2024-01-09", source=_Vendor())
     answer = opened.fetch("AAPL", "1day", "2024-01-08", "2024-01-10")
     assert (dates(answer), answer.missing) == ([8], (date(2024, 1, 9),))
+
+
+def test_what_is_missing_of_nothing_can_not_be_told(opened):
+    with pytest.raises(UsageError, match=r"nothing is known of such rows of market_data.*--symbol, --interval and"):
+        opened.backfill("market_data", source=_Vendor(), missing=True)
 
 
 def test_a_source_that_fails_is_named_and_what_is_there_stays(opened):

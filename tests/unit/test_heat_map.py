@@ -9,7 +9,7 @@ import pytest
 
 from thermocline.cli.heat_map import drawn
 from thermocline.errors import UsageError
-from thermocline.model.coverage.heat_cells import picture
+from thermocline.model.coverage.heat_cells import percent, picture
 from thermocline.model.coverage.heat_map import check_name, svg, written
 from thermocline.model.coverage.report import CoverageReport, looked_at
 from thermocline.model.coverage.states import Findings, Series, nothing_known, updated
@@ -38,6 +38,19 @@ def report(rows_by_symbol, expected=10):
 def cells(made):
     rects = ET.fromstring(made).iter(RECT)  # noqa: S314  # our own
     return [(rect.get("fill"), rect.find(TITLE).text) for rect in rects if rect.find(TITLE) is not None]
+
+
+@pytest.mark.parametrize(
+    ("missing", "expected", "said"), [(0, 40_787, "100.00 %"), (2, 40_787, "99.99 %"), (214, 5_613, "96.19 %")]
+)
+def test_a_series_that_lacks_a_bar_is_not_said_to_be_whole(missing, expected, said):
+    assert percent(missing, expected) == said
+
+
+def test_there_is_room_for_what_stands_beside_a_line():
+    made = ET.fromstring(svg(report({"A": [0] * 300}, expected=100_000)))  # noqa: S314  # our own
+    [count] = [text for text in made.iter(TEXT) if (text.text or "").endswith("30,000,000 missing")]
+    assert float(count.get("x")) + 6 * len(count.text) < float(made.get("width"))
 
 
 def test_neighbours_of_one_state_are_one_cell_that_says_what_it_is():

@@ -39,7 +39,7 @@ def test_an_unknown_option_is_refused_with_the_nearest_right_one():
 
 
 def test_an_option_of_one_source_is_unknown_to_another():
-    with pytest.raises(SettingsError, match=r"sources\.sample: no option is called 'path'"):
+    with pytest.raises(SettingsError, match=r"sources\.sample: no option is called 'path'; it has none"):
         open_source("sample", path="x")
 
 

@@ -60,13 +60,14 @@ def coverage(invocation: Invocation, dataset: str, output: str | None, **asked: 
 
 
 def _table(report: "CoverageReport") -> Table:
+    from thermocline.model.coverage.heat_cells import percent  # noqa: PLC0415  # numpy
     from thermocline.model.coverage.states import State  # noqa: PLC0415  # numpy
 
     lines = []
     states = [state for state in State if any(each.count(state) for each in report.series)]
     for each in report.series:
         counts = [each.count(state) or None for state in states]
-        share = f"{100 * (1 - each.bars_missing / each.bars_expected):.2f} %" if each.bars_expected else "-"
+        share = percent(each.bars_missing, each.bars_expected) if each.bars_expected else "-"
         name = (each.series.asset_class or None, each.series.symbol, each.series.interval or None)
         bars = (each.bars_expected or None, each.bars_there, each.bars_missing)
         lines.append((*name, each.calendar, each.first, each.last, *bars, Number(share), *counts))

@@ -36,5 +36,5 @@ def _problem(model: type[Options], source: str, error: Any) -> str:
     if error["type"] != "extra_forbidden":
         return f"sources.{source}.{path}: {error['msg'].removeprefix('Value error, ')}" if path else str(error["msg"])
     near = difflib.get_close_matches(path, model.model_fields, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(model.model_fields)}"
+    hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(model.model_fields) or 'none'}"
     return f"sources.{source}: no option is called {path!r}; {hint}"

@@ -138,7 +138,7 @@ class CoverageKeeper:
         Without `start` what is missing after the first row of each series, without `end` up to now.
 
         Raises:
-            UsageError: Nothing is known of a symbol that is named, and no first day is said.
+            UsageError: Nothing is known of a symbol that is named, and no first day is said; or nothing at all.
         """
         from thermocline.model.coverage.missing import AskAgain, plan_missing, reach_of  # noqa: PLC0415  # numpy
 
@@ -151,6 +151,12 @@ class CoverageKeeper:
             msg = (
                 f"nothing is known of {', '.join(unknown)} in {dataset.name}, so that it can't be told from which day "
                 "on rows are missing; say the first day with --start, and the bar size with --interval"
+            )
+            raise UsageError(msg)
+        if not series:
+            msg = (
+                f"nothing is known of such rows of {dataset.name}, so that it can't be told what is missing; name "
+                "it with --symbol, --interval and --start, or backfill once without --missing"
             )
             raise UsageError(msg)
         again = AskAgain(self.now, again_days, always=ask_again)

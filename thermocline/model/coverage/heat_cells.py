@@ -38,7 +38,7 @@ class Line:
     label: str
     cells: tuple[Cell, ...]
     missing: int | None
-    share: float
+    expected: int
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,12 @@ class Picture:
     columns: tuple[date, ...]
     lines: tuple[Line, ...]
     has_line_a_year: bool = False
+
+
+def percent(missing: int, expected: int) -> str:
+    """How much of what is expected is there; less than 100 % wherever something is missing."""
+    share = round(100 * (1 - missing / expected), 2)
+    return f"{min(share, 99.99) if missing else share:.2f} %"
 
 
 def picture(report: CoverageReport, most_columns: int, *, by_year: bool = False) -> Picture:
@@ -130,8 +136,7 @@ def _line(series: SeriesCoverage, label: str, columns: Sequence[date], end: date
         cells.append(Cell(days, _state(wanted, rows, lacks, counts), rows, wanted))
     low, high = int(bounds[0]), int(bounds[-1])
     all_expected, lacking = int(expected[high] - expected[low]), int(missing[high] - missing[low])
-    share = 1 - lacking / all_expected if all_expected else 1.0
-    return Line(label, tuple(cells), lacking if all_expected else None, share)
+    return Line(label, tuple(cells), lacking if all_expected else None, all_expected)
 
 
 def _state(expected: int, rows: int, lacking: int, counts: dict[State, int]) -> State | None:

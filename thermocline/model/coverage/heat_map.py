@@ -6,7 +6,7 @@ from html import escape
 from itertools import groupby
 
 from thermocline.errors import UsageError
-from thermocline.model.coverage.heat_cells import Cell, Line, Picture, picture
+from thermocline.model.coverage.heat_cells import Cell, Line, Picture, percent, picture
 from thermocline.model.coverage.report import CoverageReport
 from thermocline.model.coverage.states import State
 
@@ -72,7 +72,8 @@ def svg(report: CoverageReport) -> str:
     label = 20 + _LETTER * max([len(line.label) for line in lines], default=0)
     cell = min(_PLOT_WIDTH / max(len(shown.columns), 1), 18)
     plot = cell * len(shown.columns)
-    width, whole = max(label + plot + 130, 760), _TOP + height * len(lines) + _BOTTOM
+    counts = 16 + _LETTER * max([len(_count(line)) for line in lines], default=0)
+    width, whole = max(label + plot + counts, 760), _TOP + height * len(lines) + _BOTTOM
     size = f'viewBox="0 0 {width:.0f} {whole:.0f}" width="{width:.0f}" height="{whole:.0f}"'
     style = f'role="img" font-family="system-ui, sans-serif" font-size="11" fill="{_INK}"'
     parts = [
@@ -93,8 +94,7 @@ def _subtitle(report: CoverageReport, shown: Picture, lines: int) -> str:
     missing = sum(each.bars_missing for each in report.series)
     parts = [f"a cell is a {shown.unit}"]
     if expected:
-        share = 100 * (1 - missing / expected)
-        parts.insert(0, f"{share:.2f} % of {expected:,d} expected bars are there, {missing:,d} missing")
+        parts.insert(0, f"{percent(missing, expected)} of {expected:,d} expected bars are there, {missing:,d} missing")
     if len(shown.lines) > lines:
         parts.append(f"{len(shown.lines) - lines:,d} further series are not shown")
     return "; ".join(parts)
@@ -139,8 +139,14 @@ def _drawn_line(line: Line, left: float, top: float, cell: float, height: int, *
         yield f'<rect {place} fill="{colour}"><title>{escape(_told(line.label, cells))}</title></rect>'
     right = left + columns * cell + 8
     if line.missing is not None:
-        text = f"{100 * line.share:.2f} %" + (f", {line.missing:,d} missing" if line.missing else "")
-        yield _text(right, top + height * 0.72, text, size=size, fill=_INK if line.missing else _FAINT)
+        yield _text(right, top + height * 0.72, _count(line), size=size, fill=_INK if line.missing else _FAINT)
+
+
+def _count(line: Line) -> str:
+    """What stands to the right of a line: how much is there, and how many bars are missing."""
+    if line.missing is None:
+        return ""
+    return percent(line.missing, line.expected) + (f", {line.missing:,d} missing" if line.missing else "")
 
 
 def _told(label: str, cells: list[Cell]) -> str:
