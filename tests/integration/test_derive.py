@@ -174,6 +174,15 @@ def test_what_other_sources_say_of_a_row_stays_and_what_they_blank_comes_back(de
     assert derived.derive().due == []
 
 
+def test_what_another_source_says_of_a_symbol_without_bars_stays(derived):
+    key = {"asset_class": "equity", "symbol": "NVDA", "ts": midnight(FIRST)}
+    derived.backfill(FEATURES, [{**key, "sma_20": "12.5", "rsi_14": 61.0}], "vendor")
+    assert derived.derive().due == [FIRST]
+    row = derived.features("NVDA")[FIRST]
+    assert (row["source"], row["sma_20"], row["rsi_14"]) == ("vendor", Decimal("12.5"), 61.0)
+    assert derived.derive(full=True).backfilled.written == 0
+
+
 def test_a_row_whose_bar_is_gone_says_nothing_any_more(derived):
     day = FIRST + timedelta(days=30)
     span = DayRange(day, day + timedelta(days=1))

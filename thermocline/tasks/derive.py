@@ -202,7 +202,10 @@ class _Derivations:
 
 
 def _over(present: "pa.Table", derived: "pa.Table") -> "pa.Table":
-    """Derived rows with every other column as it is; a row whose bar is gone keeps those columns alone."""
+    """Derived rows with every other column as it is; a derived row whose bar is gone keeps those columns alone.
+
+    Where no bar is, a row of another source stays as it is: what it says of these columns was never made here.
+    """
     import pyarrow as pa  # noqa: PLC0415  # the import costs a quarter of a second, `--help` shall not pay it
     import pyarrow.compute as pc  # noqa: PLC0415
 
@@ -214,7 +217,9 @@ def _over(present: "pa.Table", derived: "pa.Table") -> "pa.Table":
     others = [name for name in dataset_named(FEATURES.name).content if name not in {*key, *DERIVED}]
     joined = derived.join(present.select([*key, *others]), key)
     had_any = pc.is_valid(pc.coalesce(*(pc.cast(present[name], pa.float64()) for name in DERIVED)))
-    without_bar = present.filter(had_any).select([*key, *others]).join(derived.select(key), key, join_type="left anti")
+    was_derived = pc.and_(had_any, pc.equal(present["source"], NAME))
+    without_bar = present.filter(was_derived).select([*key, *others])
+    without_bar = without_bar.join(derived.select(key), key, join_type="left anti")
     blank = [pa.nulls(len(without_bar), derived[name].type) for name in DERIVED]
     for name, nulls in zip(DERIVED, blank, strict=True):
         without_bar = without_bar.append_column(name, nulls)
