@@ -474,3 +474,15 @@ def test_every_row_is_kept_once_or_accounted_for(rows):
     assert len(kept) + len(conformed.rejected) + conformed.duplicates == len(rows)
     positions = {(symbol, day): row for row, (symbol, day, _) in enumerate(rows)}
     assert [positions[symbol, day] for symbol, day, _ in kept] == sorted(positions.values())
+
+
+def test_text_of_polars_and_categories_of_nothing_are_refused_row_by_row_like_any_other():
+    table = bars(
+        symbol=pa.array(["AAPL", "MSFT"], pa.string_view()),
+        volume=pa.array(["10", "many"], pa.string_view()),
+        vwap=pa.array([None, None], pa.null()).dictionary_encode(),
+    )
+    conformed = gate(table)
+    assert conformed.rows["symbol"].to_pylist() == ["AAPL"]
+    (rejected,) = conformed.rejected
+    assert '"symbol": "MSFT"' in rejected.record

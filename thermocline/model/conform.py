@@ -94,6 +94,7 @@ def conform(
     Raises:
         SchemaError: A column that must be there is missing, or has a type that can't be made the dataset's.
     """
+    rows = _plainly_typed(rows)
     with _naming(origin):
         ignored = _check_columns(rows, dataset)
         stamps = _parse(rows, dataset.column("ts"))
@@ -294,6 +295,17 @@ def _parse(rows: pa.Table, column: Column) -> Parsed:
     except (SchemaError, pa.ArrowNotImplementedError) as error:
         msg = f"column {column.name}: {error}"
         raise SchemaError(msg) from None
+
+
+def _plainly_typed(rows: pa.Table) -> pa.Table:
+    """The rows without types that Arrow can't take single rows of: views, as polars has, and categories of nothing."""
+    plain = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
+    for place, column in enumerate(rows.schema):
+        if column.type in plain:
+            rows = rows.set_column(place, column.name, rows.column(place).cast(plain[column.type]))
+        elif pa.types.is_dictionary(column.type) and pa.types.is_null(column.type.value_type):
+            rows = rows.set_column(place, column.name, pa.nulls(len(rows)))
+    return rows
 
 
 def _inside(stamps: Parsed, days: DayRange | None) -> Mask:
