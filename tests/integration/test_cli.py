@@ -151,6 +151,7 @@ def test_a_check_ends_with_1_only_for_findings_of_severity_error(night, monkeypa
     [fall] = answer("check", "market_data", "--symbol", "AAPL", "--start", "2013-01-01")["findings"]
     assert (fall["rule"], fall["severity"], fall["ts"][:10]) == ("jumps", "warn", "2013-01-24")
     assert run("check", "market_data", "--symbol", "AAPL", "--rule", "mixed").stdout.endswith("checked: 0 findings.\n")
+    assert "news has no bars to compare" in run("check", "news").stderr
     monkeypatch.setenv("THERMOCLINE_CHECKS__JUMPS__SEVERITY", "error")
     shown = run("check", "market_data", "--symbol", "AAPL", "--start", "2013-01-01", code=1).stdout
     assert "the close went from 514.005 to 450.5, 0.8765 times; no known reason" in shown

@@ -46,6 +46,7 @@ def test_rows_go_from_the_quarantine_in_or_out_by_what_is_said_of_them(home, tmp
     run("quarantine", "drop", "--rule", "volume", "--reason", "typing error", "--yes")
     run("ingest", "market_data", str(file), "--source-name", "desk")
     assert told("quarantine", "list")["rows"] == 0
+    assert run("quarantine", "list").stdout == "There are no kept rows in quarantine.\n"
     shown = run("quarantine", "show").stdout
     assert "typing error" in shown
     assert "checked" in shown

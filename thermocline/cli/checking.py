@@ -58,6 +58,8 @@ def check(invocation: Invocation, dataset: str, **asked: Any) -> None:
             for each in checked.findings
         ],
     )  # fmt: skip
+    if not checked.rows and checked.dataset != "market_data":
+        invocation.note(f"{checked.dataset} has no bars to compare; only restatements that are held were looked for")
     reasons = f", {len(checked.explained):,d} explained" if checked.explained else ""
     invocation.answer(
         checked.document(),

@@ -55,7 +55,8 @@ def list_(invocation: Invocation, datasets: Sequence[str], **asked: Any) -> None
     with invocation.opened() as opened:
         found = opened.quarantine_list(datasets, **asked)
     rows = sum(each.rows for each in found)
-    total = f"{plural(rows, 'row')} in quarantine." if rows else "Nothing is in quarantine there."
+    none = f"There are no {' or '.join(asked['states'])} rows in quarantine."
+    total = f"{plural(rows, 'row')} in quarantine." if rows else none
     invocation.answer({"rows": rows, "groups": [each.document() for each in found]}, *_groups(found), total)
 
 
