@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 
+import pyarrow as pa
 import pytest
 from hot_acts import ingest, publish, table
 from made_rows import bars
@@ -9,7 +10,7 @@ from made_rows import bars
 from thermocline.model.calendars import CalendarRules
 from thermocline.model.coverage.due import Due, Outcome, Telling
 from thermocline.model.coverage.states import Run, Series, State, Told
-from thermocline.model.datasets import MARKET_DATA, NEWS
+from thermocline.model.datasets import INSTRUMENTS, MARKET_DATA, NEWS
 from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.partition import DayRange, Partition
 from thermocline.ports import Answered, Fetched, FetchRequest
@@ -63,6 +64,14 @@ def at(number):
 def states(keeper, symbol="AAPL", interval="1day", days=5):
     [seen] = keeper.look(MARKET_DATA, symbols=[symbol], intervals=[interval], start=MONDAY, end=day(days).day)
     return [seen.state_of(each) for each in DayRange(MONDAY, day(days).day)]
+
+
+def name(hot, instrument, symbol, first, until=None):
+    """Say that a symbol names an instrument from a day on, until another."""
+    said = {"instrument_id": instrument, "asset_class": "equity", "symbol": symbol, "source": "made"}
+    row = {**said, "ts": at(first), "until": None if until is None else day(until).day, "ingested_at": NOW}
+    rows = pa.Table.from_pylist([row], INSTRUMENTS.arrow_schema)
+    hot.ingest(INSTRUMENTS, rows, hot_days=(), run_id="run")
 
 
 class _Answers:
@@ -182,3 +191,30 @@ def test_a_weekly_bar_may_carry_any_day_of_its_week(hot, lake, keeper):
     [seen] = keeper.look(MARKET_DATA, symbols=["AAPL"])
     assert [(run.state, run.start) for run in seen.gaps()] == [(State.PENDING, day(14).day)]
     assert (seen.bars_expected, seen.bars_there) == (4, 3)
+
+
+def test_only_days_on_which_a_symbol_named_an_instrument_are_expected(hot, lake, keeper):
+    publish(hot, lake, *(bars(day(number), symbols=["WM", "AAPL"], count=1) for number in (1, 3, 11)))
+    before = [State.PENDING, State.COMPLETE, State.PENDING, State.COMPLETE, State.PENDING]
+    assert states(keeper, "WM") == states(keeper, "AAPL") == before
+    # The bank was listed on Tuesday and gone on Thursday; a week later the symbol was another company's for two days.
+    name(hot, "bank", "WM", 1, 3)
+    name(hot, "waste", "WM", 10, 12)
+    assert states(keeper, "WM") == [None, State.COMPLETE, State.PENDING, State.COMPLETE, None]
+    assert states(keeper, "AAPL") == before
+    [seen] = keeper.look(MARKET_DATA, symbols=["WM"], start=MONDAY, end=day(30).day)
+    assert (seen.bars_expected, seen.bars_there, seen.dates()) == (4, 2, [day(2).day, day(10).day])
+    plan = keeper.plan(MARKET_DATA, _Answers(), symbols=["WM"], start=day(3).day)
+    assert plan.bars_missing == 1  # and none of the time since it was delisted
+    # What is learnt later counts for days that were settled before.
+    name(hot, "bank", "WM", 1, 4)
+    name(hot, "waste", "WM", 10)
+    assert keeper.plan(MARKET_DATA, _Answers(), symbols=["WM"], start=day(12).day).bars_missing > 90
+
+
+def test_a_week_in_which_a_symbol_was_listed_for_a_day_has_its_bar(hot, lake, keeper):
+    publish(hot, lake, *(bars(day(number, "1week"), symbols=["WM"], count=1) for number in (0, 21)))
+    name(hot, "bank", "WM", 0, 9)  # the second week's Monday is a holiday, its Tuesday the last day
+    [seen] = keeper.look(MARKET_DATA, symbols=["WM"])
+    assert [run.start for run in seen.gaps()] == [day(7).day]
+    assert (seen.bars_expected, seen.bars_there) == (2, 1)

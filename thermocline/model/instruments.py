@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import combinations, pairwise
 
+from thermocline.model.partition import DayRange
+
 ZoneOf = Callable[[str, str], str]
 """The time zone of the exchange of an asset class and symbol; there a day of bars shorter than a day begins."""
 
@@ -57,6 +59,19 @@ class Span:
     start: date
     end: date
     instrument_id: str | None
+
+
+def days_named(namings: Iterable[Naming]) -> dict[tuple[str, str], list[DayRange]]:
+    """The days on which each asset class and symbol named some instrument, whichever.
+
+    Here no symbol reaches back before its first day: what is to be fetched goes by what somebody said.
+    """
+    found: dict[tuple[str, str], list[DayRange]] = {}
+    for each in namings:
+        ranges = found.setdefault((each.asset_class, each.symbol), [])
+        if each.start < (end := each.until or date.max):
+            ranges.append(DayRange(each.start, end))
+    return found
 
 
 class Instruments:

@@ -7,7 +7,8 @@ Bars before and after the session are none of these: they are there as well, but
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -54,6 +55,20 @@ class Sessions:
     closes: Numbers
     pauses: Numbers
     offsets: Numbers
+
+    def during(self, ranges: Iterable[DayRange]) -> "Sessions":
+        """Those of them that are dated on a day of any of the ranges."""
+        kept = np.zeros(len(self.dates), dtype=bool)
+        for each in ranges:
+            kept |= (self.dates >= number_of(each.start)) & (self.dates < number_of(each.end))
+        return replace(
+            self,
+            dates=self.dates[kept],
+            opens=self.opens[kept],
+            closes=self.closes[kept],
+            pauses=self.pauses[kept],
+            offsets=self.offsets[kept],
+        )
 
 
 @dataclass(frozen=True)

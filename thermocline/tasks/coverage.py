@@ -14,7 +14,8 @@ from thermocline.model.coverage.due import Due, named_symbols
 from thermocline.model.dataset import Dataset
 from thermocline.model.partition import ONE_DAY, DayRange, hull_of
 from thermocline.ports import SILENT, Analytics, CoverageWriter, Hot, Lake, Progress, Source
-from thermocline.tasks.expected import Expectations
+from thermocline.tasks.expected import Expectations, instrument_of
+from thermocline.tasks.instruments import known_days
 from thermocline.tasks.survey import Survey, intervals_there
 
 if TYPE_CHECKING:
@@ -101,11 +102,15 @@ class CoverageKeeper:
 
         Without `start` it begins with the first row, without `end` it ends with the last; a series without rows is
         looked at over all that is known of it. A symbol that is named and not known is looked at where both are said.
+
+        The ledger goes by the calendar alone. On which days a symbol named an instrument is asked anew each time, so
+        that what `instruments` learns counts at once, for days as well that are long settled.
         """
         from thermocline.model.coverage.report import looked_at  # noqa: PLC0415  # numpy
 
         self.settle(dataset)
         known = _by_series(self.hot.coverage(dataset, symbols, intervals))
+        named = known_days(self.hot, self.lake, symbols)
         found = []
         for series in sorted({*known, *self._unknown(dataset, known, symbols, intervals, asset_class)}):
             if asset_class not in {None, series.asset_class}:
@@ -115,7 +120,7 @@ class CoverageKeeper:
             if days is None:
                 continue
             span = hull_of([days, *(DayRange(run.start, run.end) for run in own)])
-            expected = self.expectations.of(series, span)
+            expected = self.expectations.of(series, span, named.get(instrument_of(series)))
             calendar = self.expectations.calendar_of(series)
             found.append(looked_at(self._cover(series, own, span), expected, calendar, days, self.now))
         return found

@@ -1,5 +1,6 @@
 """What is expected of an instrument, by the calendar that it has."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING
@@ -10,11 +11,16 @@ from thermocline.ports import Calendars
 
 if TYPE_CHECKING:
     from thermocline.model.coverage.states import Series
-    from thermocline.model.sessions import Expectation
+    from thermocline.model.sessions import Expectation, Sessions
 
 EACH_SESSION = frozenset({"options_data", "features"})
 """Datasets without bars that have a row, or more, for each session."""
 _EQUITY = "equity"
+
+
+def instrument_of(series: "Series") -> tuple[str, str]:
+    """The asset class and symbol whose bars a series has; datasets without asset classes are of shares."""
+    return series.asset_class or _EQUITY, series.symbol
 
 
 @dataclass(frozen=True)
@@ -23,18 +29,29 @@ class Expectations:
 
     calendars: Calendars
     rules: CalendarRules
-    _known: "dict[tuple[str, str], tuple[DayRange, Expectation | None]]" = field(default_factory=dict)
+    _known: "dict[tuple[str, str], tuple[DayRange, Sessions, Expectation | None]]" = field(default_factory=dict)
 
     def calendar_of(self, series: "Series") -> str | None:
         """The series' calendar; None where nothing is expected of it."""
         if not series.interval and series.dataset not in EACH_SESSION:
             return None
-        return self.rules.of(series.asset_class or _EQUITY, series.symbol)
+        return self.rules.of(*instrument_of(series))
 
-    def of(self, series: "Series", days: DayRange) -> "Expectation | None":
-        """What is expected of a series, on those days at least; None where nothing is."""
+    def of(self, series: "Series", days: DayRange, named: Sequence[DayRange] | None = None) -> "Expectation | None":
+        """What is expected of a series, on those days at least; None where nothing is.
+
+        `named` are the days on which its symbol named an instrument, and no others are expected; None: nobody said.
+        """
+        from thermocline.model.sessions import expectation  # noqa: PLC0415  # numpy, for those who look
+
         name = self.calendar_of(series)
-        return None if name is None else self.by_calendar(name, series.interval, days)
+        if name is None:
+            return None
+        of_all = self.by_calendar(name, series.interval, days)
+        if named is None or any(each.start <= days.start and days.end <= each.end for each in named):
+            return of_all
+        _, sessions, _ = self._known[name, series.interval]
+        return expectation(sessions.during(named), series.interval)
 
     def by_calendar(self, name: str, interval: str, days: DayRange) -> "Expectation | None":
         """What bars of a size a calendar has, on those days at least."""
@@ -45,6 +62,7 @@ class Expectations:
             start = min(days.start, known[0].start) if known else days.start
             end = max(days.end, known[0].end) if known else days.end
             wide = DayRange(date(start.year, 1, 1), date(min(end.year + 1, date.max.year), 1, 1))
-            known = wide, expectation(self.calendars.sessions(name, wide), interval)
+            sessions = self.calendars.sessions(name, wide)
+            known = wide, sessions, expectation(sessions, interval)
             self._known[name, interval] = known
-        return known[1]
+        return known[2]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from thermocline.errors import UsageError
 from thermocline.model.datasets import dataset_named
-from thermocline.model.instruments import Instruments, Naming, ZoneOf, new_york
+from thermocline.model.instruments import Instruments, Naming, ZoneOf, days_named, new_york
+from thermocline.model.partition import DayRange
 from thermocline.model.query import Query, Tier
 from thermocline.ports import Hot, Lake
 from thermocline.tasks.query import query
@@ -21,9 +22,21 @@ def known_instruments(
     hot: Hot, lake: Lake, *, as_of_vintage: datetime | None = None, tiers: Collection[Tier] = tuple(Tier)
 ) -> Instruments:
     """Every instrument that the dataset `instruments` holds."""
-    with query(hot, lake, Query(dataset_named("instruments"), as_of_vintage=as_of_vintage), tiers) as reader:
+    return Instruments(_namings(hot, lake, Query(dataset_named("instruments"), as_of_vintage=as_of_vintage), tiers))
+
+
+def known_days(hot: Hot, lake: Lake, symbols: Collection[str] = ()) -> dict[tuple[str, str], list[DayRange]]:
+    """The days on which each asset class and symbol named an instrument, of those that `instruments` holds.
+
+    Only of the `symbols`, where any are said.
+    """
+    return days_named(_namings(hot, lake, Query(dataset_named("instruments"), symbols=tuple(sorted(symbols)))))
+
+
+def _namings(hot: Hot, lake: Lake, asked: Query, tiers: Collection[Tier] = tuple(Tier)) -> list[Naming]:
+    with query(hot, lake, asked, tiers) as reader:
         rows = [row for batch in reader for row in batch.to_pylist()]
-    return Instruments(
+    return [
         Naming(
             row["instrument_id"],
             row["asset_class"],
@@ -35,7 +48,7 @@ def known_instruments(
             row["source"],
         )
         for row in rows
-    )
+    ]
 
 
 def listed_namings(instruments: Instruments, symbol: str | None = None, on: date | None = None) -> list[Naming]:

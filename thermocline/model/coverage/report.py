@@ -114,10 +114,14 @@ def looked_at(
 ) -> SeriesCoverage:
     """A series over some days; one on which bars are expected and of which nothing is known is pending.
 
+    Less may be `expected` than the ledger went by: what came is complete then, and nothing else is known of the day.
     Nothing is missing yet of a session that is not over.
     """
     made = cover.over(days)
     counts = expected_over(expected, days).counts.copy()
+    if expected is not None:
+        made.codes[(made.rows > 0) & (made.rows >= counts)] = CODES[State.COMPLETE]
+        made.codes[(made.rows == 0) & (counts == 0) & (made.codes != CODES[State.QUARANTINED])] = 0
     made.codes[(made.codes == 0) & (counts > 0)] = CODES[State.PENDING]
     to_come = (expected_over(expected, days).closes > now.timestamp()) & (made.rows < counts)
     counts[to_come] = made.rows[to_come]
