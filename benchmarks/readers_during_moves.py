@@ -204,14 +204,14 @@ def append(home: Path, shared: Shared, seed: int) -> Told:
             number = shared.accepted.value + 1
             shared.begun.value = number
             day = days()[number % MOVING_DAYS]
-            noon = datetime(day.year, day.month, day.day, tzinfo=UTC)
+            at = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(minutes=number // MOVING_DAYS)
             counted = datetime(FIRST.year, FIRST.month, FIRST.day, tzinfo=UTC)
             price = Decimal(number)
             tc.ingest(
                 "market_data",
                 bars(
                     [
-                        (LATE, noon + timedelta(seconds=number), price, 1.0, number),
+                        (LATE, at, price, 1.0, number),
                         (COUNTER, counted, price, 1.0, number),
                     ]
                 ),
@@ -312,7 +312,7 @@ def prepare(home: Path) -> int:
         counted = datetime(FIRST.year, FIRST.month, FIRST.day, tzinfo=UTC)
         tc.ingest(
             "market_data",
-            bars([(LATE, counted + timedelta(seconds=1), Decimal(1), 1.0, 1), (COUNTER, counted, Decimal(1), 1.0, 1)]),
+            bars([(LATE, counted, Decimal(1), 1.0, 1), (COUNTER, counted, Decimal(1), 1.0, 1)]),
             as_of=AS_OF,
         )
     return 1
