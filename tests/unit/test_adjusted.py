@@ -229,6 +229,16 @@ def test_one_series_follows_an_instrument_through_its_symbols_without_rows_of_an
     assert first["symbol"].to_pylist() == ["WMI", "WM"]
 
 
+def test_how_an_instrument_would_be_answered_is_told_as_for_its_symbols(waste):
+    told = waste.explain("market_data", instrument="equity:UW:19980102", end="2009-01-01")
+    assert told.route.query.symbols == ("UW", "WMI", "WM")
+    assert told == waste.explain("market_data", symbols=["UW", "WMI", "WM"], end="2009-01-01")
+    with pytest.raises(UsageError, match="no instrument has the id 'equity:XX"):
+        waste.explain("market_data", instrument="equity:XX:19980102")
+    with pytest.raises(UsageError, match="not for both"):
+        waste.explain("market_data", instrument="equity:UW:19980102", symbols=["WM"])
+
+
 def test_an_event_under_a_later_symbol_adjusts_the_earlier_ones_and_not_the_other_company(waste):
     fill(waste, "splits", split("WM", "2010-01-05", 1, 2))
     fill(waste, "dividends", dividend("WM", "2009-08-05", "7"))

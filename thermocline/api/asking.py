@@ -25,7 +25,7 @@ from thermocline.ports import (
     Unfinished,
 )
 from thermocline.tasks.adjusted import query_adjusted
-from thermocline.tasks.instruments import known_instruments, listed_namings, query_instrument
+from thermocline.tasks.instruments import explain_instrument, known_instruments, listed_namings, query_instrument
 from thermocline.tasks.query import Explanation, explain, query
 from thermocline.tasks.sql import sql
 from thermocline.tasks.status import SeriesStatus, status
@@ -145,8 +145,13 @@ class Asking(Opened):
         start: Instant | None = None,
         end: Instant | None = None,
         as_of_vintage: Instant | None = None,
+        instrument: str | None = None,
     ) -> Explanation:
-        """How `query` would answer: which tier, which objects, how many bytes."""
+        """How `query` would answer: which tier, which objects, how many bytes.
+
+        Raises:
+            UsageError: A name is unknown, or no such instrument is known.
+        """
         self._dataset(dataset)
         asked = as_query(
             dataset,
@@ -157,6 +162,8 @@ class Asking(Opened):
             end=end,
             as_of_vintage=as_of_vintage,
         )
+        if instrument is not None:
+            return explain_instrument(self.hot, self.lake, asked, instrument)
         return explain(self.hot, asked)
 
     def sql(self, statement: str, *, as_of_vintage: Instant | None = None) -> Answer:

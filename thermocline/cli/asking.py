@@ -31,6 +31,13 @@ _COUNTED = 100_000
 """Rows that are counted beyond those on the screen; who wants to know more asks for a file."""
 
 
+instrument_option = click.option(
+    "--instrument",
+    metavar="ID",
+    help="The instrument with this id, under every symbol that it had (see `thermocline instruments`).",
+)
+
+
 @command(
     examples=(
         "thermocline query market_data --symbol AAPL --interval 1day --start 2013-01-01 --end 2013-03-02",
@@ -45,11 +52,7 @@ _COUNTED = 100_000
 @intervals_option
 @instants_options
 @as_of_vintage_option
-@click.option(
-    "--instrument",
-    metavar="ID",
-    help="The instrument with this id, under every symbol that it had (see `thermocline instruments`).",
-)
+@instrument_option
 @click.option(
     "--adjust",
     type=click.Choice(["splits", "all"]),
@@ -124,10 +127,11 @@ def _give(
 @intervals_option
 @instants_options
 @as_of_vintage_option
+@instrument_option
 def explain(invocation: Invocation, dataset: str, **asked: Any) -> None:
     """Say which tier, objects and bytes answer a query.
 
-    Takes the symbols, intervals and times that `query` takes, and reads no row.
+    Takes the symbols, intervals, times and the instrument that `query` takes, and reads no row of the answer.
     """
     with invocation.opened() as opened:
         document = opened.explain(dataset, **asked).document()

@@ -1,6 +1,6 @@
 """Who is who: what the dataset `instruments` knows, and the rows of one instrument under all its symbols."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from thermocline.errors import UsageError
 from thermocline.model.datasets import dataset_named
-from thermocline.model.instruments import Instruments, Naming, ZoneOf, days_named, new_york
+from thermocline.model.instruments import Instruments, Naming, Span, ZoneOf, days_named, new_york
 from thermocline.model.partition import DayRange
 from thermocline.model.query import Query, Tier
 from thermocline.ports import Hot, Lake
-from thermocline.tasks.query import query
+from thermocline.tasks.query import Explanation, explain, query
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,6 +62,37 @@ def listed_namings(instruments: Instruments, symbol: str | None = None, on: date
     return sorted(found, key=lambda each: (each.start, each.symbol, each.instrument_id))
 
 
+def explain_instrument(hot: Hot, lake: Lake, asked: Query, instrument_id: str) -> Explanation:
+    """How `query_instrument` would be answered; of the lake only the dataset `instruments` is read.
+
+    Raises:
+        UsageError: No such instrument is known, or symbols are asked for besides.
+    """
+    spans = _spans_of(hot, lake, asked, instrument_id, tuple(Tier))
+    return explain(hot, replace(asked, symbols=_symbols(spans)))
+
+
+def _spans_of(
+    hot: Hot, lake: Lake, asked: Query, instrument_id: str, tiers: Collection[Tier]
+) -> list[tuple[str, str, Span]]:
+    """Asset class, symbol and days under which the rows of an instrument are found."""
+    if asked.symbols:
+        msg = "an instrument tells its own symbols; ask for an instrument or for symbols, not for both"
+        raise UsageError(msg)
+    spans = known_instruments(hot, lake, as_of_vintage=asked.as_of_vintage, tiers=tiers).spans_of(instrument_id)
+    if not spans:
+        msg = (
+            f"no instrument has the id {instrument_id!r}; `thermocline instruments SYMBOL` shows those that a symbol "
+            "named, `thermocline backfill instruments` brings them in"
+        )
+        raise UsageError(msg)
+    return spans
+
+
+def _symbols(spans: Sequence[tuple[str, str, Span]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(symbol for _, symbol, _ in spans))
+
+
 @contextmanager
 def query_instrument(
     hot: Hot,
@@ -84,19 +115,9 @@ def query_instrument(
 
     from thermocline.model.series import columns_of_series, first_rows, rows_within  # noqa: PLC0415  # it brings Arrow
 
-    if asked.symbols:
-        msg = "an instrument tells its own symbols; ask for an instrument or for symbols, not for both"
-        raise UsageError(msg)
-    spans = known_instruments(hot, lake, as_of_vintage=asked.as_of_vintage, tiers=tiers).spans_of(instrument_id)
-    if not spans:
-        msg = (
-            f"no instrument has the id {instrument_id!r}; `thermocline instruments SYMBOL` shows those that a symbol "
-            "named, `thermocline backfill instruments` brings them in"
-        )
-        raise UsageError(msg)
-    symbols = tuple(dict.fromkeys(symbol for _, symbol, _ in spans))
+    spans = _spans_of(hot, lake, asked, instrument_id, tiers)
     columns = tuple(dict.fromkeys((*asked.names, *columns_of_series(asked.dataset))))
-    with query(hot, lake, replace(asked, symbols=symbols, columns=columns, limit=None), tiers) as reader:
+    with query(hot, lake, replace(asked, symbols=_symbols(spans), columns=columns, limit=None), tiers) as reader:
         kept = (rows_within(batch, asked.dataset, spans, zone_of).select(asked.names) for batch in reader)
         schema = pa.schema([reader.schema.field(name) for name in asked.names])
         yield pa.RecordBatchReader.from_batches(schema, first_rows(kept, asked.limit))
