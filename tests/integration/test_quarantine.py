@@ -54,6 +54,7 @@ def test_rows_go_from_the_quarantine_in_or_out_by_what_is_said_of_them(home, tmp
     assert {"quarantine-release", "quarantine-drop"} <= set(acts)
     assert told("quarantine", "purge", "--before", "2999-01-01", "--yes") == {"rows": 2}
     run("quarantine", "release", "--yes", code=2)
+    assert "no rule is called 'nope'" in run("quarantine", "list", "--rule", "nope", code=2).stderr
     run("quarantine", "drop", "market_data", "--reason", "x", "--json", code=2)
     assert {"dataset": "market_data", "rule": "ohlc"}.items() <= next(
         rule for rule in told("quarantine", "rules")["rules"] if rule["rule"] == "ohlc"

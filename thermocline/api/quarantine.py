@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from thermocline.api.opened import Opened, new_run_id
 from thermocline.arguments import Day, Instant, as_datasets, as_instant
 from thermocline.errors import UsageError
-from thermocline.model.rules import Rule, Severity
+from thermocline.model.datasets import DATASETS
+from thermocline.model.rejected import ALWAYS
+from thermocline.model.rules import Rule, Severity, rules_of
 from thermocline.ports import Quarantined, QuarantineGroup, QuarantineQuery, QuarantineState
 from thermocline.tasks.quarantine import Judgement, apply_judgement, plan_drop, plan_release
 
@@ -196,4 +198,8 @@ def _asked(
         msg = f"a row in quarantine is {', '.join(QuarantineState)}, not {unknown[0]!r}"
         raise UsageError(msg)
     chosen = as_datasets(datasets) if datasets else ()
+    known = {rule.name for dataset in chosen or DATASETS.values() for rule in rules_of(dataset)}
+    if strange := sorted({*rules} - known - {*ALWAYS}):
+        msg = f"no rule is called {strange[0]!r}; there are {', '.join([*sorted(known), *ALWAYS])}"
+        raise UsageError(msg)
     return QuarantineQuery(chosen, sources, rules, [QuarantineState(state) for state in states], ids, limit)

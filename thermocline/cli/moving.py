@@ -116,7 +116,8 @@ def backfill(
             f"fetched now: {done.pages_fetched:,d}"
         )
     if not done.rows and not done.unfetched:
-        invocation.note("nothing is missing that the source has" if asked["missing"] else "the source has no such rows")
+        nothing = "nothing came: nothing is missing, or the source does not have it"
+        invocation.note(nothing if asked["missing"] else "the source has no such rows")
     held = f", {plural(done.held, 'partition')} held" if done.held else ""
     hot = f", {plural(done.merged_hot, 'partition')} merged into hot alone" if done.merged_hot else ""
     invocation.answer(

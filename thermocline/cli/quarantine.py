@@ -87,14 +87,15 @@ def _groups(found: "Sequence[QuarantineGroup]") -> tuple[Table | str, ...]:
 def show(invocation: Invocation, datasets: Sequence[str], **asked: Any) -> None:
     """Show rows that may not go in, as they came.
 
-    Each with its reasons, its source, where exactly it came from, and who released or dropped it.
+    Each with its reasons, its source, where exactly it came from, and who released or dropped it. Long rows are
+    cut here; --json has them whole.
     """
     with invocation.opened() as opened:
         found = opened.quarantine_show(datasets, **asked)
     rows = [
         (
-            each.quarantine_id, each.row.dataset, each.row.source, each.row.origin, each.row.reason, each.row.record,
-            _state(each),
+            each.quarantine_id, each.row.dataset, each.row.source, each.row.origin, each.row.reason,
+            _short(each.row.record), _state(each),
         )
         for each in found
     ]  # fmt: skip

@@ -6,6 +6,7 @@ TYPES = "types"
 NULLS = "nulls"
 KEYS = "keys"
 UNREADABLE = "unreadable"
+ALWAYS = (TYPES, NULLS, KEYS, UNREADABLE)
 """What a row breaks that no rule has to forbid: these hold always. What is unreadable could not even be made a row."""
 
 
