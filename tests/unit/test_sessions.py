@@ -66,6 +66,12 @@ def test_an_hour_that_is_opened_at_nine_or_at_half_past_nine_counts_the_same(exp
     assert at == ["2024-01-02T14:00:00", "2024-01-02T21:00:00"]  # 9:00 to 16:00 in New York
 
 
+def test_days_that_all_lie_before_a_calendar_begins_have_no_sessions():
+    before = DayRange(date(1960, 1, 1), date(1960, 1, 31))
+    found = expectation(ExchangeCalendars().sessions("XTKS", before), "1min")
+    assert not found.within(before).counts.any()
+
+
 def test_nothing_is_said_of_sizes_without_a_rule_or_of_days_that_a_calendar_does_not_know(expected):
     assert expected("XNYS", "2week", "2024-01-01", 7) is None
     assert not expected("XTKS", "1day", "1960-01-01", 30).counts.any()

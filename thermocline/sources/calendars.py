@@ -93,13 +93,14 @@ def _built(name: str, days: DayRange) -> Sessions:
         except (ValueError, NoSessionsError):
             # The days reach over the first or last that it knows.
             plain = exchange_calendars.get_calendar(name)
-            start = max(start, _day(plain.bound_min()) or start)
-            end = min(end, _day(plain.bound_max()) or end)
+            first, last = _day(plain.bound_min()) or _FIRST, _day(plain.bound_max()) or _LAST
+            # Days that lie outside as a whole leave the calendar's first ones, or its last.
+            start, end = max(min(start, last - 2 * _ROUND), first), min(max(end, first + 2 * _ROUND), last)
             built = exchange_calendars.get_calendar(name, start=start.isoformat(), end=end.isoformat())
     except InvalidCalendarName:
         raise _no_calendar(name) from None
-    known = DayRange(max(days.start, start), min(days.end, end))
-    return _as_sessions(name, known, built)
+    inside = max(days.start, start), min(days.end, end)
+    return _as_sessions(name, DayRange(*inside) if inside[0] < inside[1] else DayRange(start, end), built)
 
 
 def _as_sessions(name: str, days: DayRange, built: Any) -> Sessions:
