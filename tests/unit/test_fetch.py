@@ -3,13 +3,14 @@
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
+import pyarrow as pa
 import pytest
 from hot_acts import table
 from made_rows import bars
 
 import thermocline
 from thermocline.api import Thermocline
-from thermocline.errors import SourceError, UsageError
+from thermocline.errors import LockTimeoutError, SourceError, UsageError
 from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.partition import DayRange, Partition, midnight
 from thermocline.ports import Answered, Fetched
@@ -109,6 +110,45 @@ def test_a_hole_that_the_source_has_told_of_is_said_and_not_asked_for_again(open
     assert len(vendor.asked) == 1
     opened.fetch("AAPL", "1day", "2024-01-08", "2024-01-11", source=vendor, ask_again=True)
     assert vendor.asked[1:] == ["AAPL 01-09 01-10"]
+
+
+class _Spoilt(_Vendor):
+    """Its second day's row may not go in."""
+
+    def __init__(self, spoil):
+        super().__init__()
+        self.spoil = spoil
+
+    def fetch(self, request):
+        for fetched in super().fetch(request):
+            rows = fetched.rows.to_pylist()
+            spoilt = [self.spoil(row) if row["ts"].day == 9 else row for row in rows]
+            yield Fetched(pa.Table.from_pylist(spoilt), "page", answered=fetched.answered)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda row: {**row, "close": -row["close"]},
+        lambda row: {**row, "close": -row["close"], "ts": None},
+    ],
+)
+def test_a_day_whose_rows_may_not_go_in_is_asked_for_again(opened, spoil):
+    vendor = _Spoilt(spoil)
+    answer = opened.fetch("AAPL", "1day", "2024-01-08", "2024-01-11", source=vendor)
+    assert (dates(answer), answer.missing) == ([8, 10], (date(2024, 1, 9),))
+    vendor.spoil = lambda row: row
+    answer = opened.fetch("AAPL", "1day", "2024-01-08", "2024-01-11", source=vendor)
+    assert (dates(answer), vendor.asked[1:]) == ([8, 9, 10], ["AAPL 01-09 01-10"])
+
+
+def test_rows_that_are_in_stand_where_coverage_can_not_be_told(opened, monkeypatch):
+    def lost(*_):
+        msg = "connection lost"
+        raise LockTimeoutError(msg)
+
+    monkeypatch.setattr(opened.hot, "note_due", lost)
+    assert dates(opened.fetch("AAPL", "1day", "2024-01-08", "2024-01-10", source=_Vendor())) == [8, 9]
 
 
 def test_without_a_source_it_answers_from_what_is_there_and_says_what_is_missing(opened):

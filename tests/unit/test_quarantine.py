@@ -10,6 +10,7 @@ import pytest
 from thermocline.errors import StaleStateError, TooManyBadRowsError
 from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.lifecycle import Lifecycle
+from thermocline.model.offenders import UNKNOWN_SERIES
 from thermocline.model.records import as_json, as_table
 from thermocline.model.rules import Severity, Strictness, Validation
 from thermocline.ports import AuditQuery, Fetched, QuarantineQuery, QuarantineState
@@ -88,7 +89,8 @@ def test_good_rows_go_on_and_bad_ones_are_kept_with_reason_source_and_origin(hot
         "cleared_by": {},
     }
     assert gate.verdicts.rows == 11
-    (series,) = gate.verdicts.quarantined
+    series = next(series for series in gate.verdicts.quarantined if series != UNKNOWN_SERIES)
+    assert gate.verdicts.quarantined[UNKNOWN_SERIES] == 1
     assert (series.symbol, gate.verdicts.quarantined[series]) == ("AAPL", 2)
 
 

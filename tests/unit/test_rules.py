@@ -296,9 +296,9 @@ def test_settings_of_rules_are_read_and_unknown_ones_are_named(tmp_path):
 def test_bad_rows_are_counted_by_symbol_interval_and_day():
     rows = ({"volume": -1.0}, {"volume": -2.0, "ts": DAY}, {"volume": -1.0, "symbol": "B"}, {"ts": None, "symbol": "C"})
     assert gate("market_data", *rows).quarantined == {
-        Series("AAPL", "1min", DAY.date()): 2,
-        Series("B", "1min", DAY.date()): 1,
-        Series("C", "1min", None): 1,
+        Series("AAPL", "1min", DAY.date(), "equity"): 2,
+        Series("B", "1min", DAY.date(), "equity"): 1,
+        Series("C", "1min", None, "equity"): 1,
     }
 
 

@@ -3,10 +3,12 @@
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
+import pytest
+
 from thermocline.model.coverage.due import MOST_SYMBOLS, Due, Outcome, Telling, named_symbols
 from thermocline.model.datasets import MARKET_DATA
+from thermocline.model.offenders import UNKNOWN_SERIES, Series
 from thermocline.model.partition import ALL_DAYS, DayRange, Partition
-from thermocline.model.rejected import Rejected
 from thermocline.ports import Answered, FetchRequest
 from thermocline.tasks.told import Told
 
@@ -53,20 +55,38 @@ def test_what_was_asked_for_by_name_is_told_with_the_first_line_of_what_went_wro
     assert (due.start, due.end, due.symbols) == (WEEK.start, WEEK.end, ("A", "B", "C"))
 
 
-def test_rows_in_quarantine_are_told_where_they_say_which_day_and_symbol_they_are_of():
+def spans(told_, outcome):
+    return [
+        (due.interval, t.symbol, t.start, t.end) for due in told_.due([]) for t in due.tellings if t.outcome is outcome
+    ]
+
+
+def test_days_of_rows_in_quarantine_are_told_of_what_was_asked_for():
     told_ = told()
-    records = [
-        '{"symbol": "A", "interval": "1min", "asset_class": "equity", "ts": "2024-01-08T14:30:00Z", "close": -1}',
-        '{"symbol": "A", "interval": "1min", "asset_class": "equity", "ts": "2024-01-08 14:31:00", "close": -1}',
-        '{"symbol": "B", "interval": "1min", "ts": "2024-01-08"}',
-        '{"symbol": "A", "ts": "yesterday"}',
-        "not JSON",
-    ]
-    told_.quarantined([Rejected("market_data", "vendor", "page", each, "bad") for each in records], [request("A")])
+    monday = Series("A", "1min", WEEK.start, "equity")
+    told_.quarantined([monday, monday._replace(symbol="B"), monday._replace(interval="1day")], request("A"))
+    assert spans(told_, Outcome.QUARANTINED) == [("1min", "A", at(0), at(1))]
     [due] = told_.due([])
-    assert [(t.symbol, t.asset_class, t.start, t.outcome) for t in due.tellings] == [
-        ("A", "equity", at(0), Outcome.QUARANTINED)
-    ]
+    assert due.tellings[0].asset_class == "equity"
+
+
+@pytest.mark.parametrize(
+    ("of", "left"),
+    [
+        (Series("A", "1min", None), [("B", at(0), at(120))]),
+        (Series("A", "1min", date(1970, 1, 20)), [("B", at(0), at(120))]),
+        (Series("", "1min", WEEK.start), [("A", at(24), at(120)), ("B", at(24), at(120))]),
+        (Series("A", "a minute", WEEK.start), [("A", at(24), at(120)), ("B", at(0), at(120))]),
+        (UNKNOWN_SERIES, []),
+        (Series("C", "1min", None), [("A", at(0), at(120)), ("B", at(0), at(120))]),
+    ],
+)
+def test_where_a_bad_row_may_lie_the_source_has_not_told_all(of, left):
+    told_ = told()
+    told_.answered(Answered(symbol, "1min", at(0), at(120)) for symbol in ("A", "B"))
+    told_.quarantined([of], request("A", "B"))
+    assert spans(told_, Outcome.ANSWERED) == [("1min", *each) for each in left]
+    assert spans(told_, Outcome.QUARANTINED) == []
 
 
 def test_too_many_symbols_to_name_mean_all():

@@ -16,7 +16,7 @@ from thermocline.model.partition import ONE_DAY, DayRange, parse_interval
 from thermocline.ports import FetchRequest, Source
 from thermocline.tasks.fetching import fetch_missing, request_of
 from thermocline.tasks.query import query
-from thermocline.tasks.told import Told
+from thermocline.tasks.told import Told, note
 
 if TYPE_CHECKING:
     from thermocline.model.coverage.missing import MissingPlan
@@ -125,14 +125,17 @@ class Fetching(Moving):
         for request in requests:
             try:
                 for fetched in source.fetch(replace(request, now=now)):
-                    self._ingest(dataset, [fetched], source.name, None, run_id=run_id, request=request, always_hot=True)
+                    took = self._ingest(
+                        dataset, [fetched], source.name, None, run_id=run_id, request=request, always_hot=True
+                    )
+                    told.quarantined(took.verdicts.quarantined, request)
                     told.answered(fetched.answered)
             except SourceError as error:
                 told.asked(request, failed=str(error))
                 failed.append(str(error))
             else:
                 told.asked(request)
-        self.hot.note_due(dataset, told.due([]))
+        note(self.hot, dataset, told.due([]))
         if failed:
             raise _unfetched(source, failed)
 

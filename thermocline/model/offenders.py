@@ -26,6 +26,11 @@ class Series(NamedTuple):
     symbol: str
     interval: str
     day: date | None
+    asset_class: str = ""
+
+
+UNKNOWN_SERIES = Series("", "", None)
+"""What a row is of that tells nothing."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,7 @@ class Offenders:
                 "symbol": arrays[dataset.symbol_column].take(taken),
                 "interval": arrays["interval"].take(taken) if dataset.has_intervals else nothing,
                 "day": days,
+                "asset_class": arrays["asset_class"].take(taken) if "asset_class" in dataset.names else nothing,
             }
         )
         counted = found.group_by(found.column_names).aggregate([([], "count_all")])
@@ -94,6 +100,7 @@ class Offenders:
                 row["symbol"] or "",
                 row["interval"] or "",
                 None if row["day"] is None else epoch + timedelta(days=row["day"]),
+                row["asset_class"] or "",
             ): row["count_all"]
             for row in counted.to_pylist()
         }

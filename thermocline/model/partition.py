@@ -30,10 +30,15 @@ def parse_interval(text: str) -> str:
     Raises:
         UsageError: The text is not a count followed by sec, min, hour, day, week or month.
     """
-    if not _INTERVAL.fullmatch(text):
+    if not is_interval(text):
         msg = f"{text!r} is not an interval; write a count and a unit, such as 1min, 15min, 1hour or 1day"
         raise UsageError(msg)
     return text
+
+
+def is_interval(text: str) -> bool:
+    """Whether an interval is spelled so."""
+    return _INTERVAL.fullmatch(text) is not None
 
 
 def interval_seconds(interval: str) -> int | None:

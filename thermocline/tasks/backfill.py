@@ -12,8 +12,6 @@ from typing import Any
 
 from thermocline.errors import SourceError, ThermoclineError
 from thermocline.faults import Step, step
-from thermocline.model.coverage.due import Due
-from thermocline.model.dataset import Dataset
 from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.partition import Partition, chunks, whole_months
 from thermocline.model.rejected import Rejected
@@ -35,7 +33,7 @@ from thermocline.tasks.batch import Batch
 from thermocline.tasks.gate import Gate, Verdicts, asked_for
 from thermocline.tasks.holding import HELD
 from thermocline.tasks.schemas import applied, refuse_pending
-from thermocline.tasks.told import Told
+from thermocline.tasks.told import Told, note
 from thermocline.tasks.trouble import BACKFILL, note_trouble
 
 BATCH_DAYS = 256
@@ -173,21 +171,13 @@ class Backfill:
                     result.moved.append(partition)
                     self.on_published(partition)
             pages.finish()
-            self._note(dataset, told.due(partitions.keys()))
+            note(self.hot, dataset, told.due(partitions.keys()))
         result.pages_fetched, result.pages_resumed = pages.fetched, pages.resumed
         result.written = sum(moved.action == "written" for moved in result.moved)
         result.unchanged = sum(moved.action == "unchanged" for moved in result.moved)
         result.merged_hot = sum(moved.action == "merged" for moved in result.moved)
         result.held = sum(moved.action == HELD for moved in result.moved)
         return result
-
-    def _note(self, dataset: Dataset, due: Sequence[Due]) -> None:
-        """Have coverage looked at. It is advice, so what was published stands without it."""
-        try:
-            self.hot.note_due(dataset, due)
-        except ThermoclineError:
-            # The commits have left their lines. What is lost is what the source told, and it can be asked again.
-            return
 
     def _rule(self, requests: Sequence[FetchRequest]) -> RestatementRule:
         """When a restatement waits; never, where what was asked for can't have enough symbols."""
@@ -218,11 +208,11 @@ class Backfill:
 
         def quarantine(rejected: Sequence[Rejected]) -> None:
             self.hot.quarantine(rejected, run_id=self.run_id)
-            told.quarantined(rejected, requests)
 
         gate = Gate(dataset, self.source.name, quarantine, self.now, self.rulebook, result.verdicts)
         self.progress.begin(f"reading {self.source.name}", None)
         for request in requests:
+            before = frozenset(result.verdicts.quarantined.items())
             try:
                 for fetched in self._fetched(request):
                     rows = asked_for(gate.admit(fetched, request.days), request)
@@ -238,6 +228,8 @@ class Backfill:
                 told.asked(request, failed=str(error))
             else:
                 told.asked(request)
+            more = result.verdicts.quarantined.items() - before
+            told.quarantined({series for series, _ in more}, request)
         gate.finish()
 
     def _fetched(self, request: FetchRequest) -> Iterator[Fetched]:

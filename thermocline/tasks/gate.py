@@ -10,7 +10,7 @@ from thermocline.errors import TooManyBadRowsError
 from thermocline.faults import Step, step
 from thermocline.model.conform import Conformed, conform
 from thermocline.model.dataset import Dataset
-from thermocline.model.offenders import Series
+from thermocline.model.offenders import UNKNOWN_SERIES, Series
 from thermocline.model.partition import DayRange
 from thermocline.model.rejected import UNREADABLE, Rejected
 from thermocline.model.rules import LENIENT, Rulebook
@@ -96,6 +96,7 @@ class Gate:
             self.verdicts.rows += unreadable
             self.verdicts.rejected += unreadable
             self.verdicts.rejected_by[UNREADABLE] += unreadable
+            self.verdicts.quarantined[UNKNOWN_SERIES] += unreadable
         bad = conformed.bad_rows + unreadable
         rows = len(conformed.rows) + conformed.duplicates + bad
         stopped = self.rulebook.stops(bad, rows)

@@ -1,18 +1,18 @@
 """What a backfill has to tell the coverage ledger: which symbols it brought, what its source told, what went wrong."""
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING
 
+from thermocline.errors import ThermoclineError
 from thermocline.model.coverage.due import Due, Outcome, Telling, due_of, names_of
-from thermocline.model.partition import ALL_DAYS, Partition, midnight
-from thermocline.model.rejected import Rejected
-from thermocline.ports import Answered, FetchRequest
+from thermocline.model.dataset import Dataset
+from thermocline.model.partition import ALL_DAYS, ONE_DAY, DayRange, Partition, is_interval, midnight
+from thermocline.ports import Answered, FetchRequest, Hot
 
-_MOST_REJECTED = 100_000
-"""Rows in quarantine that are looked through one by one; of more, the first."""
+if TYPE_CHECKING:
+    from thermocline.model.offenders import Series
 
 
 @dataclass
@@ -25,6 +25,8 @@ class Told:
     symbols: set[str] = field(default_factory=set)
     tellings: dict[str, list[Telling]] = field(default_factory=dict)
     newest: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    doubts: set[tuple[str, str, datetime, datetime]] = field(default_factory=set)
+    """Spans of a symbol and interval (empty: of any) in which a row may lie that does not say where it belongs."""
 
     def asked(self, request: FetchRequest, failed: str | None = None) -> None:
         """Note what was asked for by name, and why it could not be had where it could not."""
@@ -50,23 +52,36 @@ class Told:
             self.newest[key] = len(known)
             known.append(telling)
 
-    def quarantined(self, rejected: Sequence[Rejected], requests: Sequence[FetchRequest]) -> None:
-        """Note the days of rows that may not go in, as far as they can be told, of symbols that were asked for."""
-        column = requests[0].dataset.symbol_column
-        days = {found for each in rejected[:_MOST_REJECTED] if (found := _day_of(each, column))}
-        wanted = frozenset[str]().union(*(request.symbols for request in requests))
-        everything = not all(request.symbols for request in requests)
-        for interval, asset_class, symbol, at in sorted(days):
-            if everything or symbol in wanted:
-                telling = Telling(symbol, at, at.replace(hour=1), Outcome.QUARANTINED, asset_class)
+    def quarantined(self, refused: "Collection[Series]", request: FetchRequest) -> None:
+        """Note the days of rows that may not go in, of symbols that were asked for.
+
+        A row that does not say its day or symbol, or a day that was not asked for, may be any of those that are missing
+        in the answer, so that the source has told all of none of them.
+        """
+        for each in sorted(refused, key=str):
+            if each.symbol and request.symbols and each.symbol not in request.symbols:
+                continue
+            knows_interval = not request.dataset.has_intervals or is_interval(each.interval)
+            if knows_interval and request.intervals and each.interval not in request.intervals:
+                continue
+            interval = each.interval if knows_interval else ""
+            day = each.day if each.day in request.days else None
+            if day and each.symbol and knows_interval:
+                at = midnight(day)
+                telling = Telling(each.symbol, at, at.replace(hour=1), Outcome.QUARANTINED, each.asset_class)
                 self._add(interval, telling)
+            else:
+                span = DayRange(day, day + ONE_DAY) if day else request.days
+                for symbol in [each.symbol] if each.symbol else sorted(request.symbols) or [""]:
+                    self.doubts.add((symbol, interval, midnight(span.start), midnight(span.end)))
 
     def due(self, partitions: Iterable[Partition]) -> list[Due]:
         """A line for each interval: what changed of it, and what was told."""
         changed = {each.interval: each for each in due_of(partitions, self.run_id, self.symbols)}
         found = []
-        for interval in sorted({*changed, *self.tellings}):
-            tellings = tuple(self.tellings.get(interval, ()))
+        told = {interval: self._certain(interval, tellings) for interval, tellings in self.tellings.items()}
+        for interval in sorted({*changed, *(interval for interval, tellings in told.items() if tellings)}):
+            tellings = told.get(interval, ())
             spans = [telling.days(self.now) for telling in tellings]
             own = changed.get(interval)
             start = own.start if own else min(each.start for each in spans)
@@ -75,15 +90,36 @@ class Told:
             found.append(Due(interval, start, end, self.run_id, names_of(named), self.source, self.now, tellings))
         return found
 
+    def _certain(self, interval: str, tellings: Sequence[Telling]) -> tuple[Telling, ...]:
+        """The tellings; of the answers only what no doubt is left of."""
+        found = []
+        for telling in tellings:
+            doubts = [
+                (start, end)
+                for symbol, which, start, end in self.doubts
+                if symbol in {"", telling.symbol} and which in {"", interval}
+            ]
+            found += _without(telling, doubts) if telling.outcome is Outcome.ANSWERED else [telling]
+        return tuple(found)
+
     def _add(self, interval: str, telling: Telling) -> None:
         self.tellings.setdefault(interval, []).append(telling)
 
 
-def _day_of(rejected: Rejected, symbol_column: str) -> tuple[str, str, str, datetime] | None:
-    """The interval, asset class, symbol and day of a row that was refused; None where it does not tell them."""
+def _without(telling: Telling, spans: Iterable[tuple[datetime, datetime]]) -> list[Telling]:
+    """What of a telling lies in none of the spans."""
+    rest = [telling]
+    for start, end in spans:
+        before = [replace(each, end=min(each.end, start)) for each in rest]
+        after = [replace(each, start=max(each.start, end)) for each in rest]
+        rest = [each for each in (*before, *after) if each.start < each.end]
+    return rest
+
+
+def note(hot: Hot, dataset: Dataset, due: Sequence[Due]) -> None:
+    """Have coverage looked at. It is advice, so the rows that are in stand without it."""
     try:
-        record: dict[str, Any] = json.loads(rejected.record)
-        day = midnight(datetime.fromisoformat(str(record["ts"])).date())
-        return str(record.get("interval") or ""), str(record.get("asset_class") or ""), str(record[symbol_column]), day
-    except (ValueError, KeyError, TypeError):
-        return None
+        hot.note_due(dataset, due)
+    except ThermoclineError:
+        # The commits have left their lines. What is lost is what the source told, and it can be asked again.
+        return
