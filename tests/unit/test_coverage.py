@@ -14,7 +14,7 @@ from thermocline.model.sessions import Expectation, number_of
 
 DAY = date(2024, 1, 1)
 SERIES = Series("market_data", "equity", "AAPL", "1min")
-NOW = datetime(2024, 6, 1, tzinfo=UTC)
+NOW = datetime(2025, 6, 1, tzinfo=UTC)
 NONE = np.zeros(0, np.int64)
 
 

@@ -9,8 +9,10 @@ from hot_acts import table
 from made_rows import bars
 
 import thermocline
-from thermocline.api import Thermocline
+from thermocline.api import Thermocline, covering, fetching, moving
+from thermocline.api import opened as opened_home
 from thermocline.errors import LockTimeoutError, SourceError, UsageError
+from thermocline.model.coverage.states import State
 from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.partition import DayRange, Partition, midnight
 from thermocline.ports import Answered, Fetched
@@ -149,6 +151,68 @@ def test_rows_that_are_in_stand_where_coverage_can_not_be_told(opened, monkeypat
 
     monkeypatch.setattr(opened.hot, "note_due", lost)
     assert dates(opened.fetch("AAPL", "1day", "2024-01-08", "2024-01-10", source=_Vendor())) == [8, 9]
+
+
+class _Exchange:
+    """Hourly bars around the clock, up to the last that is over."""
+
+    name = "exchange"
+    rows_per_page = 1000
+    symbols_per_request = 1
+
+    def __init__(self, *lacks):
+        self.lacks = lacks
+        self.asked = []
+
+    def fetch(self, request):
+        self.asked.append(request.days)
+        [bar] = table(bars(Partition("market_data", "1hour", MONDAY), symbols=["BTC/USD"], count=1)).to_pylist()
+        opens = [midnight(day) + timedelta(hours=hour) for day in request.days for hour in range(24)]
+        rows = [{**bar, "ts": at} for at in opens]
+        over = [{**row, "asset_class": "crypto"} for row in rows if row["ts"] + timedelta(hours=1) <= request.now]
+        kept = [row for row in over if row["ts"] not in self.lacks]
+        end = min(midnight(request.days.end), request.now - timedelta(hours=1) + timedelta(microseconds=1))
+        span = Answered("BTC/USD", "1hour", midnight(request.days.start), end, "crypto")
+        rows = pa.Table.from_pylist(kept, MARKET_DATA.arrow_schema)
+        yield Fetched(rows, "page", answered=(span,))
+
+
+def let_it_be(monkeypatch, now):
+    """Have every clock say `now`."""
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return now.astimezone(tz)
+
+    for module in (fetching, covering, moving, opened_home):
+        monkeypatch.setattr(module, "datetime", Clock, raising=False)
+
+
+def test_bars_of_today_that_are_over_are_asked_for_once_each(opened, monkeypatch):
+    exchange, noon = _Exchange(), datetime(2024, 1, 9, 12, 5, tzinfo=UTC)
+
+    def bars_at(now):
+        let_it_be(monkeypatch, now)
+        answer = opened.fetch("BTC/USD", "1hour", "2024-01-08", source=exchange)
+        return len(answer.to_arrow()), answer.missing, len(exchange.asked)
+
+    assert bars_at(noon) == (36, (), 1)
+    assert bars_at(noon + timedelta(minutes=50)) == (36, (), 1)
+    assert bars_at(noon + timedelta(hours=1)) == (37, (), 2)
+    tuesday = opened.coverage(start="2024-01-08", end="2024-01-10").series[0]
+    assert (tuesday.state_of(noon.date()), tuesday.bars_missing) == (State.PENDING, 0)
+    assert opened.get_missing_dates("BTC/USD", "1hour", "2024-01-08", "2024-01-10") == []
+    assert bars_at(noon + timedelta(hours=13)) == (49, (), 3)
+
+
+def test_a_bar_of_today_that_the_source_lacks_is_missing_and_asked_for_with_the_next(opened, monkeypatch):
+    noon = datetime(2024, 1, 9, 12, 5, tzinfo=UTC)
+    exchange = _Exchange(datetime(2024, 1, 9, 11, tzinfo=UTC))
+    for minutes, asked in ((0, 1), (30, 1), (60, 2), (90, 2), (12 * 60, 3), (13 * 60, 4), (14 * 60, 4)):
+        let_it_be(monkeypatch, noon + timedelta(minutes=minutes))
+        answer = opened.fetch("BTC/USD", "1hour", "2024-01-09", "2024-01-10", source=exchange)
+        assert (answer.missing, len(exchange.asked)) == ((noon.date(),), asked)
 
 
 def test_without_a_source_it_answers_from_what_is_there_and_says_what_is_missing(opened):

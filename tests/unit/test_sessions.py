@@ -51,6 +51,24 @@ def test_each_day_has_as_many_bars_as_its_session_is_long(expected, calendar, in
     assert expected(calendar, interval, first, len(counts)).counts.tolist() == counts
 
 
+@pytest.mark.parametrize(
+    ("calendar", "interval", "now", "counts"),
+    [
+        ("24/7", "1hour", "2024-07-03T12:05", [24, 12, 0]),
+        ("XNYS", "1min", "2024-07-03T13:30:59", [390, 0, 0]),
+        ("XNYS", "1min", "2024-07-03T13:35", [390, 5, 0]),
+        ("XNYS", "1hour", "2024-07-03T15:59", [7, 2, 0]),  # of 9 and 10 o'clock
+        ("XNYS", "1hour", "2024-07-03T17:00", [7, 4, 0]),  # it ends at one
+        ("XNZE", "1min", "2024-07-03T00:10", [405, 10, 0]),  # its session of the 3rd began the day before
+    ],
+)
+def test_of_an_open_session_bars_are_counted_that_are_over(calendars, calendar, interval, now, counts):
+    span = DayRange(date(2024, 7, 2), date(2024, 7, 5))
+    until = int(np.datetime64(now, "s").astype(int))
+    found = expectation(calendars.sessions(calendar, span), interval, until).within(span)
+    assert found.counts.tolist() == counts
+
+
 def test_a_session_opens_at_the_exchanges_own_time_when_the_clock_changes(expected):
     opens = expected("XNYS", "1min", "2024-03-08", 4).opens
     assert [str(np.datetime64(at, "s")) for at in opens[[0, 3]].tolist()] == [

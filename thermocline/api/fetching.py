@@ -44,8 +44,9 @@ class Fetching(Moving):
         """The bars of `[start, end)`, from PostgreSQL and the lake; what neither has is fetched first and kept.
 
         The call is the same for every storage. A second one makes no request: what came is there, and what the source
-        has told not to have is not asked for again before `coverage.ask_again_days` are over. Days that still lack bars
-        are in the answer's `missing`.
+        has told not to have is not asked for again before `coverage.ask_again_days` are over. Of a session that is not
+        over it has the intraday bars that are over, and asks once more are. Days that still lack bars are in the
+        answer's `missing`.
 
         Args:
             symbol: The instrument.
@@ -93,7 +94,16 @@ class Fetching(Moving):
             )
             if plan.fetches:
                 self._bring(chosen, opened, plan, kept_in)
-        missing = self.get_missing_dates(symbol, bar, days.start, days.end, dataset=dataset, asset_class=asset_class)
+        series = self._keeper().look(
+            chosen,
+            symbols=[symbol],
+            intervals=[bar],
+            start=days.start,
+            end=days.end,
+            asset_class=asset_class,
+            so_far=True,
+        )
+        missing = sorted({day for each in series for day in each.dates()})
         return Answer(lambda: query(self.hot, self.lake, asked), missing)
 
     def _asset_class(self, dataset: Dataset, symbol: str, interval: str) -> str:

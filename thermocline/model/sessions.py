@@ -155,14 +155,15 @@ def bucket_of(interval: str, numbers: Numbers) -> Numbers:
     return numbers
 
 
-def expectation(sessions: Sessions, interval: str) -> Expectation | None:
+def expectation(sessions: Sessions, interval: str, until: int | None = None) -> Expectation | None:
     """What bars of that size the sessions should have; None for sizes of which there is no rule.
 
-    An empty `interval` is that of datasets without bars: a row on each session's date, or more.
+    An empty `interval` is that of datasets without bars: a row on each session's date, or more. With `until` intraday
+    bars of sessions that are open at that second are left out where they are not over.
     """
     step = seconds_of(interval)
     if step is not None and step <= DAY_SECONDS:
-        return _intraday(sessions, step)
+        return _intraday(sessions, step, until)
     if interval in {"", "1day", "1week", "1month"}:
         return _dated(sessions, interval)
     return None
@@ -184,10 +185,12 @@ def _dated(sessions: Sessions, interval: str) -> Expectation:
     return Expectation(first, counts, opens, closes, days, days * DAY_SECONDS, following * DAY_SECONDS)
 
 
-def _intraday(sessions: Sessions, step: int) -> Expectation:
+def _intraday(sessions: Sessions, step: int, until: int | None) -> Expectation:
     """The pieces of the clock that sessions touch, counted on the UTC day on which each is first traded in."""
     starts, ends, offsets = _pieces(sessions)
     local_midnights = (starts + offsets) // DAY_SECONDS * DAY_SECONDS - offsets
+    if until is not None:
+        ends = np.where(ends > until, local_midnights + (until - local_midnights) // step * step, ends)
     lows = local_midnights + (starts - local_midnights) // step * step
     highs = local_midnights - (local_midnights - ends) // step * step
     # A long bar may span a pause; it belongs to what is before it.
@@ -202,17 +205,17 @@ def _intraday(sessions: Sessions, step: int) -> Expectation:
     while len(live):
         begun = at[live]
         days = begun // DAY_SECONDS
-        until = np.minimum(highs[live], (days + 1) * DAY_SECONDS)
-        reached = -((lows[live] - until) // step)
+        pausing = np.minimum(highs[live], (days + 1) * DAY_SECONDS)
+        reached = -((lows[live] - pausing) // step)
         inside = (days >= first) & (days < first + size)
         chosen = (days - first)[inside]
         np.add.at(counts, chosen, (reached - counted[live])[inside])
         np.minimum.at(opens, chosen, begun[inside])
-        np.maximum.at(closes, chosen, np.minimum(until, ends[live])[inside])
+        np.maximum.at(closes, chosen, np.minimum(pausing, ends[live])[inside])
         floors = np.maximum(np.where(counted[live] > 0, begun, lows[live]), days * DAY_SECONDS)
-        spans.append(np.stack([days, floors, until])[:, inside])
-        at[live], counted[live] = until, reached
-        live = live[until < highs[live]]
+        spans.append(np.stack([days, floors, pausing])[:, inside])
+        at[live], counted[live] = pausing, reached
+        live = live[pausing < highs[live]]
     joined = np.concatenate(spans, axis=1)
     joined = joined[:, np.argsort(joined[1], kind="stable")]
     return Expectation(first, counts, np.where(opens == never, -1, opens), closes, *joined)

@@ -97,11 +97,14 @@ class CoverageKeeper:
         start: date | None = None,
         end: date | None = None,
         asset_class: str | None = None,
+        so_far: bool = False,
     ) -> "list[SeriesCoverage]":
         """The coverage of every series that is known, in order, of one `asset_class` if that is said.
 
         Without `start` it begins with the first row, without `end` it ends with the last; a series without rows is
         looked at over all that is known of it. A symbol that is named and not known is looked at where both are said.
+
+        Nothing is missing of a session that is not over, or with `so_far` what lacks of its bars that are.
 
         The ledger goes by the calendar alone. On which days a symbol named an instrument is asked anew each time, so
         that what `instruments` learns counts at once, for days as well that are long settled.
@@ -120,9 +123,11 @@ class CoverageKeeper:
             if days is None:
                 continue
             span = hull_of([days, *(DayRange(run.start, run.end) for run in own)])
-            expected = self.expectations.of(series, span, named.get(instrument_of(series)))
+            own_days = named.get(instrument_of(series))
+            expected = self.expectations.of(series, span, own_days)
+            by_now = self.expectations.so_far(series, span, self.now, own_days) if so_far else None
             calendar = self.expectations.calendar_of(series)
-            found.append(looked_at(self._cover(series, own, span), expected, calendar, days, self.now))
+            found.append(looked_at(self._cover(series, own, span), expected, calendar, days, self.now, so_far=by_now))
         return found
 
     def plan(
@@ -149,7 +154,13 @@ class CoverageKeeper:
 
         until = end or self.now.date() + ONE_DAY
         series = self.look(
-            dataset, symbols=symbols, intervals=intervals, start=start, end=until, asset_class=asset_class
+            dataset,
+            symbols=symbols,
+            intervals=intervals,
+            start=start,
+            end=until,
+            asset_class=asset_class,
+            so_far=True,
         )
         unknown = sorted({*symbols} - {each.series.symbol for each in series})
         if unknown:

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from thermocline.model.calendars import CalendarRules
-from thermocline.model.partition import DayRange
+from thermocline.model.partition import DayRange, hull_of
 from thermocline.ports import Calendars
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 EACH_SESSION = frozenset({"options_data", "features"})
 """Datasets without bars that have a row, or more, for each session."""
+_LONGEST_SESSION = timedelta(days=3)
 _EQUITY = "equity"
 
 
@@ -52,6 +53,22 @@ class Expectations:
             return of_all
         _, sessions, _ = self._known[name, series.interval]
         return expectation(sessions.during(named), series.interval)
+
+    def so_far(
+        self, series: "Series", days: DayRange, now: datetime, named: Sequence[DayRange] | None = None
+    ) -> "Expectation | None":
+        """The same of the days around now, without intraday bars that are not over; None where there can be none."""
+        from thermocline.model.sessions import expectation, seconds_of  # noqa: PLC0415  # numpy, for those who look
+
+        name = self.calendar_of(series)
+        around = DayRange(now.date() - _LONGEST_SESSION, now.date() + _LONGEST_SESSION)
+        if name is None or seconds_of(series.interval) is None or days.end <= around.start:
+            return None
+        self.by_calendar(name, series.interval, hull_of([days, around]))
+        sessions = self._known[name, series.interval][1].during([around])
+        if named is not None:
+            sessions = sessions.during(named)
+        return expectation(sessions, series.interval, int(now.timestamp()))
 
     def by_calendar(self, name: str, interval: str, days: DayRange) -> "Expectation | None":
         """What bars of a size a calendar has, on those days at least."""

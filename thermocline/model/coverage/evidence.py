@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 
 import numpy as np
@@ -10,8 +10,8 @@ import numpy as np
 from thermocline.model.coverage.due import Due, Outcome, Telling
 from thermocline.model.coverage.states import Cover, Findings, Mask, Series, expected_over
 from thermocline.model.dataset import Dataset
-from thermocline.model.partition import DayRange, hull_of
-from thermocline.model.sessions import DAY_SECONDS, Expectation, Numbers, day_of, number_of
+from thermocline.model.partition import ONE_DAY, DayRange, hull_of
+from thermocline.model.sessions import DAY_SECONDS, Expectation, Numbers, day_of, number_of, seconds_of
 
 
 def asset_class_of(symbol: str) -> str:
@@ -94,12 +94,32 @@ class Evidence:
                     quarantined[low] = True
             rows = self._rows(series, days)
             yield Findings(number_of(days.start), rows, answered, quarantined, due.source, at=due.at)
+            yield from self._of_open_day(series, due, heard, expected)
         for each in tellings:
             if each.outcome is Outcome.FAILED:
                 days = each.days(self.now)
                 none = np.zeros((days.end - days.start).days, dtype=bool)
                 rows = self._rows(series, days)
                 yield Findings(number_of(days.start), rows, none, none, due.source, each.reason, due.at)
+
+    def _of_open_day(
+        self, series: Series, due: Due, heard: Sequence[Telling], expected: Expectation | None
+    ) -> Iterator[Findings]:
+        """Until when all was told of the day of which bars were still to come when the source was asked."""
+        step = seconds_of(self.interval)
+        if due.at is None or step is None:
+            return
+        day = DayRange(due.at.date(), due.at.date() + ONE_DAY)
+        wanted, at = expected_over(expected, day), due.at.timestamp()
+        if wanted.closes[0] <= at:
+            return
+        spans = _merged([each for each in heard if each.outcome is Outcome.ANSWERED])
+        # A span ends after the `ts` of the last bar that it tells of, and that bar is over one length later.
+        until = max((min(end + step, at) for start, end in spans if start <= wanted.opens[0]), default=0.0)
+        if until > wanted.opens[0]:
+            every, none = np.ones(1, dtype=bool), np.zeros(1, dtype=bool)
+            asked = datetime.fromtimestamp(until, UTC)
+            yield Findings(number_of(day.start), self._rows(series, day), every, none, due.source, at=asked)
 
     def _rows(self, series: Series, days: DayRange) -> Numbers:
         """How many rows each of the days has."""

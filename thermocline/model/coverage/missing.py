@@ -13,7 +13,7 @@ from thermocline.model.partition import DayRange
 from thermocline.model.sessions import day_of
 
 _WITHOUT_LIMIT = 1 << 40
-_TOLD = (State.EMPTY, State.VENDOR_MISSING, State.PARTIAL)
+_TOLD = (State.EMPTY, State.VENDOR_MISSING, State.PARTIAL, State.PENDING)
 _LOOK_BACK = 50
 """Spans that a further one is tried to be joined with; all would take long where there are thousands."""
 
@@ -161,15 +161,22 @@ class _Rows:
 
 
 def _wanted(series: SeriesCoverage, source: str, again: AskAgain) -> tuple[Mask, int]:
-    """Which days to ask for, and how many are left out because the source has told all of them."""
+    """Which days to ask for, and how many are left out because the source has told all of them.
+
+    Of a session that is not over it has told all when it was asked since its last bar that is over.
+    """
     codes = series.cover.codes
     since = again.now - timedelta(days=again.days)
     heard = [
         source in told.sources and told.at is not None and told.at > since and not again.always
         for told in series.cover.tellings
     ]
-    told_all = np.array(heard)[series.cover.told] & np.isin(codes, [CODES[state] for state in _TOLD])
-    missing = np.isin(codes, [CODES[state] for state in MISSING])
+    told_all = np.array(heard)[series.cover.told]
+    if series.over_since is not None:
+        asked = np.array([told.at.timestamp() if told.at else 0.0 for told in series.cover.tellings])
+        told_all &= asked[series.cover.told] >= series.over_since
+    told_all &= np.isin(codes, [CODES[state] for state in _TOLD])
+    missing = np.isin(codes, [CODES[state] for state in MISSING]) & ~series.up_to_date
     return (missing | (codes == CODES[State.EMPTY])) & ~told_all, int((told_all & missing).sum())
 
 

@@ -12,6 +12,7 @@ from thermocline.model.coverage.states import (
     MISSING,
     STATES,
     Cover,
+    Mask,
     Run,
     Series,
     State,
@@ -19,7 +20,7 @@ from thermocline.model.coverage.states import (
     runs_of,
 )
 from thermocline.model.partition import DayRange, hull_of
-from thermocline.model.sessions import Expectation, Numbers, day_of, number_of
+from thermocline.model.sessions import DAY_SECONDS, Expectation, Numbers, day_of, number_of, seconds_of
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class SeriesCoverage:
     expected: Numbers
     calendar: str | None = None
     days: DayRange = field(kw_only=True)
+    over_since: Numbers | None = field(default=None, kw_only=True)
+    """When the last of the expected bars of each day was over, in seconds."""
 
     @property
     def series(self) -> Series:
@@ -57,6 +60,12 @@ class SeriesCoverage:
         """On how many days bars are expected."""
         return int((self.expected > 0).sum())
 
+    @property
+    def up_to_date(self) -> Mask:
+        """The days of which more is to come, and all is there that there should be by now."""
+        pending: Mask = self.cover.codes == CODES[State.PENDING]
+        return pending & (self.cover.rows >= self.expected)
+
     def count(self, state: State) -> int:
         """How many days are in a state."""
         return int((self.cover.codes == CODES[state]).sum())
@@ -79,14 +88,15 @@ class SeriesCoverage:
 
     def dates(self, states: Iterable[State] = MISSING) -> list[date]:
         """The days in those states."""
-        chosen = np.isin(self.cover.codes, [CODES[state] for state in states])
+        chosen = np.isin(self.cover.codes, [CODES[state] for state in states]) & ~self.up_to_date
         return [day_of(self.cover.first + at) for at in np.flatnonzero(chosen).tolist()]
 
     def gaps(self) -> Iterator[Run]:
         """The runs of days that lack bars, in order; a few complete days between partial ones are not told apart."""
         none = np.zeros(0, np.int64)
         expected = Expectation(self.cover.first, self.expected, self.expected, self.expected, none, none, none)
-        return (run for run in runs_of(self.cover, expected, coarse=True) if run.state in MISSING)
+        found = (run for run in runs_of(self.cover, expected, coarse=True) if run.state in MISSING)
+        return (run for run in found if run.state is not State.PENDING or run.rows < run.expected)
 
     def document(self) -> dict[str, Any]:
         """The series as JSON."""
@@ -110,24 +120,41 @@ class SeriesCoverage:
 
 
 def looked_at(
-    cover: Cover, expected: Expectation | None, calendar: str | None, days: DayRange, now: datetime
+    cover: Cover,
+    expected: Expectation | None,
+    calendar: str | None,
+    days: DayRange,
+    now: datetime,
+    *,
+    so_far: Expectation | None = None,
 ) -> SeriesCoverage:
     """A series over some days; one on which bars are expected and of which nothing is known is pending.
 
     Less may be `expected` than the ledger went by: what came is complete then, and nothing else is known of the day.
-    Nothing is missing yet of a session that is not over.
+    One whose session is not over is pending, too. Nothing is missing of it yet, or what lacks of its bars that are
+    over, which `so_far` has.
     """
     made = cover.over(days)
-    counts = expected_over(expected, days).counts.copy()
+    wanted = expected_over(expected, days)
+    counts, over_since = wanted.counts.copy(), wanted.closes.copy()
     if expected is not None:
         made.codes[(made.rows > 0) & (made.rows >= counts)] = CODES[State.COMPLETE]
         made.codes[(made.rows == 0) & (counts == 0) & (made.codes != CODES[State.QUARANTINED])] = 0
     made.codes[(made.codes == 0) & (counts > 0)] = CODES[State.PENDING]
-    to_come = (expected_over(expected, days).closes > now.timestamp()) & (made.rows < counts)
-    counts[to_come] = made.rows[to_come]
-    made.codes[to_come & (made.rows == 0)] = 0
+    to_come = (wanted.closes > now.timestamp()) & (made.rows < counts)
+    by_now = expected_over(so_far, days)
+    counts[to_come] = np.maximum(made.rows, by_now.counts)[to_come]
+    over_since[to_come] = _last_over(by_now, wanted, cover.series.interval, now)[to_come]
+    made.codes[to_come] = np.where(counts[to_come] > 0, CODES[State.PENDING], 0)
     counts[made.codes == CODES[State.EMPTY]] = 0  # a source has told that there was nothing to expect
-    return SeriesCoverage(made, counts, calendar, days=days)
+    return SeriesCoverage(made, counts, calendar, days=days, over_since=over_since)
+
+
+def _last_over(so_far: Expectation, expected: Expectation, interval: str, now: datetime) -> Numbers:
+    """When the last bar before now was over, by the clock or by the session's opening: vendors differ."""
+    step = seconds_of(interval) or DAY_SECONDS
+    since_open = (int(now.timestamp()) - expected.opens) // step
+    return np.maximum(so_far.closes, np.where(since_open > 0, expected.opens + since_open * step, -1))
 
 
 @dataclass(frozen=True)

@@ -204,7 +204,7 @@ def updated(cover: Cover, findings: Findings, expected: Expectation | None, now:
     made = cover.over(hull)
     wanted = expected_over(expected, hull)
     at = slice(findings.first - made.first, findings.first - made.first + len(findings.rows))
-    seconds = now.timestamp()
+    seconds = min(now, findings.at or now).timestamp()
     midnights = (np.arange(findings.first, findings.first + len(findings.rows)) + 1) * DAY_SECONDS
     over = np.where(wanted.closes[at] >= 0, wanted.closes[at], midnights) <= seconds
     counts = wanted.counts[at]
@@ -220,11 +220,14 @@ def updated(cover: Cover, findings: Findings, expected: Expectation | None, now:
     before = np.where(np.isin(made.codes[at], (_COMPLETE, _PARTIAL)), 0, made.codes[at])
     made.codes[at], made.rows[at] = np.where(codes < 0, before, codes), rows
     _settled(made, wanted.counts, has_calendar=expected is not None)
-    return _retold(made, at, findings, findings.at or now, over=over)
+    return _retold(made, at, findings, findings.at or now, over=over, closes=wanted.closes[at])
 
 
-def _retold(cover: Cover, at: slice, findings: Findings, now: datetime, *, over: Mask) -> Cover:
-    """Note who has told all, or why nobody could; what is complete needs nothing told."""
+def _retold(cover: Cover, at: slice, findings: Findings, now: datetime, *, over: Mask, closes: Numbers) -> Cover:
+    """Note who has told all, or why nobody could; what is complete needs nothing told.
+
+    Who told all that there was of a session before it was over is kept until it is asked again or another is.
+    """
     tellings = list(cover.tellings)
     places: dict[Told, int] = {told: place for place, told in enumerate(tellings)}
 
@@ -236,10 +239,14 @@ def _retold(cover: Cover, at: slice, findings: Findings, now: datetime, *, over:
 
     told = cover.told[at].copy()
     codes = cover.codes[at]
-    answered = findings.answered & over & (codes != _COMPLETE)
-    for place in np.unique(told[answered]).tolist():
+    answered = findings.answered & (codes != _COMPLETE)
+    asked = np.array([each.at.timestamp() if each.at else 0.0 for each in tellings])[told]
+    outdated = answered & (~over | (asked < closes))
+    for place in np.unique(told[answered & ~outdated]).tolist():
         sources = tuple(sorted({*tellings[place].sources, findings.source}))
-        told[answered & (told == place)] = place_of(Told(sources, now))
+        told[answered & ~outdated & (cover.told[at] == place)] = place_of(Told(sources, now))
+    if outdated.any():
+        told[outdated] = place_of(Told((findings.source,), now))
     if findings.failed:
         open_ = ~answered & np.isin(codes, (_PENDING, _PARTIAL))
         told[open_] = place_of(Told((), now, findings.failed))
