@@ -8,7 +8,7 @@ from killing.rows import Key, as_json, day
 from killing.world import DATASETS, World
 from killing.zygote import Kill
 
-NIGHTS = 30
+NIGHTS = int(os.environ.get("NIGHTS", "30"))
 SEED = int(os.environ.get("NIGHTS_SEED", "20240110"))
 SERIES = (("market_data", "1min"), ("market_data", "1day"), ("news", ""))
 SYMBOLS = ("AAPL", "MSFT", "BTC/USDT", "BRK.B")
