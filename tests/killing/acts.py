@@ -86,11 +86,11 @@ def ingest(tc: Thermocline, order: Arguments) -> None:
 
 
 def release(tc: Thermocline, order: Arguments) -> None:
-    """Release rows that are put in quarantine first, where they are not there already."""
+    """Release rows, also over others of their keys; they are put in quarantine first where they are not there yet."""
     records = as_json(table(order["dataset"], from_json(order["rows"])))
     kept = [Rejected(order["dataset"], "made", "a file", record, "volume: odd", ("volume",)) for record in records]
     tc.hot.quarantine(kept, run_id="made")
-    tc.quarantine_release([order["dataset"]], as_of=order["as_of"])
+    tc.quarantine_release([order["dataset"]], accept=True, as_of=order["as_of"])
 
 
 def load(tc: Thermocline, order: Arguments) -> None:
