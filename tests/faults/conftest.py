@@ -3,6 +3,7 @@
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from hashlib import sha256
 
 import pytest
 from killing.world import World, world
@@ -26,9 +27,22 @@ def pytest_xdist_auto_num_workers() -> int:
     return min(os.cpu_count() or 1, 8) + 1
 
 
+MANY = ("test_hostile_lake.py", "test_corruption.py")
+"""What has so many cases that a run may be content with a share of them, chosen by its seed."""
+
+SHARE = float(os.environ.get("CASES_SHARE", "1"))
+
+
 def pytest_collection_modifyitems(items) -> None:
-    """Put what takes longest first."""
+    """Put what takes longest first; of a share, leave the other cases out, but for the first of each test."""
     items.sort(key=lambda item: item.path.name not in LONGEST)
+    seen = set()
+    for item in list(items) if SHARE < 1 else ():
+        test = item.nodeid.partition("[")[0]
+        number = sha256(f"{os.environ.get('KILLS_SEED', '')} {item.nodeid}".encode()).digest()[0]
+        if item.path.name in MANY and test in seen and number >= SHARE * 256:
+            items.remove(item)
+        seen.add(test)
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
