@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from thermocline.errors import LakeError, TransientLakeError
 from thermocline.model.receipt import StoredObject
@@ -100,7 +100,12 @@ class HostileObjects:
         """See `Objects.location`."""
         return self.objects.location(path)
 
-    def put(self, path: str, content: BinaryIO) -> StoredObject:
+    @property
+    def classes(self):
+        """See `Objects.classes`. What is asked of them is done."""
+        return self.objects.classes
+
+    def put(self, path: str, content: BinaryIO, **placed: Any) -> StoredObject:
         """See `Objects.put`, on a bad day."""
         fault = self._fault("put", path)
         self._refuse(fault, path)
@@ -112,7 +117,7 @@ class HostileObjects:
             self.fire(fault)
             return StoredObject(path, len(body), "17")
         sent = body[: len(body) // 2] if fault is Fault.TRUNCATED_PUT else body
-        stored = self.objects.put(path, io.BytesIO(sent))
+        stored = self.objects.put(path, io.BytesIO(sent), **placed)
         if fault is Fault.TRUNCATED_PUT:
             self.fire(fault)
             return replace(stored, size_bytes=len(body))

@@ -19,6 +19,7 @@ ThermoclineError                     something could not be done; the text says 
 │   ├── FingerprintMismatchError     what the store holds is not what was written
 │   ├── TransientLakeError           the store is slow or overloaded; the same request may succeed later
 │   ├── BrokenTableError             the Iceberg table's newest metadata is missing or damaged
+│   ├── ArchivedError                an object lies in an archive and must be restored before it is read
 │   ├── RequestBudgetError           a run has used up the requests that it may make
 │   └── CatalogConflictError         somebody else moved the table's head
 └── PlanDriftError                   the state is no longer the one that the plan was made for
@@ -84,6 +85,10 @@ class StaleStateError(HotStoreError):
 
 class LakeError(ThermoclineError):
     """The lake can't be read or written."""
+
+
+class ArchivedError(LakeError):
+    """An object lies in an archive: it must be restored before it can be read. Nothing was changed."""
 
 
 class ObjectExistsError(LakeError):

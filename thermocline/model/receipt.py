@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Self
@@ -45,11 +45,20 @@ def _said(contents: Contents, name: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """An object as its store describes it. `etag` is the store's own mark: an etag, a generation, or a local digest."""
+    """An object as its store describes it. `etag` is the store's own mark: an etag, a generation, or a local digest.
+
+    `storage_class` is the provider's word, empty where a store has no classes. `modified_at` is when it was written or
+    last moved to another class, as far as the answer said. An archived object that was restored can be read until
+    `readable_until`; `is_restoring` says that a restore is on its way.
+    """
 
     path: str
     size_bytes: int
     etag: str
+    storage_class: str = ""
+    modified_at: datetime | None = field(default=None, compare=False)
+    readable_until: datetime | None = None
+    is_restoring: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ PostgreSQL, Parquet or Iceberg by name beyond what its docstring promises.
 
 from thermocline.ports.analytics import Analytics, Relation
 from thermocline.ports.calendars import Calendars
+from thermocline.ports.classes import Classes, Rule
 from thermocline.ports.coverage import Coverage, CoverageWriter
 from thermocline.ports.drops import DropFactory, DropFolder, Dropped
 from thermocline.ports.hot import Hot, Snapshot
@@ -52,6 +53,7 @@ __all__ = [
     "Calendars",
     "Catalog",
     "Changes",
+    "Classes",
     "Coverage",
     "CoverageWriter",
     "Detached",
@@ -87,6 +89,7 @@ __all__ = [
     "Quarantined",
     "Question",
     "Relation",
+    "Rule",
     "Snapshot",
     "Source",
     "SourceFactory",

@@ -13,6 +13,7 @@ from thermocline.model.query import Query, Segment
 from thermocline.model.receipt import Receipt, StoredObject, Vintage
 from thermocline.model.recovery import TableVersion
 from thermocline.model.schema import Schema
+from thermocline.ports.classes import Classes
 from thermocline.ports.pages import PageStore
 
 if TYPE_CHECKING:
@@ -34,8 +35,18 @@ class Objects(Protocol):
         """The fsspec file system that opens a `location`; None where the operating system opens it by itself."""
         ...
 
-    def put(self, path: str, content: BinaryIO) -> StoredObject:
+    @property
+    def classes(self) -> Classes | None:
+        """What it can do with storage classes; None where it has none."""
+        ...
+
+    def put(
+        self, path: str, content: BinaryIO, *, storage_class: str = "", labels: Mapping[str, str] | None = None
+    ) -> StoredObject:
         """Store `content` from its current position. No reader ever sees a part of it; on return it is durable.
+
+        `storage_class` is where it is written to, the first class where empty; `labels` are kept as the object's tags
+        or metadata, for people and the bucket's rules. Stores without classes or labels pass over them.
 
         Raises:
             ObjectExistsError: There is an object at the path already; it is left as it is.
@@ -177,6 +188,18 @@ class Lake(Protocol):
         """Count what the block asks of the store against the budget of one run; a run inside a run spends its budget.
 
         Inside it, any request may raise a `RequestBudgetError`, which says that the run is to end.
+        """
+        ...
+
+    @property
+    def classes(self) -> Classes | None:
+        """What its store can do with storage classes; None where it has none."""
+        ...
+
+    def survey(self, dataset: Dataset) -> Iterator[StoredObject]:
+        """The dataset's objects with rows, in the order of their paths, named by a vintage or not.
+
+        From listings alone where the store has classes.
         """
         ...
 

@@ -31,7 +31,6 @@ class Stores:
 def open_stores(settings: Settings) -> Stores:
     """The hot tier, the lake, room for spools and the SQL engine; the datasets are known from then on."""
     from thermocline.stores.analytics import DuckDBAnalytics  # noqa: PLC0415  # DuckDB, for those who ask for rows
-    from thermocline.stores.duckdb import Engine  # noqa: PLC0415
     from thermocline.stores.open import open_lake  # noqa: PLC0415
     from thermocline.stores.postgres import PostgresHot  # noqa: PLC0415
     from thermocline.stores.retrying import Patience  # noqa: PLC0415
@@ -48,12 +47,11 @@ def open_stores(settings: Settings) -> Stores:
         temp_dir=temporary,
         patience=Patience(patience.attempts, patience.max_retries_per_run, patience.max_requests_per_run),
     )
-    engine = Engine(memory_limit_mib=limits.memory_limit_mib, threads=limits.threads, temp_dir=temporary)
     return Stores(
         hot=PostgresHot(address, schema=settings.storage.hot.schema_name),
         lake=lake,
         spools=_Spools(temporary, limits.memory_limit_mib),
-        analytics=DuckDBAnalytics(engine),
+        analytics=DuckDBAnalytics(lake.engine),
     )
 
 

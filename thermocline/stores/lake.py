@@ -1,7 +1,7 @@
 """The cold tier: Parquet objects in a store of objects, and the table over them in a catalog."""
 
 import itertools
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -35,8 +35,9 @@ from thermocline.model.paths import (
 from thermocline.model.query import Query, Segment
 from thermocline.model.receipt import Contents, Receipt, StoredObject, Vintage
 from thermocline.model.recovery import TableVersion
+from thermocline.model.retention import Landing, RetentionPolicy
 from thermocline.model.schema import Schema
-from thermocline.ports import Catalog, Changes, Located, Objects
+from thermocline.ports import Catalog, Changes, Classes, Located, Objects
 from thermocline.stores import duckdb, noted_schemas
 from thermocline.stores.changes import changes
 from thermocline.stores.duckdb import Engine
@@ -57,8 +58,20 @@ class ClosableCatalog(Catalog, Protocol):
 class ParquetLake:
     """The port `Lake` over any `Objects` and `Catalog`. Many threads may call `write`, `observe` and `read`."""
 
-    def __init__(self, objects: Objects, catalog: ClosableCatalog, engine: Engine | None = None) -> None:
-        """Put the parts together; nothing is opened yet."""
+    def __init__(
+        self,
+        objects: Objects,
+        catalog: ClosableCatalog,
+        engine: Engine | None = None,
+        *,
+        policy: RetentionPolicy | None = None,
+        today: Callable[[], date] = lambda: datetime.now(UTC).date(),
+    ) -> None:
+        """Put the parts together; nothing is opened yet.
+
+        Where the store has storage classes, an object is written into the one that is due for its rows by the policy.
+        """
+        self._policy, self._today = policy or RetentionPolicy(), today
         self._objects, self._catalog = objects, catalog
         self._engine = replace(engine or Engine(), filesystem=objects.filesystem)
         self._temp_dir = str(self._engine.temp_dir) if self._engine.temp_dir else None
@@ -89,6 +102,19 @@ class ParquetLake:
     def engine(self) -> Engine:
         """How DuckDB opens this lake's locations."""
         return self._engine
+
+    @property
+    def classes(self) -> Classes | None:
+        """See `Lake.classes`."""
+        return self._objects.classes
+
+    def survey(self, dataset: Dataset) -> Iterator[StoredObject]:
+        """See `Lake.survey`."""
+        classes = self._objects.classes
+        if classes is None:
+            return (self._objects.stat(path) for path in self.objects_of(dataset))
+        found = classes.survey(f"{table_location(dataset.name)}/year=")
+        return (stored for stored in found if has_rows(stored.path))
 
     @property
     def page_store(self) -> LakePageStore:
@@ -126,7 +152,7 @@ class ParquetLake:
             duckdb.sorted_rows(self._engine, dataset, self._located(receipts)) as batches,
             encode_month([receipt.partition for receipt in receipts], batches, directory=self._temp_dir) as file,
         ):
-            stored = self._stored_month(first, file)
+            stored = self._stored_month(max(receipt.partition for receipt in receipts), file)
             return [
                 replace(
                     receipt,
@@ -332,7 +358,7 @@ class ParquetLake:
             file.stream.seek(0)
             try:
                 with step(Step.UPLOAD):
-                    return version, self._objects.put(path, file.stream)
+                    return version, self._put(path, file, partition, version)
             except ObjectExistsError:
                 if (stored := self._same(path, file)) is not None:
                     return version, stored
@@ -349,11 +375,21 @@ class ParquetLake:
             file.stream.seek(0)
             try:
                 with step(Step.UPLOAD):
-                    return self._objects.put(named(version), file.stream)
+                    return self._put(named(version), file, partition, version)
             except ObjectExistsError:
                 if (stored := self._same(named(version), file)) is not None:
                     return stored
         raise AssertionError  # pragma: no cover  # the count has no end
+
+    def _put(self, path: str, file: EncodedFile, youngest: Partition, version: int) -> StoredObject:
+        """Store a file in the class that its youngest rows are due for, and with labels that name it."""
+        landed = ""
+        if classes := self._objects.classes:
+            landed = Landing(self._policy, classes.provider).class_for(youngest, file.size_bytes, self._today())
+        labels = {"dataset": youngest.dataset, "day": youngest.day.isoformat(), "vintage": str(version)}
+        if youngest.interval:
+            labels["interval"] = youngest.interval
+        return self._objects.put(path, file.stream, storage_class=landed, labels=labels)
 
     def _same(self, path: str, file: EncodedFile) -> StoredObject | None:
         """The object at the path, if it holds the very bytes of the file."""

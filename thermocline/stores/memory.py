@@ -5,29 +5,37 @@ import io
 import itertools
 import os
 import threading
-from collections.abc import Collection, Iterator, Mapping
-from datetime import UTC, datetime
-from typing import Any, BinaryIO
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, BinaryIO, Self
 
 import fsspec
 
-from thermocline.errors import CatalogConflictError, ObjectExistsError
+from thermocline.errors import ArchivedError, CatalogConflictError, ObjectExistsError, PlanDriftError
 from thermocline.model.dataset import Dataset
 from thermocline.model.receipt import StoredObject
 from thermocline.model.recovery import TableVersion
+from thermocline.model.storage_classes import Provider, first_class, storage_class
+from thermocline.ports import Rule
 
 _numbers = itertools.count(1)
 
 
 class MemoryObjects:
-    """Objects in a dictionary. The etag is a number that grows with every write."""
+    """Objects in a dictionary. The etag is a number that grows with every write.
 
-    def __init__(self) -> None:
+    With a provider it has that one's storage classes. A restore is there as soon as it is asked for.
+    """
+
+    def __init__(self, provider: Provider | None = None) -> None:
         """Start empty."""
         self._root = f"memory://{next(_numbers)}"
         self._lock = threading.Lock()
-        self._contents: dict[str, tuple[bytes, str]] = {}
+        self._contents: dict[str, tuple[bytes, StoredObject]] = {}
         self._writes = itertools.count(1)
+        self._provider = provider
+        self._rules: list[Rule] = []
 
     @property
     def url(self) -> str:
@@ -39,14 +47,31 @@ class MemoryObjects:
         """A read-only fsspec file system that opens `location`s."""
         return _MemoryFileSystem(self._root, self, skip_instance_cache=True)
 
-    def put(self, path: str, content: BinaryIO) -> StoredObject:
+    @property
+    def classes(self) -> Self | None:
+        """See `Objects.classes`."""
+        return self if self._provider else None
+
+    @property
+    def provider(self) -> Provider:
+        """See `Classes.provider`."""
+        return self._provider or Provider.LOCAL
+
+    def put(
+        self,
+        path: str,
+        content: BinaryIO,
+        *,
+        storage_class: str = "",
+        labels: Mapping[str, str] | None = None,  # noqa: ARG002  # nobody looks at them here
+    ) -> StoredObject:
         """See `Objects.put`."""
         body = content.read()
         with self._lock:
             if path in self._contents:
                 msg = f"{self.location(path)} exists already; an object is never overwritten"
                 raise ObjectExistsError(msg)
-            return self._keep(path, body)
+            return self._keep(path, body, storage_class)
 
     def replace(self, path: str, content: bytes) -> StoredObject:
         """See `Objects.replace`."""
@@ -55,12 +80,13 @@ class MemoryObjects:
 
     def open(self, path: str) -> BinaryIO:
         """See `Objects.open`."""
-        return io.BytesIO(self._found(path)[0])
+        body, stored = self._found(path)
+        self._check_readable(stored)
+        return io.BytesIO(body)
 
     def stat(self, path: str) -> StoredObject:
         """See `Objects.stat`."""
-        body, etag = self._found(path)
-        return StoredObject(path, len(body), etag)
+        return self._found(path)[1]
 
     def delete(self, path: str) -> None:
         """See `Objects.delete`."""
@@ -77,16 +103,57 @@ class MemoryObjects:
         """The path below this store's URL."""
         return f"{self._root}/{path}"
 
-    def _found(self, path: str) -> tuple[bytes, str]:
+    def survey(self, prefix: str) -> Iterator[StoredObject]:
+        """See `Classes.survey`."""
+        return (self._found(path)[1] for path in self.list(prefix))
+
+    def transition(self, stored: StoredObject, storage_class: str) -> StoredObject:
+        """See `Classes.transition`."""
+        with self._lock:
+            body, now = self._found(stored.path)
+            if now.etag != stored.etag:
+                msg = f"{self.location(stored.path)} changed since it was surveyed; nothing was changed"
+                raise PlanDriftError(msg)
+            self._check_readable(now)
+            return self._keep(stored.path, body, storage_class)
+
+    def restore(self, path: str, *, days: int, speed: str) -> None:  # noqa: ARG002  # all are as fast
+        """See `Classes.restore`."""
+        with self._lock:
+            body, stored = self._found(path)
+            until = datetime.now(UTC) + timedelta(days=days)
+            self._contents[path] = body, replace(stored, readable_until=until)
+
+    def rules(self) -> Sequence[Rule]:
+        """See `Classes.rules`."""
+        return list(self._rules)
+
+    def replace_rules(self, rules: Sequence[Rule], *, expected: Sequence[Rule]) -> None:
+        """See `Classes.replace_rules`."""
+        if self._rules != list(expected):
+            msg = f"the rules of {self._root} changed since they were read; nothing was changed"
+            raise PlanDriftError(msg)
+        self._rules = list(rules)
+
+    def _check_readable(self, stored: StoredObject) -> None:
+        if not self._provider or storage_class(self._provider, stored.storage_class).is_read_at_once:
+            return
+        if stored.readable_until is None or stored.readable_until < datetime.now(UTC):
+            msg = f"{self.location(stored.path)} lies in {stored.storage_class}; restore it before it is read"
+            raise ArchivedError(msg)
+
+    def _found(self, path: str) -> tuple[bytes, StoredObject]:
         try:
             return self._contents[path]
         except KeyError:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.location(path)) from None
 
-    def _keep(self, path: str, body: bytes) -> StoredObject:
-        etag = str(next(self._writes))
-        self._contents[path] = body, etag
-        return StoredObject(path, len(body), etag)
+    def _keep(self, path: str, body: bytes, named: str = "") -> StoredObject:
+        if self._provider:
+            named = storage_class(self._provider, named).name if named else first_class(self._provider).name
+        stored = StoredObject(path, len(body), str(next(self._writes)), named, datetime.now(UTC))
+        self._contents[path] = body, stored
+        return stored
 
 
 class _MemoryFileSystem(fsspec.AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types

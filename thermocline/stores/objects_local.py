@@ -5,7 +5,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -42,6 +42,7 @@ class LocalObjects:
     """
 
     filesystem = None
+    classes = None
 
     def __init__(self, root: Path) -> None:
         """Name the folder; it is made when the first object is put."""
@@ -58,7 +59,14 @@ class LocalObjects:
         return self._root.as_uri()
 
     @step(Step.PUT)
-    def put(self, path: str, content: BinaryIO) -> StoredObject:
+    def put(
+        self,
+        path: str,
+        content: BinaryIO,
+        *,
+        storage_class: str = "",  # noqa: ARG002  # folders have no classes
+        labels: Mapping[str, str] | None = None,  # noqa: ARG002  # and files no labels
+    ) -> StoredObject:
         """See `Objects.put`."""
         target = self._file(path)
 

@@ -12,14 +12,15 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
-from thermocline.errors import ObjectExistsError, RequestBudgetError, TransientLakeError
+from thermocline.errors import ObjectExistsError, PlanDriftError, RequestBudgetError, TransientLakeError
 from thermocline.model.receipt import StoredObject
-from thermocline.ports import Objects
+from thermocline.model.storage_classes import Provider
+from thermocline.ports import Classes, Objects, Rule
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -169,49 +170,61 @@ class RetryingObjects:
             with self._lock:
                 self._runs.remove(budget)
 
-    def put(self, path: str, content: BinaryIO) -> StoredObject:
+    @property
+    def classes(self) -> Classes | None:
+        """See `Objects.classes`."""
+        classes = self._objects.classes
+        return _RetryingClasses(self, classes) if classes else None
+
+    def put(
+        self, path: str, content: BinaryIO, *, storage_class: str = "", labels: Mapping[str, str] | None = None
+    ) -> StoredObject:
         """See `Objects.put`. Where a failed attempt had stored the very same bytes after all, they are the answer."""
         start = content.tell()
 
         def attempt(failures: int) -> StoredObject:
             content.seek(start)
             try:
-                return self._objects.put(path, content)
+                return self._objects.put(path, content, storage_class=storage_class, labels=labels)
             except ObjectExistsError:
                 content.seek(start)
                 if failures and self._holds(path, content):
                     return self.stat(path)
                 raise
 
-        return self._repeated(attempt)
+        return self.repeated(attempt)
 
     def replace(self, path: str, content: bytes) -> StoredObject:
         """See `Objects.replace`."""
-        return self._repeated(lambda _: self._objects.replace(path, content))
+        return self.repeated(lambda _: self._objects.replace(path, content))
 
     def open(self, path: str) -> BinaryIO:
         """See `Objects.open`."""
-        stream = self._repeated(lambda _: self._objects.open(path))
+        stream = self.repeated(lambda _: self._objects.open(path))
         return cast("BinaryIO", io.BufferedReader(_Reopening(self, self._objects, path, stream), _BUFFER_BYTES))
 
     def stat(self, path: str) -> StoredObject:
         """See `Objects.stat`."""
-        return self._repeated(lambda _: self._objects.stat(path))
+        return self.repeated(lambda _: self._objects.stat(path))
 
     def delete(self, path: str) -> None:
         """See `Objects.delete`."""
-        self._repeated(lambda _: self._objects.delete(path))
+        self.repeated(lambda _: self._objects.delete(path))
 
     def list(self, prefix: str) -> Iterator[str]:
         """See `Objects.list`. Paths come in order, so a list that broke off goes on after the last one given."""
+        return self.resumed(lambda: self._objects.list(prefix), lambda path: path)
+
+    def resumed(self, listing: Callable[[], Iterator[T]], path_of: Callable[[T], str]) -> Iterator[T]:
+        """What a listing in the order of paths gives, begun again where it broke off."""
         budget, last, failures = self.budget(), "", 0
         while True:
             budget.request()
             try:
-                for path in self._objects.list(prefix):
-                    if path > last:
+                for each in listing():
+                    if (path := path_of(each)) > last:
                         last, failures = path, 0
-                        yield path
+                        yield each
             except (TransientLakeError, OSError) as error:
                 failures += 1
                 self.pause(budget, failures, error)
@@ -244,7 +257,8 @@ class RetryingObjects:
         _log.info("%s; trying again in %.1f s (%d of %d)", error, seconds, failures + 1, self._patience.attempts)
         self._sleep(seconds)
 
-    def _repeated(self, attempt: Callable[[int], T]) -> T:
+    def repeated(self, attempt: Callable[[int], T]) -> T:
+        """What an attempt returns, made as often as it takes and may be; it is told how often it failed before."""
         budget = self.budget()
         for failures in itertools.count():
             budget.request()
@@ -264,6 +278,51 @@ class RetryingObjects:
                 return not stored.read(1)
         except FileNotFoundError:
             return False
+
+
+@dataclass(frozen=True)
+class _RetryingClasses:
+    """The port `Classes` whose requests are made again where they failed for a moment."""
+
+    retrying: RetryingObjects
+    classes: Classes
+
+    @property
+    def provider(self) -> Provider:
+        return self.classes.provider
+
+    def survey(self, prefix: str) -> Iterator[StoredObject]:
+        return self.retrying.resumed(lambda: self.classes.survey(prefix), lambda stored: stored.path)
+
+    def transition(self, stored: StoredObject, storage_class: str) -> StoredObject:
+        """Where a failed attempt had moved it after all, its new state is the answer."""
+
+        def attempt(failures: int) -> StoredObject:
+            try:
+                return self.classes.transition(stored, storage_class)
+            except PlanDriftError:
+                now = self.retrying.stat(stored.path) if failures else stored
+                if (now.storage_class, now.size_bytes) == (storage_class, stored.size_bytes):
+                    return now
+                raise
+
+        return self.retrying.repeated(attempt)
+
+    def restore(self, path: str, *, days: int, speed: str) -> None:
+        self.retrying.repeated(lambda _: self.classes.restore(path, days=days, speed=speed))
+
+    def rules(self) -> Sequence[Rule]:
+        return self.retrying.repeated(lambda _: self.classes.rules())
+
+    def replace_rules(self, rules: Sequence[Rule], *, expected: Sequence[Rule]) -> None:
+        def attempt(failures: int) -> None:
+            try:
+                self.classes.replace_rules(rules, expected=expected)
+            except PlanDriftError:
+                if not failures or list(self.classes.rules()) != list(rules):
+                    raise
+
+        self.retrying.repeated(attempt)
 
 
 class _Reopening(io.RawIOBase):

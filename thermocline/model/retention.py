@@ -1,0 +1,74 @@
+"""How long objects stay in which storage class: ages in days of the data, not of the object."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+
+from thermocline.model.partition import Partition
+from thermocline.model.storage_classes import Provider, first_class, storage_class
+
+
+@dataclass(frozen=True, slots=True)
+class ClassStep:
+    """From this age on, an object belongs in that class."""
+
+    age_days: int
+    storage_class: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """What is to become of a day as it ages. `delete_after_days` None keeps it for ever.
+
+    `steps` are in the order of their ages, each colder than the one before.
+    """
+
+    steps: tuple[ClassStep, ...] = ()
+    delete_after_days: int | None = None
+
+    def due_class(self, age_days: int, first: str) -> str:
+        """The class that a day of that age belongs in; `first` before the first step."""
+        due = first
+        for step in self.steps:
+            if age_days >= step.age_days:
+                due = step.storage_class
+        return due
+
+    def is_over(self, age_days: int) -> bool:
+        """Whether a day of that age is to be deleted."""
+        return self.delete_after_days is not None and age_days >= self.delete_after_days
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionPolicy:
+    """The retention of every dataset: its own, else the default, which keeps all in the first class."""
+
+    default: Retention = Retention()
+    own: Mapping[str, Retention] = field(default_factory=dict)
+
+    def of(self, dataset: str) -> Retention:
+        """The retention of one dataset."""
+        return self.own.get(dataset, self.default)
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """Which class an object is written straight into, by the age of its rows."""
+
+    policy: RetentionPolicy
+    provider: Provider
+
+    def class_for(self, partition: Partition, size_bytes: int, today: date) -> str:
+        """The class for an object whose youngest day is the partition's.
+
+        It is the one due, else the coldest before it that can be read back at once, since what is written is verified
+        before anything relies on it, and that does not bill the object for more bytes than it has.
+        """
+        first = first_class(self.provider).name
+        age_days = (today - partition.day).days
+        landed = first
+        for step in self.policy.of(partition.dataset).steps:
+            named = storage_class(self.provider, step.storage_class)
+            if age_days >= step.age_days and named.is_read_at_once and size_bytes >= named.minimum_bytes:
+                landed = step.storage_class
+        return landed
