@@ -32,7 +32,7 @@ from thermocline.model.partition import ALL_DAYS, DayRange, Partition
 from thermocline.model.query import Query
 from thermocline.model.rejected import Rejected
 from thermocline.model.report import Failed
-from thermocline.ports import Act, HotDay, Ingested, Publication, QuarantineQuery
+from thermocline.ports import Act, AuditQuery, HotDay, Ingested, Publication, QuarantineQuery
 from thermocline.stores.memory_hot import MemoryHot
 from thermocline.stores.open import open_lake
 from thermocline.stores.postgres import PostgresHot, writer
@@ -523,6 +523,25 @@ def test_the_newest_act_of_a_name_is_found(hot):
     assert (newest.run_id, newest.partition, newest.detail) == ("run-2", day(), {"tables": 2})
     assert newest.at is not None
     assert hot.last("rotate", MARKET_DATA) is None
+
+
+def test_lines_of_the_audit_log_that_come_together_keep_their_order(hot):
+    good = Act("transition", None, "run-1", {"dataset": "market_data", "path": "a"})
+    hot.record(good, replace(good, detail={"dataset": "market_data", "path": "b"}))
+    assert [act.detail["path"] for act in hot.audit(AuditQuery(names=["transition"]))] == ["b", "a"]
+
+
+def test_one_act_at_a_time_holds_off_its_like_and_nobody_else(hot):
+    with hot.alone("tiering", MARKET_DATA):
+        with (
+            pytest.raises(LockTimeoutError, match="another run is tiering market_data"),
+            hot.alone("tiering", MARKET_DATA, wait_seconds=0.1),
+        ):
+            pytest.fail("two at a time")
+        with hot.writer(MARKET_DATA, wait_seconds=0.1), hot.alone("tiering", NEWS, wait_seconds=0.1):
+            pass
+    with hot.alone("tiering", MARKET_DATA, wait_seconds=0.1):
+        pass
 
 
 def test_a_rejected_row_is_kept_once_for_each_reason(hot):

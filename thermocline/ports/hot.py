@@ -81,6 +81,16 @@ class Hot(Quarantine, Coverage, Protocol):
         """
         ...
 
+    def alone(self, act: str, dataset: Dataset, *, wait_seconds: float = 60.0) -> AbstractContextManager[object]:
+        """Be the only one who does such an act to the dataset, waiting for another one to finish.
+
+        It holds off nobody else: writers go on beside it. `act` is a gerund, for what the error says.
+
+        Raises:
+            LockTimeoutError: Another one was still at it after `wait_seconds`; the text says which.
+        """
+        ...
+
     def schemas(self, datasets: Sequence[Dataset]) -> Mapping[str, Sequence[Schema]]:
         """Every version of each dataset's columns that the store has, oldest first; of one never used there is none.
 
@@ -199,8 +209,8 @@ class Hot(Quarantine, Coverage, Protocol):
         """
         ...
 
-    def record(self, act: Act) -> None:
-        """Append to the audit log. Nothing can be changed or taken out of it afterwards."""
+    def record(self, *acts: Act) -> None:
+        """Append to the audit log, all of them or none. Nothing can be changed or taken out of it afterwards."""
         ...
 
     def audit(self, asked: AuditQuery) -> list[Act]:

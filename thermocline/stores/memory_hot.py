@@ -58,7 +58,7 @@ class MemoryHot(MemoryQuarantine):
         self._clock = clock
         self._state = State()
         self._committing = threading.RLock()
-        self._writing: dict[str, threading.Lock] = {}
+        self._locks: dict[tuple[str, str], threading.Lock] = {}
 
     def __repr__(self) -> str:
         """The class and the URL."""
@@ -85,18 +85,24 @@ class MemoryHot(MemoryQuarantine):
     @contextmanager
     def writer(self, dataset: Dataset, *, wait_seconds: float = 60.0) -> Iterator[Writer]:
         """See `Hot.writer`."""
+        with self.alone("writing", dataset, wait_seconds=wait_seconds):
+            with self.transaction() as state:
+                applied = state.current(dataset)
+            yield MemoryWriter(self, applied, self._clock)
+
+    @contextmanager
+    def alone(self, act: str, dataset: Dataset, *, wait_seconds: float = 60.0) -> Iterator[None]:
+        """See `Hot.alone`."""
         with self._committing:
-            lock = self._writing.setdefault(dataset.name, threading.Lock())
+            lock = self._locks.setdefault((act, dataset.name), threading.Lock())
         if not lock.acquire(timeout=wait_seconds):
             msg = (
-                f"another run is writing {dataset.name} (in this process); nothing was changed, try again when it is "
+                f"another run is {act} {dataset.name} (in this process); nothing was changed, try again when it is "
                 "done"
             )
             raise LockTimeoutError(msg)
         try:
-            with self.transaction() as state:
-                applied = state.current(dataset)
-            yield MemoryWriter(self, applied, self._clock)
+            yield
         finally:
             lock.release()
 
@@ -241,10 +247,11 @@ class MemoryHot(MemoryQuarantine):
             raise HotStoreError(msg)
         return contents_of(dataset, rows.to_batches())
 
-    def record(self, act: Act) -> None:
+    def record(self, *acts: Act) -> None:
         """See `Hot.record`."""
         with self.transaction() as state:
-            state.record(act, self._clock())
+            for act in acts:
+                state.record(act, self._clock())
 
     def audit(self, asked: AuditQuery) -> list[Act]:
         """See `Hot.audit`."""

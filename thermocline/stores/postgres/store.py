@@ -50,7 +50,8 @@ from thermocline.stores.postgres.reader import PostgresSnapshot, late_counts, lo
 from thermocline.stores.postgres.writer import PostgresWriter
 
 _POLL_SECONDS = 0.2
-_LOCK_KEY = "hashtextextended('thermocline writer ' || %s, 0)"
+_LOCK_KEY = "hashtextextended(%s, 0)"
+_WRITING = "writing"
 
 
 class PostgresHot(PostgresQuarantine):
@@ -100,9 +101,16 @@ class PostgresHot(PostgresQuarantine):
     def writer(self, dataset: Dataset, *, wait_seconds: float = 60.0) -> Iterator[Writer]:
         """See `Hot.writer`."""
         with self._session(dataset) as connection:
-            _take_lock(connection, dataset, wait_seconds)
+            _take_lock(connection, _WRITING, dataset, wait_seconds)
             # The lock goes with the connection, however this block is left.
             yield PostgresWriter(connection, self._schema, schemas.current(connection, dataset))
+
+    @contextmanager
+    def alone(self, act: str, dataset: Dataset, *, wait_seconds: float = 60.0) -> Iterator[None]:
+        """See `Hot.alone`."""
+        with self._session(dataset) as connection:
+            _take_lock(connection, act, dataset, wait_seconds)
+            yield
 
     def schemas(self, datasets: Sequence[Dataset]) -> Mapping[str, Sequence[Schema]]:
         """See `Hot.schemas`."""
@@ -262,10 +270,11 @@ class PostgresHot(PostgresQuarantine):
         with self._session() as connection:
             return scratch.rehearse(connection, partition, batches)
 
-    def record(self, act: Act) -> None:
+    def record(self, *acts: Act) -> None:
         """See `Hot.record`."""
-        with self._session() as connection:
-            ledger.record(connection, act)
+        with self._session() as connection, connection.transaction():
+            for act in acts:
+                ledger.record(connection, act)
 
     def audit(self, asked: AuditQuery) -> list[Act]:
         """See `Hot.audit`."""
@@ -296,7 +305,7 @@ class PostgresHot(PostgresQuarantine):
         """See `Hot.vacuum`."""
         with self._session(dataset) as connection:
             # As the dataset's writer, so that it never runs beside a cutover.
-            _take_lock(connection, dataset, wait_seconds=60.0)
+            _take_lock(connection, _WRITING, dataset, wait_seconds=60.0)
             found = [leaf.table for leaf in tables.leaves(connection, self._schema, dataset)]
             vacuumed = [_vacuum(connection, table) for table in found if force or _pays(connection, table)]
             if vacuumed:
@@ -305,23 +314,24 @@ class PostgresHot(PostgresQuarantine):
             return vacuumed
 
 
-def _take_lock(connection: Connection, dataset: Dataset, wait_seconds: float) -> None:
-    """Hold the dataset's advisory lock for as long as the connection lives.
+def _take_lock(connection: Connection, act: str, dataset: Dataset, wait_seconds: float) -> None:
+    """Hold the dataset's advisory lock of that act for as long as the connection lives.
 
     Raises:
         LockTimeoutError: Somebody else holds it for longer than that.
     """
+    key = f"thermocline {'writer' if act == _WRITING else act} {dataset.name}"
     deadline = time.monotonic() + wait_seconds
-    while not scalar(connection, f"SELECT pg_try_advisory_lock({_LOCK_KEY})", (dataset.name,)):
+    while not scalar(connection, f"SELECT pg_try_advisory_lock({_LOCK_KEY})", (key,)):
         if time.monotonic() >= deadline:
             holder = connection.execute(
                 f"""SELECT a.pid, a.backend_start FROM pg_locks l JOIN pg_stat_activity a USING (pid)
                     WHERE l.locktype = 'advisory' AND l.granted
                       AND ((l.classid::bigint << 32) | l.objid::bigint) = {_LOCK_KEY}""",  # noqa: S608  # a constant
-                (dataset.name,),
+                (key,),
             ).fetchone()
             who = f" (server process {holder[0]}, since {holder[1]:%H:%M:%S} UTC)" if holder else ""
-            msg = f"another run is writing {dataset.name}{who}; nothing was changed, try again when it is done"
+            msg = f"another run is {act} {dataset.name}{who}; nothing was changed, try again when it is done"
             raise LockTimeoutError(msg)
         time.sleep(_POLL_SECONDS)
 
