@@ -97,8 +97,7 @@ class MemoryHot(MemoryQuarantine):
             lock = self._locks.setdefault((act, dataset.name), threading.Lock())
         if not lock.acquire(timeout=wait_seconds):
             msg = (
-                f"another run is {act} {dataset.name} (in this process); nothing was changed, try again when it is "
-                "done"
+                f"another run is {act} {dataset.name} (in this process); nothing was changed, try again when it is done"
             )
             raise LockTimeoutError(msg)
         try:
