@@ -124,12 +124,20 @@ class LakeSettings(Section):
     max_requests_per_run: Annotated[Count, Field(ge=1)] = 1_000_000
 
 
+class TieringSettings(Section):
+    """How much one run moves between storage classes, and how many objects at a time."""
+
+    max_requests_per_run: Annotated[Count, Field(ge=1, le=10_000_000)] = 10_000
+    threads: Annotated[Count, Field(ge=1, le=256)] = 16
+
+
 class StorageSettings(Section):
     """Both tiers and what moves between them."""
 
     lifecycle: LifecycleSettings = LifecycleSettings()
     hot: HotSettings = HotSettings()
     lake: LakeSettings = LakeSettings()
+    tiering: TieringSettings = TieringSettings()
     duckdb: DuckDBSettings = DuckDBSettings()
 
 

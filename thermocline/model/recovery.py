@@ -228,8 +228,15 @@ class Rebuilt:
         known = day.vintages.get(entry.version)
         if known is None and entry.receipt:
             known = Vintage(entry.receipt, self._first_at(entry.receipt), entry.at)
+        if state is VintageState.EXPIRED and day.live == entry.version and self._may_be_withdrawn(entry):
+            day.ended(entry.at)
         if known and day.live != entry.version:
             day.vintages[entry.version] = replace(known, state=state, reason=entry.reason or known.reason)
+
+    def _may_be_withdrawn(self, entry: Entry) -> bool:
+        """Whether a version was to be withdrawn before. It was then: what is live does not expire."""
+        told = (each for each in self._doubts if each.partition == entry.partition)
+        return any((each.event, each.version) == (Event.WITHDRAW, entry.version) for each in told)
 
     def _first_at(self, receipt: Receipt) -> datetime:
         return self._first[receipt.partition, receipt.version]
