@@ -93,7 +93,7 @@ def test_a_day_in_which_something_is_going_on_stays(days, state):
     else:
         days.ingest(bars(day(3), ("NEW",)))
     left = done(days, wanted)
-    assert [reason for reason in left.values()] == [f"{day(3)} {state}"]
+    assert list(left.values()) == [f"{day(3)} {state}"]
     forget(days, day(2))
     days.check()
 

@@ -61,12 +61,16 @@ def retire(
                 left[path] = f"{stopped[0]} {busy[stopped[0]]}"
             else:
                 going += vintages
-        _withdraw(writer, lake, dataset, [vintage for vintage in going if vintage.is_live], head, run_id)
-        _expire(hot, lake, writer, dataset, {vintage.receipt.path for vintage in going}, run_id)
+        live = [vintage for vintage in going if vintage.is_live]
+        _withdraw(writer, lake, dataset, live, head=head, run_id=run_id)
+        # Asked for anew, since what was live is superseded by now.
+        paths = {vintage.receipt.path for vintage in going}
+        gone = [v for v in hot.vintages(dataset, ALL_DAYS, states=KEPT) if v.receipt.path in paths]
+        _expire(writer, lake, dataset, gone, run_id=run_id)
         return left
 
 
-def _withdraw(writer: Writer, lake: Lake, dataset: Dataset, live: Sequence[Vintage], head: str, run_id: str) -> None:
+def _withdraw(writer: Writer, lake: Lake, dataset: Dataset, live: Sequence[Vintage], *, head: str, run_id: str) -> None:
     if not live:
         return
     removed = {vintage.receipt.path for vintage in live}
@@ -75,9 +79,7 @@ def _withdraw(writer: Writer, lake: Lake, dataset: Dataset, live: Sequence[Vinta
     writer.publish(Publication(dataset, head, run_id, withdrawn=gone, name="retire"))
 
 
-def _expire(hot: Hot, lake: Lake, writer: Writer, dataset: Dataset, paths: Collection[str], run_id: str) -> None:
-    """Have what lies in these objects count as expired. Asked for anew, since what was live is superseded by now."""
-    vintages = [v for v in hot.vintages(dataset, ALL_DAYS, states=KEPT) if v.receipt.path in paths]
+def _expire(writer: Writer, lake: Lake, dataset: Dataset, vintages: Sequence[Vintage], *, run_id: str) -> None:
     if not vintages:
         return
     at = datetime.now(UTC)
