@@ -131,6 +131,24 @@ class TieringSettings(Section):
     threads: Annotated[Count, Field(ge=1, le=256)] = 16
 
 
+class S3Settings(Section):
+    """How a bucket of S3, or of another store that speaks its protocol, is reached; credentials are never set here."""
+
+    endpoint_url: Text | None = None
+    region: Text | None = None
+    kms_key_id: Text | None = None
+    requester_pays: bool = False
+
+
+class GcsSettings(Section):
+    """How a bucket of Google Cloud Storage is reached; credentials are never set here."""
+
+    project: Text | None = None
+    endpoint_url: Text | None = None
+    kms_key_name: Text | None = None
+    user_project: Text | None = None
+
+
 class StorageSettings(Section):
     """Both tiers and what moves between them."""
 
@@ -138,6 +156,8 @@ class StorageSettings(Section):
     hot: HotSettings = HotSettings()
     lake: LakeSettings = LakeSettings()
     tiering: TieringSettings = TieringSettings()
+    s3: S3Settings = S3Settings()
+    gcs: GcsSettings = GcsSettings()
     duckdb: DuckDBSettings = DuckDBSettings()
 
 

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory
+from typing import Any
 from urllib.parse import quote
 
 from thermocline.model.dataset import Dataset
@@ -28,12 +29,17 @@ class Stores:
     analytics: Analytics
 
 
-def open_stores(settings: Settings) -> Stores:
-    """The hot tier, the lake, room for spools and the SQL engine; the datasets are known from then on."""
+def open_stores(settings: Settings, *, credentials: Any = None) -> Stores:
+    """The hot tier, the lake, room for spools and the SQL engine; the datasets are known from then on.
+
+    `credentials` ask a bucket instead of what its SDK finds: a `boto3.Session`, or a `google.cloud.storage.Client`.
+    """
     from thermocline.stores.analytics import DuckDBAnalytics  # noqa: PLC0415  # DuckDB, for those who ask for rows
+    from thermocline.stores.gcs import GcsOptions  # noqa: PLC0415
     from thermocline.stores.open import open_lake  # noqa: PLC0415
     from thermocline.stores.postgres import PostgresHot  # noqa: PLC0415
     from thermocline.stores.retrying import Patience  # noqa: PLC0415
+    from thermocline.stores.s3 import S3Options  # noqa: PLC0415
 
     DATASETS.declare(settings.declared)
     address = hot_address(settings)
@@ -46,6 +52,8 @@ def open_stores(settings: Settings) -> Stores:
         threads=limits.threads,
         temp_dir=temporary,
         patience=Patience(patience.attempts, patience.max_retries_per_run, patience.max_requests_per_run),
+        s3=S3Options(**settings.storage.s3.model_dump(), session=credentials),
+        gcs=GcsOptions(**settings.storage.gcs.model_dump(), client=credentials),
     )
     return Stores(
         hot=PostgresHot(address, schema=settings.storage.hot.schema_name),

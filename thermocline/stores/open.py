@@ -1,17 +1,24 @@
 """From a URL to a store. Each store's SDK is imported when it is asked for."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from thermocline.errors import UsageError
+from thermocline.model.retention import RetentionPolicy
+from thermocline.model.url import redacted
+from thermocline.ports import Objects
 from thermocline.stores.duckdb import Engine
 from thermocline.stores.iceberg import IcebergCatalog
 from thermocline.stores.lake import ClosableCatalog, ParquetLake
 from thermocline.stores.objects_local import LocalObjects
 from thermocline.stores.retrying import Patience, RetryingObjects
 
-_LATER = {"s3", "gs"}
+if TYPE_CHECKING:
+    from thermocline.stores.gcs import GcsOptions
+    from thermocline.stores.s3 import S3Options
 
 
 def open_lake(
@@ -22,12 +29,18 @@ def open_lake(
     threads: int | None = None,
     temp_dir: Path | None = None,
     patience: Patience | None = None,
+    policy: RetentionPolicy | None = None,
+    s3: "S3Options | None" = None,
+    gcs: "GcsOptions | None" = None,
 ) -> ParquetLake:
-    """The lake at a URL: `file:///folder` or a plain path, or `memory://` for one that is gone with the process.
+    """The lake at a URL: `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX`, `file:///FOLDER` or a plain path.
+
+    `memory://` is one that is gone with the process.
 
     `catalog_url` is the SQLAlchemy URL of the database that keeps the Iceberg catalog, or what finds it on first use;
     `memory://` needs none. Nothing is opened or made before the lake is used. Requests that fail for a moment are made
-    again with `patience`.
+    again with `patience`. Objects are written into the storage class that `policy` says; `s3` and `gcs` say how a
+    bucket is reached.
 
     Raises:
         UsageError: No store serves such a URL.
@@ -37,10 +50,34 @@ def open_lake(
     if parts.scheme == "memory":
         from thermocline.stores.memory import MemoryCatalog, MemoryObjects  # noqa: PLC0415  # spares fsspec
 
-        return ParquetLake(RetryingObjects(MemoryObjects(), patience), MemoryCatalog(), engine)
-    objects = RetryingObjects(LocalObjects(_folder(lake_url)), patience)
+        return ParquetLake(RetryingObjects(MemoryObjects(), patience), MemoryCatalog(), engine, policy=policy)
+    objects = RetryingObjects(_objects(lake_url, s3, gcs), patience)
     catalog: ClosableCatalog = IcebergCatalog(catalog_url, objects)
-    return ParquetLake(objects, catalog, engine)
+    return ParquetLake(objects, catalog, engine, policy=policy)
+
+
+def _objects(lake_url: str, s3: "S3Options | None", gcs: "GcsOptions | None") -> Objects:
+    parts = urlsplit(lake_url)
+    if parts.scheme not in {"s3", "gs"}:
+        return LocalObjects(_folder(lake_url))
+    if not parts.netloc or parts.query or parts.fragment or "@" in parts.netloc:
+        msg = f"{redacted(lake_url)} is not a lake's URL; write {parts.scheme}://BUCKET/PREFIX and nothing else"
+        raise UsageError(msg)
+    prefix = unquote(parts.path)
+    if parts.scheme == "s3":
+        _check_installed("s3", "boto3", "s3fs")
+        from thermocline.stores.s3 import S3Objects  # noqa: PLC0415  # only where the lake is there
+
+        return S3Objects(parts.netloc, prefix, s3)
+    del gcs
+    msg = f"a lake at {parts.scheme}:// comes with a later release"
+    raise UsageError(msg)
+
+
+def _check_installed(extra: str, *packages: str) -> None:
+    if missing := [package for package in packages if find_spec(package) is None]:
+        msg = f"a lake there needs {' and '.join(missing)}; install them with `pip install 'thermocline[{extra}]'`"
+        raise UsageError(msg)
 
 
 def _folder(lake_url: str) -> Path:
@@ -49,6 +86,8 @@ def _folder(lake_url: str) -> Path:
     parts = urlsplit(lake_url)
     if parts.scheme == "file" and parts.netloc in {"", "localhost"} and parts.path:
         return Path(unquote(lake_url.split("://", 1)[1].removeprefix(parts.netloc)))
-    what = "comes with a later release" if parts.scheme in _LATER else "is not served by any store"
-    msg = f"a lake at {parts.scheme}:// {what}; use a folder, such as file:///srv/lake"
+    msg = (
+        f"a lake at {parts.scheme}:// is not served by any store; use s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, or a "
+        "folder such as file:///srv/lake"
+    )
     raise UsageError(msg)

@@ -1,0 +1,632 @@
+"""A lake in a bucket of Amazon S3, or of a store that speaks its protocol.
+
+https://docs.aws.amazon.com/AmazonS3/latest/API/, read 2026-11.
+"""
+
+import base64
+import errno
+import hashlib
+import io
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from urllib.parse import urlsplit
+
+from thermocline.errors import (
+    ArchivedError,
+    LakeError,
+    ObjectExistsError,
+    PlanDriftError,
+    TransientLakeError,
+    UsageError,
+)
+from thermocline.faults import Step, reached, step
+from thermocline.model.receipt import StoredObject
+from thermocline.model.storage_classes import Provider
+from thermocline.ports import Rule
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+PART_BYTES = 8 << 20
+_PARTS_AT_ONCE = 4
+_MOST_PARTS = 10_000
+_LARGEST_COPY_BYTES = 5 << 30  # https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
+_COPIED_PART_BYTES = 512 << 20
+_SKIPPED_BYTES = 256 << 10
+"""Bytes that are read and thrown away sooner than a new request is made."""
+
+_CONNECT_SECONDS, _READ_SECONDS = 10, 60
+_MOST_CONNECTIONS = 64
+
+_MISSING = frozenset({"NoSuchKey", "404", "NotFound"})
+_TRANSIENT = frozenset({
+    "500", "502", "503", "504", "BadDigest", "ConditionalRequestConflict", "InternalError", "OperationAborted",
+    "RequestTimeout", "RequestTimeoutException", "ServiceUnavailable", "SlowDown", "ThrottlingException",
+    "TooManyRequests", "XAmzContentSHA256Mismatch",
+})  # fmt: skip
+_REMEDIES = {
+    "NoSuchBucket": "there is no such bucket; make it, or correct the lake's URL",
+    "AccessDenied": "these credentials may not do that; docs/guide/lakes.md has the policy that they need",
+    "403": "these credentials may not do that; docs/guide/lakes.md has the policy that they need",
+    "AllAccessDisabled": "the account may not use S3; ask who runs it",
+    "InvalidAccessKeyId": "the store does not know that access key; check AWS_ACCESS_KEY_ID or the profile",
+    "SignatureDoesNotMatch": "the secret key is wrong; check AWS_SECRET_ACCESS_KEY or the profile",
+    "ExpiredToken": "the session token has expired; log in again",
+    "InvalidToken": "the session token is not valid; log in again",
+    "RequestTimeTooSkewed": "the clock of this machine is wrong; set it, then run it again",
+    "PermanentRedirect": "the bucket is in another region; set storage.s3.region or AWS_REGION",
+    "AuthorizationHeaderMalformed": "the bucket is in another region; set storage.s3.region or AWS_REGION",
+    "301": "the bucket is in another region; set storage.s3.region or AWS_REGION",
+    "NotImplemented": "this store does not know that request; choose another store, or do without",
+    "KMS.DisabledException": "the KMS key is disabled; enable it, or set another storage.s3.kms_key_id",
+    "KMS.NotFoundException": "there is no such KMS key; correct storage.s3.kms_key_id",
+    "InvalidStorageClass": "this store does not have that storage class; change storage.retention",
+    "EntityTooLarge": "the object is larger than the store takes",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class S3Options:
+    """How a bucket is reached. What is None comes from where the AWS SDK looks: variables, profiles, the role.
+
+    Attributes:
+        endpoint_url: Another store's address, such as `http://localhost:8333`.
+        region: The bucket's region.
+        kms_key_id: The key, its ARN or its alias with which objects are encrypted.
+        requester_pays: Whether whoever asks pays for requests and traffic, as such buckets demand.
+        session: A `boto3.Session` to ask with.
+    """
+
+    endpoint_url: str | None = None
+    region: str | None = None
+    kms_key_id: str | None = None
+    requester_pays: bool = False
+    session: Any = field(default=None, repr=False, compare=False)
+
+
+class S3Objects:
+    """Objects below a prefix of a bucket, written by conditional requests and checked by SHA-256 on their way.
+
+    Small ones are one request; larger ones go up in parts, a few at a time, and exist once all are there. The etag is
+    the store's. Labels become the object's metadata, which costs nothing; tags would be billed by the month.
+    """
+
+    def __init__(self, bucket: str, prefix: str = "", options: S3Options | None = None) -> None:
+        """Name the bucket and the prefix; nothing connects yet."""
+        self._bucket, self._prefix = bucket, f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        self._options = options or S3Options()
+        self._lock = threading.Lock()
+        self._client: tuple[int, Any] | None = None
+        self._filesystem: tuple[int, Any] | None = None
+        self._must_replace = False
+
+    def __repr__(self) -> str:
+        """The class and the URL."""
+        return f"S3Objects({self.url!r})"
+
+    @property
+    def url(self) -> str:
+        """The bucket and the prefix as an `s3://` URL."""
+        return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
+
+    @property
+    def classes(self) -> "S3Objects":
+        """See `Objects.classes`."""
+        return self
+
+    @property
+    def provider(self) -> Provider:
+        """See `Classes.provider`."""
+        return Provider.S3
+
+    @property
+    def filesystem(self) -> Any:
+        """An s3fs file system that opens `location`s."""
+        with self._lock:
+            if self._filesystem is None or self._filesystem[0] != os.getpid():
+                from thermocline.stores.s3_filesystem import ExactS3FileSystem  # noqa: PLC0415  # for readers alone
+
+                self._filesystem = os.getpid(), ExactS3FileSystem.of(self._options, is_aws=self._is_aws(self._made()))
+            return self._filesystem[1]
+
+    def location(self, path: str) -> str:
+        """The object's `s3://` URL."""
+        return f"s3://{self._bucket}/{self._key(path)}"
+
+    # ------------------------------------------------------------------------------------------------ objects
+
+    @step(Step.PUT)
+    def put(
+        self, path: str, content: BinaryIO, *, storage_class: str = "", labels: Mapping[str, str] | None = None
+    ) -> StoredObject:
+        """See `Objects.put`."""
+        placed: dict[str, Any] = {"Metadata": dict(labels or {}), **self._encryption()}
+        if storage_class:
+            placed["StorageClass"] = storage_class
+        first = content.read(PART_BYTES)
+        following = content.read(PART_BYTES) if len(first) == PART_BYTES else b""
+        with self._explained("write", path):
+            if following:
+                etag, size_bytes = self._put_parts(path, _joined(first, following, content), placed)
+            else:
+                etag, size_bytes = self._put_whole(path, first, {**placed, "IfNoneMatch": "*"}), len(first)
+        reached("put:named")
+        return StoredObject(path, size_bytes, etag, storage_class or "STANDARD")
+
+    @step(Step.REPLACE)
+    def replace(self, path: str, content: bytes) -> StoredObject:
+        """See `Objects.replace`."""
+        reached("replace:written")
+        with self._explained("write", path):
+            return StoredObject(path, len(content), self._put_whole(path, content, self._encryption()), "STANDARD")
+
+    def open(self, path: str) -> BinaryIO:
+        """See `Objects.open`. What is read in order comes in one answer."""
+        return cast("BinaryIO", io.BufferedReader(_Reader(self, path), 1 << 16))
+
+    def stat(self, path: str) -> StoredObject:
+        """See `Objects.stat`."""
+        with self._explained("read", path):
+            return _described(path, self._ask("head_object", Key=self._key(path)))
+
+    def delete(self, path: str) -> None:
+        """See `Objects.delete`."""
+        with self._explained("delete", path), suppress(FileNotFoundError):
+            self._ask("delete_object", Key=self._key(path))
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """See `Objects.list`."""
+        return (stored.path for stored in self.survey(prefix))
+
+    # ------------------------------------------------------------------------------------------------ classes
+
+    def survey(self, prefix: str) -> Iterator[StoredObject]:
+        """See `Classes.survey`. A thousand objects an answer."""
+        found = (stored for page in self._pages(prefix) for stored in page)
+        # Amazon lists keys in the order of their bytes; stores that keep folders list folder by folder.
+        return found if self._is_aws(self._made()) else iter(sorted(found, key=lambda stored: stored.path))
+
+    def transition(self, stored: StoredObject, storage_class: str) -> StoredObject:
+        """See `Classes.transition`."""
+        key, path = self._key(stored.path), stored.path
+        placed: dict[str, Any] = {"StorageClass": storage_class, **self._encryption()}
+        try:
+            with self._explained("move", path):
+                if stored.size_bytes > _LARGEST_COPY_BYTES:
+                    etag = self._copy_parts(key, stored, placed)
+                else:
+                    etag = self._copied(key, stored, placed)
+        except _PreconditionFailedError:
+            msg = f"{self.location(path)} changed since it was surveyed; nothing was changed. Make the plan again"
+            raise PlanDriftError(msg) from None
+        return StoredObject(path, stored.size_bytes, etag, storage_class, datetime.now(UTC))
+
+    def restore(self, path: str, *, days: int, speed: str) -> None:
+        """See `Classes.restore`."""
+        wanted = {"Days": days, "GlacierJobParameters": {"Tier": speed}}
+        with suppress(_OnItsWayError), self._explained("restore", path):
+            self._ask("restore_object", Key=self._key(path), RestoreRequest=wanted)
+
+    def rules(self) -> Sequence[Rule]:
+        """See `Classes.rules`."""
+        with self._explained("read the rules of", ""):
+            return self._rules()[0]
+
+    def replace_rules(self, rules: Sequence[Rule], *, expected: Sequence[Rule]) -> None:
+        """See `Classes.replace_rules`. S3 has no condition for it: two who do it in the same moment are not told."""
+        with self._explained("change the rules of", ""):
+            now, further = self._rules()
+            if list(now) != list(expected):
+                msg = f"the lifecycle rules of {self._bucket} changed since they were read; nothing was changed"
+                raise PlanDriftError(msg)
+            if rules:
+                configuration = {"Rules": [dict(rule) for rule in rules]}
+                self._ask("put_bucket_lifecycle_configuration", LifecycleConfiguration=configuration, **further)
+            elif now:
+                self._ask("delete_bucket_lifecycle")
+
+    # ----------------------------------------------------------------------------------------------- requests
+
+    def ask_range(self, path: str, start: int) -> tuple[Any, int]:
+        """The bytes of an object from a position on, as a stream, and the size of the whole object."""
+        within = {"Range": f"bytes={start}-"} if start else {}
+        with self._explained("read", path):
+            answer = self._ask("get_object", Key=self._key(path), **within)
+            total = str(answer.get("ContentRange", "")).rpartition("/")[2]
+            return answer["Body"], int(total) if total else int(answer["ContentLength"])
+
+    def _ask(self, operation: str, **parameters: Any) -> dict[str, Any]:
+        client = self._made()
+        about_bucket = operation.endswith(("lifecycle", "lifecycle_configuration"))
+        if self._options.requester_pays and not about_bucket:
+            parameters["RequestPayer"] = "requester"
+        return cast("dict[str, Any]", getattr(client, operation)(Bucket=self._bucket, **parameters))
+
+    def _made(self) -> Any:
+        """The client of this process; threads may share one, processes may not."""
+        client = self._client
+        if client is None or client[0] != os.getpid():
+            with self._lock_of_client:
+                client = self._client = os.getpid(), self._make()
+        return client[1]
+
+    _lock_of_client = threading.Lock()
+    """Making clients of one session at once is not safe, and several stores may share a session."""
+
+    def _make(self) -> Any:
+        import boto3  # noqa: PLC0415  # takes a tenth of a second, which only those pay who have such a lake
+        from botocore.config import Config  # noqa: PLC0415
+
+        options = self._options
+        session = options.session or boto3.Session()
+
+        def made(**further: Any) -> Any:
+            config = Config(
+                connect_timeout=_CONNECT_SECONDS,
+                read_timeout=_READ_SECONDS,
+                max_pool_connections=_MOST_CONNECTIONS,
+                retries={"total_max_attempts": 1},  # requests are made again by `RetryingObjects`, which counts them
+                **further,
+            )
+            return session.client("s3", endpoint_url=options.endpoint_url, region_name=options.region, config=config)
+
+        with self._explained("reach", ""):
+            client = made()
+            # Other stores seldom have a name in the DNS for each bucket.
+            return client if self._is_aws(client) else made(s3={"addressing_style": "path"})
+
+    @staticmethod
+    def _is_aws(client: Any) -> bool:
+        host = urlsplit(str(client.meta.endpoint_url)).hostname or ""
+        return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+
+    def _key(self, path: str) -> str:
+        if not path or path.startswith("/") or any(part in {"", ".", ".."} for part in path.split("/")):
+            msg = f"{path!r} is no path of an object; it must be relative, without `..` or empty parts"
+            raise LakeError(msg)
+        return self._prefix + path
+
+    def _encryption(self) -> dict[str, str]:
+        key = self._options.kms_key_id
+        return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key} if key else {}
+
+    def _put_whole(self, path: str, body: bytes, placed: Mapping[str, Any]) -> str:
+        checksum = _checksum(body)
+        reached("put:written")
+        answer = self._ask("put_object", Key=self._key(path), Body=body, ChecksumSHA256=checksum, **placed)
+        _compare(answer, checksum, self.location(path))
+        return _etag(answer)
+
+    def _put_parts(self, path: str, parts: Iterator[bytes], placed: Mapping[str, Any]) -> tuple[str, int]:
+        key = self._key(path)
+        upload = self._ask("create_multipart_upload", Key=key, ChecksumAlgorithm="SHA256", **placed)["UploadId"]
+
+        def send(number: int, body: bytes) -> dict[str, Any]:
+            checksum = _checksum(body)
+            answer = self._ask(
+                "upload_part", Key=key, UploadId=upload, PartNumber=number, Body=body, ChecksumSHA256=checksum
+            )
+            _compare(answer, checksum, self.location(path))
+            return {"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": checksum}
+
+        try:
+            sent, size_bytes = _in_parallel(send, parts)
+            reached("put:written")
+            answer = self._ask(
+                "complete_multipart_upload", Key=key, UploadId=upload, MultipartUpload={"Parts": sent}, IfNoneMatch="*"
+            )
+        except BaseException:
+            with suppress(Exception):  # what is left of it costs storage until a rule of the bucket ends it
+                self._ask("abort_multipart_upload", Key=key, UploadId=upload)
+            raise
+        return _etag(answer), size_bytes
+
+    def _copied(self, key: str, stored: StoredObject, placed: Mapping[str, Any]) -> str:
+        request: dict[str, Any] = {
+            "Key": key,
+            "CopySource": {"Bucket": self._bucket, "Key": key},
+            "CopySourceIfMatch": f'"{stored.etag}"',
+            **placed,
+        }
+        if not self._must_replace:
+            from botocore.exceptions import ClientError  # noqa: PLC0415
+
+            try:
+                answer = self._ask("copy_object", MetadataDirective="COPY", TaggingDirective="COPY", **request)
+                return _etag(answer["CopyObjectResult"])
+            except ClientError as error:
+                # Some stores don't take another class for a change.
+                if _code(error) != "InvalidRequest":
+                    raise
+                self._must_replace = True
+        described = self._ask("head_object", Key=key)
+        kept = {name: described[name] for name in ("Metadata", "ContentType", "ContentEncoding") if described.get(name)}
+        answer = self._ask("copy_object", MetadataDirective="REPLACE", TaggingDirective="COPY", **kept, **request)
+        return _etag(answer["CopyObjectResult"])
+
+    def _copy_parts(self, key: str, stored: StoredObject, placed: Mapping[str, Any]) -> str:
+        """Copy an object that is too large for one request onto itself."""
+        described = self._ask("head_object", Key=key)
+        labels = {"Metadata": described.get("Metadata", {})}
+        upload = self._ask("create_multipart_upload", Key=key, **labels, **placed)["UploadId"]
+        ranges = [
+            (start, min(start + _COPIED_PART_BYTES, stored.size_bytes) - 1)
+            for start in range(0, stored.size_bytes, _COPIED_PART_BYTES)
+        ]
+
+        def send(number: int, of: tuple[int, int]) -> dict[str, Any]:
+            answer = self._ask(
+                "upload_part_copy",
+                Key=key,
+                UploadId=upload,
+                PartNumber=number,
+                CopySource={"Bucket": self._bucket, "Key": key},
+                CopySourceIfMatch=f'"{stored.etag}"',
+                CopySourceRange=f"bytes={of[0]}-{of[1]}",
+            )
+            return {"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]}
+
+        try:
+            with ThreadPoolExecutor(_PARTS_AT_ONCE) as threads:
+                sent = list(threads.map(send, range(1, len(ranges) + 1), ranges))
+            answer = self._ask(
+                "complete_multipart_upload",
+                Key=key,
+                UploadId=upload,
+                MultipartUpload={"Parts": sent},
+                IfMatch=f'"{stored.etag}"',
+            )
+        except BaseException:
+            with suppress(Exception):
+                self._ask("abort_multipart_upload", Key=key, UploadId=upload)
+            raise
+        return _etag(answer)
+
+    def _pages(self, prefix: str) -> Iterator[Sequence[StoredObject]]:
+        following: dict[str, str] = {}
+        while True:
+            with self._explained("list", ""):
+                answer = self._ask(
+                    "list_objects_v2",
+                    Prefix=self._prefix + prefix,
+                    OptionalObjectAttributes=["RestoreStatus"],
+                    **following,
+                )
+            yield [self._listed(each) for each in answer.get("Contents", ())]
+            if not answer.get("IsTruncated"):
+                return
+            following = {"ContinuationToken": answer["NextContinuationToken"]}
+
+    def _listed(self, each: Mapping[str, Any]) -> StoredObject:
+        restore = each.get("RestoreStatus", {})
+        return StoredObject(
+            str(each["Key"]).removeprefix(self._prefix),
+            int(each["Size"]),
+            _etag(each),
+            each.get("StorageClass", "STANDARD"),
+            each["LastModified"].astimezone(UTC),
+            until.astimezone(UTC) if (until := restore.get("RestoreExpiryDate")) else None,
+            bool(restore.get("IsRestoreInProgress")),
+        )
+
+    def _rules(self) -> tuple[Sequence[Rule], dict[str, Any]]:
+        from botocore.exceptions import ClientError  # noqa: PLC0415
+
+        try:
+            answer = self._ask("get_bucket_lifecycle_configuration")
+        except ClientError as error:
+            if _code(error) == "NoSuchLifecycleConfiguration":
+                return [], {}
+            raise
+        name = "TransitionDefaultMinimumObjectSize"
+        return list(answer.get("Rules", ())), {name: answer[name]} if name in answer else {}
+
+    # ------------------------------------------------------------------------------------------------- errors
+
+    @contextmanager
+    def _explained(self, act: str, path: str) -> Iterator[None]:
+        with explained(act, self.location(path) if path else self.url):
+            yield
+
+
+def _no_credentials() -> tuple[type[Exception], ...]:
+    from botocore import exceptions  # noqa: PLC0415
+
+    return exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.CredentialRetrievalError
+
+
+class _PreconditionFailedError(Exception):
+    """The object is not the one that was named."""
+
+
+class _OnItsWayError(Exception):
+    """A restore is on its way already."""
+
+
+@contextmanager
+def explained(act: str, location: str) -> Iterator[None]:
+    """Turn what the SDK says into an error with a remedy; a missing object is a FileNotFoundError."""
+    from botocore import exceptions  # noqa: PLC0415
+    from urllib3.exceptions import HTTPError  # noqa: PLC0415
+
+    try:
+        yield
+    except exceptions.ClientError as error:
+        raise _from_answer(error, act, location) from error
+    except _no_credentials() as none:
+        msg = (
+            f"can't {act} {location}: there are no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a "
+            "profile, or run where the machine has a role. Nothing that was stored before is lost"
+        )
+        raise LakeError(msg) from none
+    except (exceptions.SSLError, exceptions.ProxyConnectionError, exceptions.InvalidProxiesConfigError) as error:
+        msg = f"can't {act} {location}: {_plain(error)}; look at the certificates and the proxy of this machine"
+        raise LakeError(msg) from error
+    except (
+        exceptions.HTTPClientError,
+        exceptions.ConnectionError,
+        exceptions.IncompleteReadError,
+        exceptions.FlexibleChecksumError,
+        HTTPError,
+    ) as error:
+        msg = f"can't {act} {location}: {_plain(error)}; nothing that was stored before is lost"
+        raise TransientLakeError(msg) from error
+    except (exceptions.BotoCoreError, ValueError) as error:
+        msg = f"can't {act} {location}: {_plain(error)}; correct the lake's URL or the settings under storage.s3"
+        raise UsageError(msg) from error
+
+
+def _from_answer(error: Any, act: str, location: str) -> Exception:
+    code = _code(error)
+    if code in _MISSING:
+        return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), location)
+    if code in {"PreconditionFailed", "412"}:
+        if act == "write":
+            return ObjectExistsError(f"{location} exists already; an object is never overwritten")
+        return _PreconditionFailedError()
+    if code == "RestoreAlreadyInProgress":
+        return _OnItsWayError()
+    if code == "InvalidObjectState":
+        named = error.response["Error"].get("StorageClass", "an archive")
+        return ArchivedError(
+            f"{location} lies in {named} and must be restored before it is read; `thermocline restore request` asks "
+            "for that and says what it costs. Nothing is lost"
+        )
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    remedy = _REMEDIES.get(code, "look at what the store says, then run it again")
+    said = str(error.response["Error"].get("Message") or code)
+    msg = f"can't {act} {location}: {said.rstrip('.')} ({code}); {remedy}. Nothing that was stored before is lost"
+    is_transient = code in _TRANSIENT or status in {429, 500, 502, 503, 504}
+    return TransientLakeError(msg) if is_transient else LakeError(msg)
+
+
+def _code(error: Any) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _plain(error: BaseException) -> str:
+    """The first line of what the SDK says, without the parameters of a URL, which may be a signature."""
+    return re.sub(r"\?[^\s'\")]*", "", str(error).partition("\n")[0]).rstrip(".") or type(error).__name__
+
+
+def _etag(answer: Mapping[str, Any]) -> str:
+    return str(answer["ETag"]).strip('"')
+
+
+def _checksum(body: bytes) -> str:
+    return base64.b64encode(hashlib.sha256(body).digest()).decode()
+
+
+def _compare(answer: Mapping[str, Any], checksum: str, location: str) -> None:
+    """Stores that compute checksums say which they had; one that says another has stored something else."""
+    if (theirs := answer.get("ChecksumSHA256")) and theirs != checksum:
+        msg = f"{location} was sent with checksum {checksum}, the store has {theirs}; nothing was changed"
+        raise TransientLakeError(msg)
+
+
+def _described(path: str, answer: Mapping[str, Any]) -> StoredObject:
+    """A HEAD's answer; `x-amz-restore` says `ongoing-request="false", expiry-date="…"`."""
+    restore = str(answer.get("Restore", ""))
+    until = re.search(r'expiry-date="([^"]+)"', restore)
+    return StoredObject(
+        path,
+        int(answer["ContentLength"]),
+        _etag(answer),
+        answer.get("StorageClass", "STANDARD"),
+        answer["LastModified"].astimezone(UTC),
+        parsedate_to_datetime(until[1]).astimezone(UTC) if until else None,
+        'ongoing-request="true"' in restore,
+    )
+
+
+def _joined(first: bytes, second: bytes, content: BinaryIO) -> Iterator[bytes]:
+    """The parts of what is left, all of one size but the last; larger ones where there would be too many."""
+    position = content.tell()
+    left = content.seek(0, io.SEEK_END) - position
+    content.seek(position)
+    yield first
+    yield second
+    part_bytes = max(PART_BYTES, -(-left // (_MOST_PARTS - 2)))
+    while part := content.read(part_bytes):
+        yield part
+
+
+def _in_parallel(
+    send: Callable[[int, bytes], dict[str, Any]], parts: Iterator[bytes]
+) -> tuple[list[dict[str, Any]], int]:
+    """Send parts, a few at a time, none read before there is room; what each returned in order, and all bytes."""
+    waiting: dict[Future[dict[str, Any]], int] = {}
+    sent: dict[int, dict[str, Any]] = {}
+    size_bytes = 0
+
+    def gather() -> None:
+        for done in wait(waiting, return_when=FIRST_COMPLETED).done:
+            sent[waiting.pop(done)] = done.result()
+
+    with ThreadPoolExecutor(_PARTS_AT_ONCE) as threads:
+        for number, part in enumerate(parts, 1):
+            size_bytes += len(part)
+            waiting[threads.submit(partial(send, number, part))] = number
+            if len(waiting) == _PARTS_AT_ONCE:
+                gather()
+        while waiting:
+            gather()
+    return [sent[number] for number in sorted(sent)], size_bytes
+
+
+class _Reader(io.RawIOBase):
+    """Reads one object: in order from one answer, from elsewhere with another request."""
+
+    def __init__(self, objects: S3Objects, path: str) -> None:
+        super().__init__()
+        self._objects, self._path = objects, path
+        self._position = self._at = 0
+        self._body, self._size = objects.ask_range(path, 0)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = max(origin + offset, 0)
+        return self._position
+
+    def readinto(self, buffer: "Buffer") -> int:
+        view = memoryview(buffer)
+        if self._position >= self._size:
+            return 0
+        with explained("read", self._objects.location(self._path)):
+            self._go()
+            chunk = self._body.read(len(view))
+        view[: len(chunk)] = chunk
+        self._position = self._at = self._at + len(chunk)
+        return len(chunk)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._body.close()
+        super().close()
+
+    def _go(self) -> None:
+        ahead = self._position - self._at
+        if 0 < ahead <= _SKIPPED_BYTES:
+            self._at += len(self._body.read(ahead))
+        if self._at != self._position:
+            self._body.close()
+            self._body, _ = self._objects.ask_range(self._path, self._position)
+            self._at = self._position
