@@ -10,6 +10,7 @@ from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import Field, PrivateAttr, SecretStr, ValidationError
 
@@ -17,8 +18,11 @@ from thermocline.errors import SettingsError
 from thermocline.model.calendars import DEFAULT_CALENDARS, CalendarRules
 from thermocline.model.dataset import Dataset
 from thermocline.model.lifecycle import Lifecycle
+from thermocline.model.prices import PriceBook
 from thermocline.model.restatement import RestatementRule
+from thermocline.model.retention import RetentionPolicy
 from thermocline.model.rules import Strictness, Validation
+from thermocline.model.storage_classes import Provider
 from thermocline.model.url import file_url
 from thermocline.settings_checks import CheckSettings
 from thermocline.settings_datasets import Datasets, declared
@@ -31,6 +35,7 @@ from thermocline.settings_layers import (
     unknown_keys,
     without_nulls,
 )
+from thermocline.settings_retention import RetentionSettings, load_prices
 from thermocline.settings_values import (
     DECLARED,
     LONGEST_WINDOW_DAYS,
@@ -158,6 +163,9 @@ class StorageSettings(Section):
     tiering: TieringSettings = TieringSettings()
     s3: S3Settings = S3Settings()
     gcs: GcsSettings = GcsSettings()
+    retention: RetentionSettings = RetentionSettings()
+    prices: Text | None = None
+    price_region: Text | None = None
     duckdb: DuckDBSettings = DuckDBSettings()
 
 
@@ -299,6 +307,36 @@ class Settings(Document):
             restatements=RestatementRule(**own.restatements.model_dump()),
         )
 
+    @property
+    def provider(self) -> Provider:
+        """Whose storage classes the lake has."""
+        return {"s3": Provider.S3, "gs": Provider.GCS}.get(urlsplit(self.lake_url.reveal()).scheme, Provider.LOCAL)
+
+    @property
+    def retention(self) -> RetentionPolicy:
+        """When days of which dataset move to which storage class, and when they are deleted.
+
+        Raises:
+            SettingsError: The lake has no such classes.
+        """
+        provider = self.provider
+        own = {
+            name: dataset.retention.retention(provider, f"datasets.{name}.retention")
+            for name, dataset in self.datasets.items()
+            if dataset.retention
+        }
+        return RetentionPolicy(self.storage.retention.retention(provider, "storage.retention"), own)
+
+    @property
+    def prices(self) -> PriceBook:
+        """What the lake's storage classes cost.
+
+        Raises:
+            SettingsError: The price book can't be read, or has no such region.
+        """
+        named = self.storage.prices
+        return load_prices(self.provider, self.storage.price_region, Path(named) if named else None)
+
     @cached_property
     def declared(self) -> tuple[Dataset, ...]:
         """The datasets that are declared here, and the built-in ones that get columns here."""
@@ -367,6 +405,8 @@ def _anchored(document: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         anchored["lake_url"] = file_url(_absolute(lake, folder))
     if isinstance(anchored.get("sources"), Mapping):
         anchored["sources"] = {name: _anchored_path(options, folder) for name, options in anchored["sources"].items()}
+    if isinstance(storage := anchored.get("storage"), Mapping):
+        anchored["storage"] = _anchored_path(storage, folder, "prices")
     for section, key in (("feeds", "symbols_file"), ("drops", "folder")):
         if isinstance(named := anchored.get(section), Mapping):
             anchored[section] = {name: _anchored_path(options, folder, key) for name, options in named.items()}

@@ -13,6 +13,7 @@ from thermocline.model.dataset import PROVENANCE, Column, Dataset, Kind
 from thermocline.model.datasets import BUILT_IN, MARKET_DATA, nearest
 from thermocline.model.partition import parse_interval
 from thermocline.model.rules import Severity, Strictness, wrong_rules
+from thermocline.settings_retention import RetentionSettings
 from thermocline.settings_values import Section, Share, WindowDays
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -58,6 +59,7 @@ class DatasetSettings(Section):
     key: tuple[str, ...] = ()
     symbol_column: str = ""
     has_intervals: bool = False
+    retention: RetentionSettings | None = None
 
     @property
     def declares(self) -> bool:

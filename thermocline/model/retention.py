@@ -20,11 +20,13 @@ class ClassStep:
 class Retention:
     """What is to become of a day as it ages. `delete_after_days` None keeps it for ever.
 
-    `steps` are in the order of their ages, each colder than the one before.
+    `steps` are in the order of their ages, each colder than the one before. `reads_per_month` is how often an object
+    is expected to be read whole in a month, for what reading costs.
     """
 
     steps: tuple[ClassStep, ...] = ()
     delete_after_days: int | None = None
+    reads_per_month: float = 0.1
 
     def due_class(self, age_days: int, first: str) -> str:
         """The class that a day of that age belongs in; `first` before the first step."""
@@ -37,6 +39,21 @@ class Retention:
     def is_over(self, age_days: int) -> bool:
         """Whether a day of that age is to be deleted."""
         return self.delete_after_days is not None and age_days >= self.delete_after_days
+
+
+PRESETS: Mapping[str, Retention] = {
+    "gcs_a": Retention((ClassStep(30, "NEARLINE"), ClassStep(365, "COLDLINE")), 2_555),
+    "gcs_b": Retention((ClassStep(30, "NEARLINE"), ClassStep(90, "COLDLINE"), ClassStep(365, "ARCHIVE"))),
+    # A query waits for hours for what lies in the last two, so only years that backtests seldom reach go there.
+    "s3": Retention((
+        ClassStep(30, "STANDARD_IA"),
+        ClassStep(90, "GLACIER_IR"),
+        ClassStep(1_095, "GLACIER"),
+        ClassStep(1_825, "DEEP_ARCHIVE"),
+    )),
+    "local": Retention((ClassStep(30, "WARM"), ClassStep(90, "COMPRESSED"))),
+}  # fmt: skip
+"""Policies by name. None of S3 and of a folder deletes anything."""
 
 
 @dataclass(frozen=True, slots=True)
