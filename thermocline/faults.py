@@ -41,6 +41,7 @@ class Step(StrEnum):
     SWAP = "swap"
     EXPIRE = "expire"
     DELETE_OBJECT = "delete-object"
+    TRANSITION = "transition"
     HOLD = "hold"
     ACCEPT = "accept"
     REJECT = "reject"

@@ -214,6 +214,13 @@ TASKS: Mapping[str, Task] = {
         {"datasets": ["market_data"], "as_of": "2040-01-01"},
         state="a_compacted_month",
     ),
+    "delete what is over": Task(
+        "tiers",
+        points(f"{_COMMITS} {_PUBLISHES} expire expire:committing"),
+        {"datasets": ["market_data"], "as_of": "2026-01-01", "retention": {"DELETE_AFTER_DAYS": "365"}},
+        takes=lambda key: key.dataset == "market_data",
+        state="a_compacted_month",
+    ),
     "drill": Task(
         "drill",
         points("rehearse rehearse:loaded"),

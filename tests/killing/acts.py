@@ -147,6 +147,16 @@ def expire(tc: Thermocline, order: Arguments) -> None:
     tc.expire(order["datasets"], keep_vintages_days=1, grace_hours=0, as_of=order["as_of"])
 
 
+def tiers(tc: Thermocline, order: Arguments) -> None:
+    """Apply a retention policy: move what is due to other classes, let go of what is over."""
+    environ = {f"THERMOCLINE_STORAGE__RETENTION__{name}": value for name, value in order["retention"].items()}
+    with thermocline.open(settings=load_settings(tc.settings.home, environ=environ)) as aged:
+        plan = aged.plan_tiers(order["datasets"], as_of=order["as_of"])
+        done = aged.apply_tiers(plan, order["datasets"], as_of=order["as_of"])
+        if done.failed:
+            raise AssertionError(done.failed)
+
+
 def drill(tc: Thermocline, order: Arguments) -> None:
     """Restore a few days for a trial."""
     tc.drill(order["datasets"], count=2, seed=order["seed"])
@@ -174,7 +184,7 @@ ACTS: Mapping[str, Callable[[Thermocline, Arguments], None]] = {
     act.__name__: act
     for act in (
         *(backfill, fetch, backfill_by_name, ingest, release, load, rotate, undo, rehydrate, delete, cleanup),
-        *(accept, reject, compact, expire, drill, recover, evolve, derive),
+        *(accept, reject, compact, expire, tiers, drill, recover, evolve, derive),
     )
 }
 

@@ -27,6 +27,7 @@ from thermocline.api.quarantine import Quarantining
 from thermocline.api.recovering import Recovering
 from thermocline.api.schemas import Schemas
 from thermocline.api.storage import Programs
+from thermocline.api.tiering import TierKeeping
 from thermocline.api.vintages import Vintages
 from thermocline.errors import UsageError
 from thermocline.settings import Settings, load_settings
@@ -71,6 +72,17 @@ def open(  # noqa: A001  # `thermocline.open()` reads as what it does
 
 
 class Thermocline(
-    Fetching, Deriving, Keeping, LakeKeeping, Asking, Checking, Vintages, Quarantining, Schemas, Recovering, Programs
+    Fetching,
+    Deriving,
+    Keeping,
+    LakeKeeping,
+    TierKeeping,
+    Asking,
+    Checking,
+    Vintages,
+    Quarantining,
+    Schemas,
+    Recovering,
+    Programs,
 ):
     """Both tiers, and what moves rows between them. Use it as a context manager, or call `close`."""

@@ -22,6 +22,7 @@ from thermocline.cli.moving import backfill, ingest, load, rehydrate, rotate, un
 from thermocline.cli.quarantine import quarantine
 from thermocline.cli.recover import recover
 from thermocline.cli.schemas import schema
+from thermocline.cli.tiers import tiers
 from thermocline.cli.vintages import accept, diff, reject, vintages
 from thermocline.model.datasets import DATASETS
 
@@ -32,7 +33,7 @@ _SECTIONS: Mapping[str, Sequence[click.Command]] = {
     "Moving rows": (backfill, ingest, derive, load, rotate, undo, rehydrate),
     "Asking": (query, explain, sql, instruments, status, coverage, check, verify, drill, audit, quarantine),
     "Vintages": (vintages, diff, accept, reject),
-    "Keeping house": (cleanup, vacuum, compact, expire, schema, migrate, recover, stop),
+    "Keeping house": (cleanup, vacuum, compact, expire, tiers, schema, migrate, recover, stop),
 }
 
 

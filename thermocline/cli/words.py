@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import floor, log10
 
 _KIB = 1024
+_LEAST_USD, _FEW_USD = 1e-9, 0.1
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 
 ROWS_SHOWN = 40
@@ -64,3 +66,11 @@ def vacuum_line(tables: int, dead_rows: int, reclaimed_bytes: int) -> str:
         return "VACUUM (ANALYZE): no table needs it."
     cleared = f"{plural(dead_rows, 'dead row')} cleared, {size(reclaimed_bytes)} given back"
     return f"VACUUM (ANALYZE) of {plural(tables, 'table')}: {cleared}."
+
+
+def usd(amount: float) -> str:
+    """Dollars: to the cent, less than ten cents with two digits that count, far less than any bill has as nothing."""
+    sign, amount = "-" if amount < 0 else "", abs(amount)
+    if not _LEAST_USD <= amount < _FEW_USD:
+        return f"{sign}${amount:,.2f}"
+    return f"{sign}${amount:.{1 - floor(log10(amount))}f}"

@@ -7,7 +7,7 @@ a year.
 import hashlib
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -38,7 +38,8 @@ class LeftReason(StrEnum):
 class TieredObject:
     """An object with rows, where it lies and what it holds.
 
-    `stored_at` is when it came to its class, None where nobody knows; it then counts as long ago.
+    `stored_at` is when it came to its class, None where nobody knows; it then counts as long ago. `busy` says what is
+    going on with its days that keeps them from being deleted, empty where nothing is.
     """
 
     dataset: str
@@ -52,6 +53,7 @@ class TieredObject:
     is_due_for_compaction: bool = False
     readable_until: datetime | None = None
     etag: str = ""
+    busy: str = ""
 
     def stored_days(self, as_of: date) -> float:
         """For how many days it has been in its class at the end of a day; many where nobody knows."""
@@ -109,7 +111,13 @@ class Left:
     def document(self) -> dict[str, Any]:
         """The object as one flat JSON object."""
         figures = self.move.document() if self.move else {}
-        return {**_named(self.object), **figures, "to": self.due, "reason": self.reason.value, "detail": self.detail}
+        return {
+            **_named(self.object),
+            **figures,
+            "to": self.due or None,
+            "reason": self.reason.value,
+            "detail": self.detail,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +143,8 @@ class Removal:
 class TierPlan:
     """What is to move, what is to go, and what stays. `settled` objects lie where they belong.
 
-    `digest` names exactly what would be done to exactly which objects, whenever the plan is made.
+    `digest` names exactly what would be done to exactly which objects, whenever the plan is made. `postponed` are how
+    many more would move if one run might do it all.
     """
 
     provider: Provider
@@ -147,6 +156,22 @@ class TierPlan:
     usd_per_month_before: float
     usd_per_month_after: float
     digest: str
+    postponed: int = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self.transitions or self.removals)
+
+    def spread(self, most: int) -> "TierPlan":
+        """What one run is to do of it that may move so many objects: those that save most; the rest is postponed."""
+        if len(self.transitions) <= most:
+            return self
+        best = sorted(self.transitions, key=lambda each: (-each.saving_usd_per_month, each.object.path))
+        now, later = sorted(best[:most], key=lambda each: each.object.path), best[most:]
+        after = self.usd_per_month_after + sum(each.saving_usd_per_month for each in later)
+        digest = _digest(self.provider, now, self.removals)
+        return replace(self, transitions=now, usd_per_month_after=after, digest=digest, postponed=len(later))
 
     @property
     def fee_usd(self) -> float:
@@ -162,6 +187,7 @@ class TierPlan:
             "left": [each.document() for each in self.left],
             "removals": [each.document() for each in self.removals],
             "settled": self.settled,
+            "postponed": self.postponed,
             "bytes": sum(each.object.size_bytes for each in self.transitions),
             "fee_usd": self.fee_usd,
             "saving_usd_per_month": sum(each.saving_usd_per_month for each in self.transitions),
@@ -185,6 +211,10 @@ def plan_tiers(
         age_days = (as_of - each.last_day).days
         now_usd = _usd_per_month(prices, each.storage_class, each.size_bytes, retention)
         before += now_usd
+        if retention.is_over(age_days) and each.busy:
+            after += now_usd
+            left.append(Left(each, "", LeftReason.BUSY, f"its retention is over, but {each.busy}"))
+            continue
         if retention.is_over(age_days):
             early = prices.early_usd(each.storage_class, each.size_bytes, each.stored_days(as_of))
             removals.append(Removal(each, age_days, now_usd, early))
