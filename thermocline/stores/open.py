@@ -69,15 +69,23 @@ def _objects(lake_url: str, s3: "S3Options | None", gcs: "GcsOptions | None") ->
         from thermocline.stores.s3 import S3Objects  # noqa: PLC0415  # only where the lake is there
 
         return S3Objects(parts.netloc, prefix, s3)
-    del gcs
-    msg = f"a lake at {parts.scheme}:// comes with a later release"
-    raise UsageError(msg)
+    _check_installed("gcs", "google.cloud.storage", "gcsfs")
+    from thermocline.stores.gcs import GcsObjects  # noqa: PLC0415
+
+    return GcsObjects(parts.netloc, prefix, gcs)
 
 
 def _check_installed(extra: str, *packages: str) -> None:
-    if missing := [package for package in packages if find_spec(package) is None]:
+    if missing := [package for package in packages if not _is_there(package)]:
         msg = f"a lake there needs {' and '.join(missing)}; install them with `pip install 'thermocline[{extra}]'`"
         raise UsageError(msg)
+
+
+def _is_there(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # not even the package that it is part of
+        return False
 
 
 def _folder(lake_url: str) -> Path:

@@ -1,0 +1,419 @@
+"""Google Cloud Storage's JSON API as a server for tests, since no emulator that installs keeps its promises.
+
+What is here follows https://cloud.google.com/storage/docs/json_api/v1 (objects, buckets), /docs/resumable-uploads,
+/docs/performing-resumable-uploads and /docs/request-preconditions, read 2026-11: uploads in one piece and in chunks,
+checksums, generations and preconditions, ranges, rewriting with a class, listings in pages, the rules of a bucket.
+Objects live in the memory of the process; `GET /_log` says what was asked, one line each.
+"""
+
+import base64
+import hashlib
+import json
+import re
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.request import urlopen
+from uuid import uuid4
+
+import google_crc32c
+from shared_servers import free_ports, shared_server, wait_for_port
+
+_CLASSES = ("STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE")
+_CHUNK_BYTES = 256 << 10
+_MOST_LISTED = 1000
+
+
+# ------------------------------------------------------------------------------------------------------- for tests
+
+
+@dataclass(frozen=True)
+class GcsServer:
+    """Where the server is found."""
+
+    endpoint_url: str
+
+    def client(self) -> Any:
+        """A client of the SDK, beside everything that is tested."""
+        from google.cloud import storage  # noqa: PLC0415
+
+        return storage.Client(
+            project="tests", client_options={"api_endpoint": self.endpoint_url}, use_auth_w_custom_endpoint=False
+        )
+
+    def new_bucket(self) -> str:
+        """The name of a fresh bucket."""
+        name = f"test-{uuid4().hex[:20]}"
+        self.client().create_bucket(name)
+        return name
+
+    def log(self, bucket: str) -> list[str]:
+        """What was asked of a bucket so far: method, path, and parameters."""
+        with urlopen(f"{self.endpoint_url}/_log") as answer:  # noqa: S310  # a server of ours
+            return [line for line in json.load(answer) if f"/b/{bucket}" in line]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables by which the SDKs find the server."""
+        return {"STORAGE_EMULATOR_HOST": self.endpoint_url, "GOOGLE_CLOUD_PROJECT": "tests"}
+
+
+@contextmanager
+def gcs() -> Iterator[GcsServer]:
+    """The server, shared by all workers of a run."""
+    with shared_server("gcs", _begin, lambda address: wait_for_port(address["port"])) as address:
+        yield GcsServer(f"http://127.0.0.1:{address['port']}")
+
+
+def _begin(_folder: Path) -> tuple[list[str], dict[str, Any]]:
+    (port,) = free_ports(1)
+    return [sys.executable, __file__, str(port)], {"port": port}
+
+
+# ----------------------------------------------------------------------------------------------------------- objects
+
+
+@dataclass
+class _Object:
+    body: bytes
+    resource: dict[str, Any]
+
+
+@dataclass
+class _Bucket:
+    resource: dict[str, Any]
+    objects: dict[str, _Object] = field(default_factory=dict)
+
+
+@dataclass
+class _Session:
+    """A resumable upload: nothing of it can be read before its last byte is there."""
+
+    bucket: str
+    resource: dict[str, Any]
+    conditions: Mapping[str, str]
+    received: bytearray = field(default_factory=bytearray)
+
+
+class _Refusal(Exception):  # noqa: N818  # it is an answer
+    def __init__(self, status: int, message: str, reason: str = "invalid") -> None:
+        super().__init__(message)
+        self.status, self.reason = status, reason
+
+
+class _State:
+    """Everything there is, under one lock."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.buckets: dict[str, _Bucket] = {}
+        self.sessions: dict[str, _Session] = {}
+        self.log: list[str] = []
+        self.generation = time.time_ns() // 1000
+
+    def bucket(self, name: str) -> _Bucket:
+        try:
+            return self.buckets[name]
+        except KeyError:
+            raise _Refusal(404, "The specified bucket does not exist.", "notFound") from None
+
+    def object(self, bucket: str, name: str) -> _Object:
+        try:
+            return self.bucket(bucket).objects[name]
+        except KeyError:
+            raise _Refusal(404, f"No such object: {bucket}/{name}", "notFound") from None
+
+    def store(self, bucket: str, resource: Mapping[str, Any], body: bytes, conditions: Mapping[str, str]) -> _Object:
+        """Make a new generation of an object, if the conditions hold and the checksums are those of the bytes."""
+        place, name = self.bucket(bucket), str(resource["name"])
+        _check(place.objects.get(name), conditions)
+        crc32c = base64.b64encode(google_crc32c.Checksum(body).digest()).decode()
+        md5 = base64.b64encode(hashlib.md5(body).digest()).decode()  # noqa: S324  # Google's own
+        for kind, ours in (("crc32c", crc32c), ("md5Hash", md5)):
+            if resource.get(kind) not in {None, ours}:
+                raise _Refusal(400, f'Provided {kind} "{resource[kind]}" doesn\'t match calculated "{ours}".')
+        named = resource.get("storageClass") or "STANDARD"
+        if named not in _CLASSES:
+            raise _Refusal(400, f"Invalid storage class {named}")
+        self.generation += 1
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        kept = {key: resource[key] for key in ("metadata", "contentType", "kmsKeyName") if resource.get(key)}
+        made = _Object(
+            body,
+            {
+                "kind": "storage#object",
+                "name": name,
+                "bucket": bucket,
+                "generation": str(self.generation),
+                "metageneration": "1",
+                "size": str(len(body)),
+                "storageClass": named,
+                "crc32c": crc32c,
+                "md5Hash": md5,
+                "timeCreated": now,
+                "updated": now,
+                "timeStorageClassUpdated": now,
+                **kept,
+            },
+        )
+        place.objects[name] = made
+        return made
+
+
+def _check(there: _Object | None, conditions: Mapping[str, str]) -> None:
+    """Hold an object against preconditions; generation 0 stands for none."""
+    for name, key in (("ifGenerationMatch", "generation"), ("ifMetagenerationMatch", "metageneration")):
+        if name in conditions and conditions[name] != (there.resource[key] if there else "0"):
+            raise _Refusal(412, "At least one of the pre-conditions you specified did not hold.", "conditionNotMet")
+
+
+def _check_source(source: _Object, conditions: Mapping[str, str]) -> None:
+    wanted = conditions.get("ifSourceGenerationMatch")
+    if wanted not in {None, source.resource["generation"]}:
+        raise _Refusal(412, "At least one of the pre-conditions you specified did not hold.", "conditionNotMet")
+
+
+# ---------------------------------------------------------------------------------------------------------- requests
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: "_Server"
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing on stderr."""
+
+    def do_GET(self) -> None:
+        self._answered(self._get)
+
+    def do_POST(self) -> None:
+        self._answered(self._post)
+
+    def do_PUT(self) -> None:
+        self._answered(self._put)
+
+    def do_PATCH(self) -> None:
+        self._answered(self._patch)
+
+    def do_DELETE(self) -> None:
+        self._answered(self._delete)
+
+    def _answered(self, act: Any) -> None:
+        parts = urlsplit(self.path)
+        self.parameters = dict(parse_qsl(parts.query))
+        self.parts = [unquote(part) for part in parts.path.strip("/").split("/")]
+        length = int(self.headers.get("Content-Length") or 0)
+        self.body = self.rfile.read(length)
+        if len(self.body) < length:  # cut off
+            self.close_connection = True
+            return
+        state = self.server.state
+        with state.lock:
+            if self.parts != ["_log"]:
+                state.log.append(f"{self.command} {parts.path}?{parts.query}")
+            try:
+                act()
+            except _Refusal as refusal:
+                errors = [{"message": str(refusal), "domain": "global", "reason": refusal.reason}]
+                document = {"error": {"code": refusal.status, "message": str(refusal), "errors": errors}}
+                self._json(document, refusal.status)
+
+    def _json(self, document: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
+        self._bytes(json.dumps(document).encode(), status, {"Content-Type": "application/json", **(headers or {})})
+
+    def _bytes(self, body: bytes, status: int, headers: Mapping[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    @property
+    def _state(self) -> _State:
+        return self.server.state
+
+    def _named(self) -> tuple[str, str | None]:
+        """The bucket and the object of a path such as storage/v1/b/BUCKET/o/OBJECT, whose name may have slashes."""
+        at = self.parts.index("b")
+        bucket = self.parts[at + 1]
+        rest = self.parts[at + 2 :]
+        return bucket, "/".join(rest[1:]) if len(rest) > 1 else None
+
+    def _get(self) -> None:
+        if self.parts == ["_log"]:
+            self._json(self._state.log)
+            return
+        bucket, name = self._named()
+        if name is not None:
+            found = self._state.object(bucket, name)
+            if self.parameters.get("generation") not in {None, found.resource["generation"]}:
+                raise _Refusal(404, f"No such object: {bucket}/{name}", "notFound")
+            if self.parameters.get("alt") == "media":
+                self._media(found)
+            else:
+                self._json(found.resource)
+        elif self.parts[-1] == "o":
+            self._list(bucket)
+        else:
+            self._json(self._state.bucket(bucket).resource)
+
+    def _media(self, found: _Object) -> None:
+        headers = {
+            "X-Goog-Generation": found.resource["generation"],
+            "X-Goog-Storage-Class": found.resource["storageClass"],
+            "X-Goog-Hash": f"crc32c={found.resource['crc32c']}",
+            "Content-Type": found.resource.get("contentType", "application/octet-stream"),
+        }
+        size = len(found.body)
+        asked = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
+        if asked is None:
+            self._bytes(found.body, 200, headers)
+            return
+        if asked[1]:
+            start, end = int(asked[1]), min(int(asked[2] or size), size - 1)
+        else:
+            start, end = max(size - int(asked[2]), 0), size - 1
+        if start >= size:
+            raise _Refusal(416, "Request range not satisfiable", "requestedRangeNotSatisfiable")
+        self._bytes(found.body[start : end + 1], 206, {**headers, "Content-Range": f"bytes {start}-{end}/{size}"})
+
+    def _list(self, bucket: str) -> None:
+        prefix, after = self.parameters.get("prefix", ""), self.parameters.get("pageToken", "")
+        most = min(int(self.parameters.get("maxResults", _MOST_LISTED)), _MOST_LISTED)
+        objects = self._state.bucket(bucket).objects
+        names = sorted((n for n in objects if n.startswith(prefix) and n > after), key=lambda name: name.encode())
+        document: dict[str, Any] = {"kind": "storage#objects", "items": [objects[n].resource for n in names[:most]]}
+        if len(names) > most:
+            document["nextPageToken"] = names[most - 1]
+        self._json(document)
+
+    def _post(self) -> None:
+        if self.parts[0] == "upload":
+            self._begin_upload()
+        elif "rewriteTo" in self.parts:
+            self._rewrite()
+        else:
+            resource = json.loads(self.body)
+            name = resource["name"]
+            if name in self._state.buckets:
+                raise _Refusal(409, "You already own this bucket.", "conflict")
+            made = {"kind": "storage#bucket", "metageneration": "1", "storageClass": "STANDARD", **resource}
+            self._state.buckets[name] = _Bucket(made)
+            self._json(made)
+
+    def _begin_upload(self) -> None:
+        bucket = self.parts[self.parts.index("b") + 1]
+        self._state.bucket(bucket)
+        kind, conditions = self.parameters["uploadType"], self.parameters
+        given = {"name": self.parameters.get("name"), "kmsKeyName": self.parameters.get("kmsKeyName")}
+        if kind == "media":
+            self._json(self._state.store(bucket, given, self.body, conditions).resource)
+        elif kind == "multipart":
+            boundary = re.search(r'boundary="?([^";]+)"?', self.headers["Content-Type"])
+            assert boundary
+            _, first, second, _ = self.body.split(b"--" + boundary[1].encode(), 3)
+            resource = json.loads(first.split(b"\r\n\r\n", 1)[1])
+            body = second.split(b"\r\n\r\n", 1)[1].removesuffix(b"\r\n")
+            self._json(self._state.store(bucket, {**given, **resource}, body, conditions).resource)
+        else:
+            resource = json.loads(self.body) if self.body else {}
+            session = _Session(bucket, {**given, **resource}, conditions)
+            _check(self._state.bucket(bucket).objects.get(session.resource["name"]), conditions)
+            identity = uuid4().hex
+            self._state.sessions[identity] = session
+            host = f"http://{self.headers['Host']}"
+            where = f"{host}/upload/storage/v1/b/{bucket}/o?uploadType=resumable&upload_id={identity}"
+            self._json({}, headers={"Location": where})
+
+    def _put(self) -> None:
+        """A chunk of a resumable upload, or the question how much of it is there."""
+        session = self._state.sessions.get(self.parameters.get("upload_id", ""))
+        if session is None:
+            raise _Refusal(404, "No such upload.", "notFound")
+        asked = re.fullmatch(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)", self.headers.get("Content-Range", "bytes */*"))
+        assert asked
+        if asked[1] is not None:
+            if int(asked[1]) != len(session.received):
+                raise _Refusal(503, f"{len(session.received)} bytes are there, not {asked[1]}", "backendError")
+            if asked[3] == "*" and len(self.body) % _CHUNK_BYTES:
+                raise _Refusal(400, "A chunk must be a multiple of 256 KiB.")
+            session.received += self.body
+        if asked[3] != "*" and len(session.received) == int(asked[3]):
+            hashed = dict(part.split("=", 1) for part in self.headers.get("X-Goog-Hash", "").split(",") if part)
+            wanted = {"crc32c": hashed.get("crc32c"), "md5Hash": hashed.get("md5")}
+            resource = {**session.resource, **{k: v for k, v in wanted.items() if v}}
+            stored = self._state.store(session.bucket, resource, bytes(session.received), session.conditions)
+            del self._state.sessions[self.parameters["upload_id"]]
+            self._json(stored.resource)
+            return
+        there = {"Range": f"bytes=0-{len(session.received) - 1}"} if session.received else {}
+        self._bytes(b"", 308, there)
+
+    def _rewrite(self) -> None:
+        at = self.parts.index("rewriteTo")
+        source_bucket, source_name = self.parts[3], "/".join(self.parts[5:at])
+        bucket, name = self.parts[at + 2], "/".join(self.parts[at + 4 :])
+        source = self._state.object(source_bucket, source_name)
+        _check_source(source, self.parameters)
+        given = json.loads(self.body) if self.body else {}
+        # Where the request describes the new object, nothing of the old one's description is taken over.
+        resource = {**(given or source.resource), "name": name}
+        resource.pop("crc32c", None)
+        resource.pop("md5Hash", None)
+        if "destinationKmsKeyName" in self.parameters:
+            resource["kmsKeyName"] = self.parameters["destinationKmsKeyName"]
+        stored = self._state.store(bucket, resource, source.body, self.parameters)
+        size = stored.resource["size"]
+        self._json({
+            "kind": "storage#rewriteResponse", "done": True, "objectSize": size, "totalBytesRewritten": size,
+            "resource": stored.resource,
+        })  # fmt: skip
+
+    def _patch(self) -> None:
+        bucket, name = self._named()
+        changes = json.loads(self.body)
+        if name is None:
+            place = self._state.bucket(bucket)
+            wanted = self.parameters.get("ifMetagenerationMatch")
+            if wanted not in {None, place.resource["metageneration"]}:
+                raise _Refusal(412, "At least one of the pre-conditions you specified did not hold.", "conditionNotMet")
+            place.resource.update(changes, metageneration=str(int(place.resource["metageneration"]) + 1))
+            self._json(place.resource)
+            return
+        found = self._state.object(bucket, name)
+        _check(found, self.parameters)
+        found.resource.update(changes, metageneration=str(int(found.resource["metageneration"]) + 1))
+        self._json(found.resource)
+
+    def _delete(self) -> None:
+        bucket, name = self._named()
+        if name is None:
+            self._state.bucket(bucket)
+            del self._state.buckets[bucket]
+        else:
+            _check(self._state.object(bucket, name), self.parameters)
+            del self._state.bucket(bucket).objects[name]
+        self._bytes(b"", 204, {})
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, port: int) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
+        self.state = _State()
+
+
+if __name__ == "__main__":
+    _Server(int(sys.argv[1])).serve_forever()
