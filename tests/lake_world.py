@@ -141,7 +141,7 @@ def world_in(folder: Path, url: str) -> World:
 def two_months(world: World) -> World:
     """Two months of days, each month in one object."""
     world.backfill(*(bars(day(number, month), ("AAPL", "IBM"), 2) for month in (1, 2) for number in (2, 3, 4, 8)))
-    assert [(month.month.month, month.objects) for month in world.compact().months] == [(1, 4), (2, 4)]
+    assert [(str(month), month.objects) for month in world.compact().periods] == [("2024-01", 4), ("2024-02", 4)]
     return world
 
 

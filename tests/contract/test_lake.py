@@ -20,7 +20,7 @@ from thermocline.model.datasets import DATASETS, MARKET_DATA, NEWS, OPTIONS_DATA
 from thermocline.model.fingerprint import contents_of
 from thermocline.model.journal import Entry, Event, Journal
 from thermocline.model.partition import Partition
-from thermocline.model.paths import month_path, object_path
+from thermocline.model.paths import month_path, object_path, year_path
 from thermocline.model.query import Query, Segment, Tier
 from thermocline.model.receipt import Receipt, Vintage
 from thermocline.ports import Relation
@@ -536,11 +536,39 @@ def test_combining_notices_a_row_of_another_day_and_a_missing_object(lake):
     assert not [path for path in lake.objects.list("") if "202401.parquet" in path]
 
 
-def test_only_days_of_one_month_and_interval_can_share_an_object(lake):
-    sources = [write(lake, bars(each), each) for each in (day(0), day(30), day(1, "1min"))]
+def test_only_days_of_one_year_and_interval_can_share_an_object(lake):
+    sources = [write(lake, bars(each), each) for each in (day(0), day(366), day(1, "1min"))]
     for wrong in (sources[:2], [sources[0], sources[2]]):
-        with pytest.raises(LakeError, match="one interval and month"):
+        with pytest.raises(LakeError, match="one interval and year"):
             lake.combine(wrong)
+
+
+def test_days_of_several_months_become_the_object_of_their_year(lake):
+    batches = [bars(day(number), ("A", "B"), 2) for number in (0, 40, 300)]
+    sources = [write(lake, batch, day(number)) for number, batch in zip((0, 40, 300), batches, strict=True)]
+    month = lake.combine([sources[0]])
+    receipts = lake.combine([*month, *sources[1:]])
+    assert {receipt.path for receipt in receipts} == {year_path("market_data", "1day", DAY, 1)}
+    assert [receipt.contents for receipt in receipts] == [source.contents for source in sources]
+    assert lake.observe(*receipts) == receipts
+    assert lake.combine(sources) == receipts, "the very same bytes are adopted"
+    assert lake.identify(MARKET_DATA, receipts[0].path, run_id="run-1") == receipts
+    assert receipts[0].path in set(lake.objects_of(MARKET_DATA))
+    with lake.objects.open(receipts[0].path) as stream:
+        found = pq.read_table(stream)
+        stream.seek(0)
+        assert pq.read_schema(stream).metadata[b"thermocline.year"] == b"2024"
+    expected = pa.Table.from_batches(batches).sort_by([(name, "ascending") for name in MARKET_DATA.sort])
+    assert found.cast(expected.schema).equals(expected)
+
+
+def test_a_day_of_a_month_is_not_read_from_a_year_that_has_it_too(lake):
+    """As when an earlier answer needs some days of the year's old object, and others lie elsewhere."""
+    year = lake.combine([write(lake, bars(day(number), ("A",), 1, close="1"), day(number)) for number in (0, 1, 40)])
+    month = lake.combine([write(lake, bars(day(n), ("A",), 1, close="7"), day(n), version=2) for n in (0, 1)])
+    for wanted, prices in (((month[0], year[2]), [7, 1]), ((year[0], month[1]), [1, 7]), ((year[1],), [1])):
+        found = answer(lake, Query(MARKET_DATA, columns=("close",)), cold(*wanted))
+        assert found["close"].to_pylist() == prices
 
 
 def test_a_shared_object_is_observed_once_for_all_its_days_and_read_a_day_at_a_time(lake):

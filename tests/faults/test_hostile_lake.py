@@ -352,7 +352,7 @@ def test_a_lost_delete_leaves_a_file_that_changes_nothing(cold_days):
 @pytest.mark.parametrize("fault", [Fault.TIMEOUT, Fault.BROKEN_READ, Fault.WRONG_ETAG])
 def test_a_compaction_outlasts_what_passes(cold_days, fault):
     cold_days.suffer(fault.on("stat" if fault is Fault.WRONG_ETAG else "open", path=ROWS))
-    [month] = cold_days.compact().months
+    [month] = cold_days.compact().periods
     assert cold_days.store.fired == {fault: 1}
     assert month.objects == len(DAYS)
     cold_days.assert_well()
@@ -362,10 +362,10 @@ def test_a_compaction_outlasts_what_passes(cold_days, fault):
 def test_a_compaction_that_fails_leaves_the_month_as_it_was(cold_days, fault):
     cold_days.suffer(fault.on("put", path=ROWS))
     result = cold_days.compact()
-    assert (result.months, len(result.failed), cold_days.store.fired[fault]) == ([], 1, 1)
+    assert (result.periods, len(result.failed), cold_days.store.fired[fault]) == ([], 1, 1)
     cold_days.suffer()
     cold_days.assert_well()
-    assert len(cold_days.compact().months) == 1
+    assert len(cold_days.compact().periods) == 1
     cold_days.assert_well()
 
 

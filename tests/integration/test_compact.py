@@ -70,20 +70,20 @@ def test_points_ranges_symbols_and_limits_are_answered_from_a_compacted_month(co
 
 def test_compacting_again_finds_nothing_to_do(compacted):
     before = compacted.lake.head(MARKET_DATA)
-    assert compacted.compaction().plan([MARKET_DATA]) == []
+    assert compacted.compaction().plan([MARKET_DATA]).periods == []
     again = compacted.compact()
-    assert (again.months, again.failed, compacted.lake.head(MARKET_DATA)) == ([], [], before)
+    assert (again.periods, again.failed, compacted.lake.head(MARKET_DATA)) == ([], [], before)
 
 
 def test_the_plan_names_what_a_run_does_and_changes_nothing(world):
     world.backfill(*(bars(day(number)) for number in (2, 3)))
     before = (world.live, world.lake.head(MARKET_DATA), sorted(world.lake.objects.list("")))
-    [planned] = world.compaction().plan([MARKET_DATA])
+    [planned] = world.compaction().plan([MARKET_DATA]).periods
     assert (world.live, world.lake.head(MARKET_DATA), sorted(world.lake.objects.list(""))) == before
-    [done] = world.compact().months
+    [done] = world.compact().periods
     assert replace(done, path=None) == planned
     assert planned.document() == {
-        "dataset": "market_data", "interval": "1min", "month": "2024-01", "days": 2, "rows": 12, "objects": 2,
+        "dataset": "market_data", "interval": "1min", "period": "2024-01", "days": 2, "rows": 12, "objects": 2,
         "bytes": planned.size_bytes, "path": None,
     }  # fmt: skip
 
@@ -93,8 +93,8 @@ def test_a_month_that_is_not_closed_or_too_large_or_chosen_is_left(world):
     world.backfill(bars(day(2, 1, "5min")), bars(day(3, 1, "5min")))
 
     def months(**options):
-        planned = world.compaction(**options).plan([MARKET_DATA])
-        return [(month.interval, month.month.month) for month in planned]
+        planned = world.compaction(**options).plan([MARKET_DATA]).periods
+        return [(month.interval, month.start.month) for month in planned]
 
     assert months() == [("1min", 1), ("1min", 2), ("5min", 1)]
     assert months(intervals=["5min"]) == [("5min", 1)]
@@ -115,10 +115,10 @@ def test_a_month_whose_object_is_damaged_is_left_and_named_and_others_are_done(w
     path.chmod(0o644)
     path.write_bytes(body[:300] + bytes(8) + body[308:])
     done = world.compact()
-    assert [month.month.month for month in done.months] == [2]
+    assert [month.start.month for month in done.periods] == [2]
     assert [failed.partition for failed in done.failed] == [day(2)]
     path.write_bytes(body)
-    assert [month.month.month for month in world.compact().months] == [1]
+    assert [month.start.month for month in world.compact().periods] == [1]
     world.check()
 
 
@@ -136,7 +136,7 @@ def test_a_backfill_of_one_day_takes_it_out_of_its_month(compacted):
     assert (first.receipt.version, second.receipt.version) == (1, 2)
     assert holds_one_day(first.receipt.path)
     assert compacted.lake.observe(first.receipt) == [first.receipt]
-    assert [month.objects for month in compacted.compact().months] == [2]
+    assert [month.objects for month in compacted.compact().periods] == [2]
     compacted.check()
     assert len(objects_of(compacted)) == 1
 
@@ -179,7 +179,7 @@ def test_late_rows_of_some_days_are_folded_and_each_day_can_fail_alone(compacted
     assert compacted.rotate().failed == []
     assert compacted.hot.late(MARKET_DATA) == {}
     compacted.check()
-    assert [month.objects for month in compacted.compact().months] == [4]
+    assert [month.objects for month in compacted.compact().periods] == [4]
     compacted.check()
 
 

@@ -427,7 +427,7 @@ def test_what_became_of_held_restatements_survives_the_loss_of_the_database(open
 
 def test_a_restatement_of_a_day_in_a_compacted_month_leaves_the_other_days_as_they_are(opened):
     before = datetime.now(UTC)
-    [month] = opened.compact(["market_data"], as_of=date(2024, 4, 1)).months
+    [month] = opened.compact(["market_data"], as_of=date(2024, 4, 1)).periods
     assert month.path.endswith("market_data_1day_202401.parquet")
     opened.backfill("market_data", source=Bars(MANY, "2"))
     assert (closes(opened), closes(opened, NEXT)) == ({1: 20}, {1: 20})

@@ -7,7 +7,7 @@ from thermocline.api.opened import Opened, new_run_id
 from thermocline.arguments import Day, as_days
 from thermocline.model.partition import DayRange, parse_interval
 from thermocline.ports import SILENT, Progress
-from thermocline.tasks.compact import Compacted, Compaction, Month
+from thermocline.tasks.compact import Compacted, Compaction, CompactionPlan
 from thermocline.tasks.expire import Expired, Expiry
 
 _MIB = 1 << 20
@@ -25,9 +25,10 @@ class LakeKeeping(Opened):
         intervals: Collection[str] = (),
         as_of: Day | None = None,
         target_mib: int | None = None,
-    ) -> list[Month]:
-        """The months that `compact` would bring together; changes nothing."""
-        compaction = self._compaction(as_days(start, end), intervals, as_of, target_mib)
+        pay_early: bool = False,
+    ) -> CompactionPlan:
+        """The months and years that `compact` would bring together, and those that it would leave; changes nothing."""
+        compaction = self._compaction(as_days(start, end), intervals, as_of, target_mib, pay_early=pay_early)
         return compaction.plan(self._datasets(datasets))
 
     def compact(
@@ -39,22 +40,28 @@ class LakeKeeping(Opened):
         intervals: Collection[str] = (),
         as_of: Day | None = None,
         target_mib: int | None = None,
+        pay_early: bool = False,
         progress: Progress = SILENT,
         run_id: str | None = None,
     ) -> Compacted:
-        """Bring the objects of each closed month together in one, read back and compared with every day's receipt.
+        """Bring the objects of each closed month or year together in one, compared with every day's receipt.
+
+        A closed year whose objects are small enough together becomes one object, else its months do.
 
         Args:
             datasets: The datasets' names, all when empty.
-            start: Only months that have a day from this one on.
-            end: Only months that have a day before this one.
+            start: Only months and years that have a day from this one on.
+            end: Only months and years that have a day before this one.
             intervals: Only these, all when empty.
             as_of: Today: a month is closed when rotation would take every day of it, and nothing is going on in it.
-            target_mib: How large the objects of a month may be together, instead of what the settings say.
+            target_mib: How large the objects of a month or year may be together, instead of what the settings say.
+            pay_early: Also those whose objects are billed for a while yet in the storage class that they would leave.
             progress: Told how far it is.
             run_id: Named in the audit log; made up when None.
         """
-        compaction = self._compaction(as_days(start, end), intervals, as_of, target_mib, progress=progress)
+        compaction = self._compaction(
+            as_days(start, end), intervals, as_of, target_mib, pay_early=pay_early, progress=progress
+        )
         return compaction.run(self._datasets(datasets), run_id=run_id or new_run_id())
 
     def plan_expiry(
@@ -100,6 +107,7 @@ class LakeKeeping(Opened):
         as_of: Day | None,
         target_mib: int | None,
         *,
+        pay_early: bool,
         progress: Progress = SILENT,
     ) -> Compaction:
         target = self.settings.storage.lifecycle.compact_target_mib if target_mib is None else target_mib
@@ -112,6 +120,8 @@ class LakeKeeping(Opened):
             list(map(parse_interval, intervals)),
             target * _MIB,
             progress,
+            self.settings.prices,
+            pay_early=pay_early,
         )
 
     def _expiry(

@@ -12,8 +12,9 @@ from thermocline.cli.options import as_of_option, datasets_argument, days_option
 from thermocline.cli.words import Size, Table, first_rows, plural, size
 
 if TYPE_CHECKING:
-    from thermocline.tasks.compact import Month
+    from thermocline.tasks.compact import LeftApart
     from thermocline.tasks.expire import Expired
+    from thermocline.tasks.periods import Period
 
 _LARGEST_MIB = 1 << 20
 _LONGEST_DAYS = 36_500
@@ -32,46 +33,75 @@ _LONGEST_DAYS = 36_500
     "--target-mib",
     type=click.IntRange(1, _LARGEST_MIB),
     metavar="N",
-    help="Bring a month together only if its objects are no larger than N MiB, instead of what the settings say.",
+    help="Bring a month or year together only if its objects are at most N MiB, instead of what the settings say.",
 )
-@click.option("--dry-run", is_flag=True, help="Only say which months would be brought together.")
+@click.option(
+    "--pay-early",
+    is_flag=True,
+    help="Also where objects leave a storage class that they are billed for a while yet; --dry-run says what that is.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say which months and years would be brought together.")
 @as_of_option
 def compact(
     invocation: Invocation, datasets: Sequence[str], *, dry_run: bool, as_of: date | None, **chosen: Any
 ) -> None:
-    """Bring the objects of each closed month together in one.
+    """Bring the objects of each closed year or month together in one.
 
     Of the named datasets, or of all. A month is closed when rotation would take every day of it and none of its days is
-    hot, has late rows or waits for a person. Rows and answers stay the same; the old objects go with `expire`.
+    hot, has late rows or waits for a person; a year when all of it is. A closed year that is too large is brought
+    together month by month. Rows and answers stay the same; the old objects go with `expire`.
     """
     with invocation.opened() as opened:
         if dry_run:
-            months = opened.plan_compaction(datasets, as_of=as_of, **chosen)
-            document = {"dry_run": True, "months": [month.document() for month in months]}
-            invocation.answer(document, *_listed(months), f"{plural(len(months), 'month')} would be brought together.")
+            plan = opened.plan_compaction(datasets, as_of=as_of, **chosen)
+            what = f"{_counted(plan.periods)} would be brought together."
+            document = {"dry_run": True, **plan.document()}
+            invocation.answer(document, *_listed(plan.periods), *_apart(plan.left), what)
             return
         with invocation.progress() as progress:
             done = opened.compact(datasets, as_of=as_of, progress=progress, **chosen)
     for failed in done.failed:
         click.echo(f"Error: {failed.partition.series} {failed.partition.day:%Y-%m}: {failed.reason}", err=True)
-    before = sum(month.size_bytes for month in done.months)
+    before = sum(period.size_bytes for period in done.periods)
     invocation.answer(
         {"dry_run": False, **done.document()},
-        *_listed(done.months),
-        f"{plural(len(done.months), 'month')} compacted, verified: {size(before)} are now {size(done.size_bytes)}."
-        if done.months
-        else "No closed month lies in more objects than one.",
+        *_listed(done.periods),
+        *_apart(done.left),
+        f"{_counted(done.periods)} compacted, verified: {size(before)} are now {size(done.size_bytes)}."
+        if done.periods
+        else "No closed month or year that could be brought together lies in more objects than one.",
     )
     if done.failed:
         exit_with(FAILED)
 
 
-def _listed(months: "Sequence[Month]") -> tuple[Table | str, ...]:
+def _counted(periods: "Sequence[Period]") -> str:
+    years = sum(period.is_year for period in periods)
+    return f"{plural(years, 'year')} and {plural(len(periods) - years, 'month')}"
+
+
+def _listed(periods: "Sequence[Period]") -> tuple[Table | str, ...]:
     rows = [
-        (m.dataset, m.interval or None, f"{m.month:%Y-%m}", len(m.receipts), m.rows, m.objects, Size(m.size_bytes))
-        for m in months
+        (
+            each.dataset,
+            each.interval or None,
+            str(each),
+            len(each.receipts),
+            each.rows,
+            each.objects,
+            Size(each.size_bytes),
+        )
+        for each in periods
     ]
-    return first_rows(Table(("dataset", "interval", "month", "days", "rows", "objects", "size"), rows))
+    return first_rows(Table(("dataset", "interval", "period", "days", "rows", "objects", "size"), rows))
+
+
+def _apart(left: "Sequence[LeftApart]") -> tuple[Table | str, ...]:
+    rows = [
+        (each.period.dataset, each.period.interval or None, str(each.period), each.reason, each.penalty_usd)
+        for each in left
+    ]
+    return first_rows(Table(("dataset", "interval", "period", "left because", "early usd"), rows)) if rows else ()
 
 
 @command(

@@ -150,12 +150,12 @@ def chunks(partitions: Sequence[Partition], size: int) -> Iterator[Sequence[Part
         yield partitions[start : start + size]
 
 
-def whole_months(partitions: Sequence[Partition], size: int) -> Iterator[Sequence[Partition]]:
-    """The partitions, in order, in runs that end with a month of theirs: about `size` each, by up to a month more."""
+def whole_years(partitions: Sequence[Partition], size: int) -> Iterator[Sequence[Partition]]:
+    """The partitions, in order, in runs that end with a year of theirs: about `size` each, by up to a year more."""
     start = 0
     for at in range(1, len(partitions)):
         before, after = partitions[at - 1], partitions[at]
-        same = before.series == after.series and before.day.replace(day=1) == after.day.replace(day=1)
+        same = before.series == after.series and before.day.year == after.day.year
         if at - start >= size and not same:
             yield partitions[start:at]
             start = at
@@ -168,6 +168,18 @@ def months_of(partitions: Iterable[Partition]) -> list[DayRange]:
     ranges: list[DayRange] = []
     for first in sorted({partition.day.replace(day=1) for partition in partitions}):
         following = (first + 31 * ONE_DAY).replace(day=1)
+        if ranges and ranges[-1].end == first:
+            ranges[-1] = DayRange(ranges[-1].start, following)
+        else:
+            ranges.append(DayRange(first, following))
+    return ranges
+
+
+def years_of(partitions: Iterable[Partition]) -> list[DayRange]:
+    """The calendar years that have one of the partitions, in order, neighbours as one range."""
+    ranges: list[DayRange] = []
+    for year in sorted({partition.day.year for partition in partitions}):
+        first, following = date(year, 1, 1), date(year + 1, 1, 1) if year < date.max.year else ALL_DAYS.end
         if ranges and ranges[-1].end == first:
             ranges[-1] = DayRange(ranges[-1].start, following)
         else:

@@ -1,6 +1,7 @@
 """Where things lie in a lake. Paths are relative to the lake's URL and use `/` on every system."""
 
 import re
+from collections.abc import Collection
 from datetime import date
 from urllib.parse import quote, unquote
 
@@ -19,7 +20,9 @@ _PAGE = re.compile(r"raw/.*_p(?P<number>\d{5,})_v(?P<version>[1-9]\d*)\.parquet"
 _LONGEST_LABEL = 100
 _DEVICES = frozenset({"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(10))})
 """https://learn.microsoft.com/windows/win32/fileio/naming-a-file, read 2026-11; with any ending, in any case."""
-_MONTH = re.compile(r"cold_storage/[^/]+/year=\d{4}/month=\d\d/[^/]+_\d{6}(?:_v(?P<version>[1-9]\d*))?\.parquet")
+_SHARED = re.compile(
+    r"cold_storage/[^/]+/year=\d{4}/(?:month=\d\d/[^/]+_\d{6}|[^/]+_\d{4})(?:_v(?P<version>[1-9]\d*))?\.parquet"
+)
 
 
 def encode(text: str) -> str:
@@ -77,20 +80,39 @@ def month_path(dataset: str, interval: str, month: date, version: int) -> str:
     return f"{COLD}/{dataset}/year={month:%Y}/month={month:%m}/{name}{suffix}.parquet"
 
 
-def month_version(path: str) -> int:
-    """Which object of its month a path that `month_path` wrote names; 0 where it did not write it."""
-    match = _MONTH.fullmatch(path)
+def year_path(dataset: str, interval: str, year: date, version: int) -> str:
+    """The path of a compacted year, named by any day of it; a later object of the year carries `_v2` and so on."""
+    name = "_".join(part for part in (dataset, encode(interval), f"{year:%Y}") if part)
+    suffix = "" if version == 1 else f"_v{version}"
+    return f"{COLD}/{dataset}/year={year:%Y}/{name}{suffix}.parquet"
+
+
+def shared_path(partitions: Collection[Partition], version: int) -> str:
+    """The path of an object that days of one interval and year share: that of their month if all are of one."""
+    first, last = min(partitions), max(partitions)
+    is_month = first.day.replace(day=1) == last.day.replace(day=1)
+    return (month_path if is_month else year_path)(first.dataset, first.interval, first.day, version)
+
+
+def shared_version(path: str) -> int:
+    """Which object of its month or year a path that `shared_path` wrote names; 0 where it did not write it."""
+    match = _SHARED.fullmatch(path)
     return int(match["version"] or 1) if match else 0
 
 
 def has_rows(path: str) -> bool:
-    """Whether a path is one that `object_path` or `month_path` writes."""
-    return bool(_OBJECT.fullmatch(path) or _MONTH.fullmatch(path))
+    """Whether a path is one that `object_path` or `shared_path` writes."""
+    return bool(_OBJECT.fullmatch(path) or _SHARED.fullmatch(path))
 
 
 def holds_one_day(path: str) -> bool:
     """Whether an object holds one partition alone, as all do that were not compacted."""
     return "/day=" in path
+
+
+def spans_a_year(path: str) -> bool:
+    """Whether an object may hold days of several months: that of a year does."""
+    return bool(_SHARED.fullmatch(path)) and "/month=" not in path
 
 
 def table_location(dataset: str) -> str:

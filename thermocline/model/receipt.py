@@ -122,8 +122,8 @@ class VintageState(StrEnum):
 class Vintage:
     """A partition as published at a moment. The live one is what readers get; `superseded_at` is then None.
 
-    Several vintages may lie in one object, as the days of a compacted month do: their receipts name the same path. Of
-    one that is held or was rejected, `published_at` is when it was held, and `reason` says why.
+    Several vintages may lie in one object, as the days of a compacted month or year do: their receipts name the same
+    path. Of one that is held or was rejected, `published_at` is when it was held, and `reason` says why.
     """
 
     receipt: Receipt

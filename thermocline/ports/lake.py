@@ -155,12 +155,14 @@ class Located:
     """An object for an engine that reads Parquet itself: its absolute address, and which of its rows count.
 
     Of an object that days share, the rows of `days` alone count; of one that holds a single day, all, and `days` is
-    empty. `evolved` says that it may have other columns than the dataset has now.
+    empty. `evolved` says that it may have other columns than the dataset has now, `spans_a_year` that it may have rows
+    of other months than those of `days`.
     """
 
     location: str
     days: tuple[date, ...] = ()
     evolved: bool = False
+    spans_a_year: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +220,9 @@ class Lake(Protocol):
         ...
 
     def combine(self, receipts: Sequence[Receipt]) -> list[Receipt]:
-        """Write the rows of days of one interval and calendar month, sorted, as one object that the days share.
+        """Write the rows of days of one interval and calendar year, sorted, as one object that the days share.
+
+        It is named after their month where all are of one, else after their year.
 
         Each receipt's rows are read from the object that it names, be it the day's own or one that days share. The
         receipts that come back, in the same order, name the new object and say what was written of their day; a caller

@@ -129,13 +129,14 @@ def relation_sql(dataset: Dataset, located: Sequence[Located], connection: duckd
 def _alike(located: Sequence[Located]) -> Iterator[list[Located]]:
     """The files in groups to each of which one condition on the day applies: all, or one that no two files share.
 
-    Files that one day's rows may lie in twice (before and after the day was restated) are in different groups.
+    Files that may both have rows of a day (before and after it was restated) are in different groups.
     """
     if whole := [each for each in located if not each.days]:
         yield whole
     groups: list[tuple[list[Located], set[tuple[int, int]]]] = []
     for each in located:
-        if months := {(day.year, day.month) for day in each.days}:
+        every = range(1, 13) if each.spans_a_year else ()
+        if months := {(day.year, month) for day in each.days for month in every or (day.month,)}:
             group = next((group for group in groups if not group[1] & months), None)
             if group is None:
                 groups.append(group := ([], set()))

@@ -26,10 +26,11 @@ from thermocline.model.paths import (
     has_rows,
     holds_one_day,
     journal_prefix,
-    month_path,
-    month_version,
     object_path,
     parse_object_path,
+    shared_path,
+    shared_version,
+    spans_a_year,
     table_location,
 )
 from thermocline.model.query import Query, Segment
@@ -43,7 +44,7 @@ from thermocline.stores.changes import changes
 from thermocline.stores.duckdb import Engine
 from thermocline.stores.journal import JournalFiles
 from thermocline.stores.pages import LakePageStore
-from thermocline.stores.parquet import EncodedFile, copy_hashing, decode, encode, encode_month, temporary_file
+from thermocline.stores.parquet import EncodedFile, copy_hashing, decode, encode, encode_shared, temporary_file
 from thermocline.stores.retrying import RetryingObjects
 
 
@@ -144,15 +145,15 @@ class ParquetLake:
     def combine(self, receipts: Sequence[Receipt]) -> list[Receipt]:
         """See `Lake.combine`."""
         first = receipts[0].partition
-        if len({(*r.partition.series, r.partition.day.replace(day=1)) for r in receipts}) != 1:
-            msg = f"only days of one interval and month can share an object, not {first} with all the others"
+        if len({(*receipt.partition.series, receipt.partition.day.year) for receipt in receipts}) != 1:
+            msg = f"only days of one interval and year can share an object, not {first} with all the others"
             raise LakeError(msg)
         dataset = dataset_named(first.dataset)
         with (
             duckdb.sorted_rows(self._engine, dataset, self._located(receipts)) as batches,
-            encode_month([receipt.partition for receipt in receipts], batches, directory=self._temp_dir) as file,
+            encode_shared([receipt.partition for receipt in receipts], batches, directory=self._temp_dir) as file,
         ):
-            stored = self._stored_month(max(receipt.partition for receipt in receipts), file)
+            stored = self._stored_shared([receipt.partition for receipt in receipts], file)
             return [
                 replace(
                     receipt,
@@ -307,16 +308,13 @@ class ParquetLake:
             batches = decode(dataset, copy, self._objects.location(path))
             columns = ["ts", "interval"] if dataset.has_intervals else ["ts"]
             found = {p for batch in batches for p in partitions_of(dataset, pa.table(batch.select(columns)))}
-        return [(partition, self._newest_version(partition)) for partition in sorted(found)]
-
-    def _newest_version(self, partition: Partition) -> int:
-        folder = object_path(partition, 1).rpartition("/")[0]
-        versions = [1]
-        for path in self._objects.list(f"{folder}/"):
+        versions = dict.fromkeys(sorted(found), 1)
+        for own in self._objects.list(f"{path.rpartition('/')[0]}/"):
             with suppress(UsageError):
-                found, version = parse_object_path(path)
-                versions += [version] if found == partition else []
-        return max(versions)
+                partition, version = parse_object_path(own)
+                if partition in versions:
+                    versions[partition] = max(versions[partition], version)
+        return list(versions.items())
 
     def holds(self, dataset: Dataset) -> bool:
         """See `Lake.holds`."""
@@ -348,8 +346,13 @@ class ParquetLake:
             if receipt.schema_version != dataset_named(receipt.partition.dataset).schema_version:
                 evolved.add(receipt.path)
         return [
-            Located(duckdb.exact(self._objects.location(p), is_local=is_local), tuple(sorted(named)), p in evolved)
-            for p, named in days.items()
+            Located(
+                duckdb.exact(self._objects.location(path), is_local=is_local),
+                tuple(sorted(named)),
+                evolved=path in evolved,
+                spans_a_year=spans_a_year(path),
+            )
+            for path, named in days.items()
         ]
 
     def _stored(self, partition: Partition, first: int, file: EncodedFile) -> tuple[int, StoredObject]:
@@ -364,10 +367,11 @@ class ParquetLake:
                     return version, stored
         raise AssertionError  # pragma: no cover  # the count has no end
 
-    def _stored_month(self, partition: Partition, file: EncodedFile) -> StoredObject:
-        """Store a month's object under a name later than all that are there, or adopt one of the very same bytes."""
-        named = partial(month_path, partition.dataset, partition.interval, partition.day)
-        there = {month_version(path): path for path in self._objects.list(named(1).removesuffix(".parquet"))}
+    def _stored_shared(self, partitions: Sequence[Partition], file: EncodedFile) -> StoredObject:
+        """Store an object of a month or year under a name later than all there, or adopt one of the very same bytes."""
+        named, youngest = partial(shared_path, partitions), max(partitions)
+        listed = self._objects.list(named(1).removesuffix(".parquet"))
+        there = {version: path for path in listed if (version := shared_version(path))}
         for _, path in sorted(there.items(), reverse=True):
             if (stored := self._same(path, file)) is not None:
                 return stored
@@ -375,7 +379,7 @@ class ParquetLake:
             file.stream.seek(0)
             try:
                 with step(Step.UPLOAD):
-                    return self._put(named(version), file, partition, version)
+                    return self._put(named(version), file, youngest, version)
             except ObjectExistsError:
                 if (stored := self._same(named(version), file)) is not None:
                     return stored

@@ -101,19 +101,21 @@ def encode(partition: Partition, batches: Iterable[pa.RecordBatch], *, directory
     return EncodedFile(stream, [contents])
 
 
-def encode_month(
+def encode_shared(
     partitions: Sequence[Partition], batches: Iterable[pa.RecordBatch], *, directory: str | None = None
 ) -> EncodedFile:
-    """Write sorted rows of days of one month as `encode` does; the contents are those of each day, in that order.
+    """Write sorted rows of days of a month or year as `encode` does; the contents are those of each day, in that order.
 
     Raises:
         LakeError: A row belongs to none of the days, or the rows are not in the dataset's schema.
     """
-    first = partitions[0]
+    first, last = min(partitions), max(partitions)
+    is_month = first.day.replace(day=1) == last.day.replace(day=1)
+    span = {"month": f"{first.day:%Y-%m}"} if is_month else {"year": f"{first.day:%Y}"}
     fingerprinter = DailyFingerprinter(dataset_named(first.dataset), [partition.day for partition in partitions])
     with ExitStack() as undo:
         stream = undo.enter_context(temporary_file(directory))
-        _write(stream, first, {"month": f"{first.day:%Y-%m}"}, fingerprinter, batches)
+        _write(stream, first, span, fingerprinter, batches)
         if strangers := fingerprinter.rows_of_other_days:
             msg = (
                 f"{strangers} rows in the objects of {first} and the days after it belong to other days; nothing was "

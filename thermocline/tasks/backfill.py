@@ -13,7 +13,7 @@ from typing import Any
 from thermocline.errors import SourceError, ThermoclineError
 from thermocline.faults import Step, step
 from thermocline.model.lifecycle import Lifecycle
-from thermocline.model.partition import Partition, chunks, whole_months
+from thermocline.model.partition import Partition, chunks, whole_years
 from thermocline.model.rejected import Rejected
 from thermocline.model.report import Failed, Moved
 from thermocline.model.restatement import NEVER, RestatementRule
@@ -160,8 +160,8 @@ class Backfill:
             partitions = spool.partitions()
             self.on_gathered(partitions.keys())
             self.progress.begin(f"writing {dataset.name}", len(partitions))
-            # A month that is damaged as a whole is mended as a whole.
-            batches = whole_months if self.repair else chunks
+            # A year that is damaged as a whole is mended as a whole.
+            batches = whole_years if self.repair else chunks
             for days in batches(list(partitions), BATCH_DAYS):
                 with self.hot.writer(dataset) as writer:
                     batch = Batch(self, dataset, writer, spool, self._rule(requests))

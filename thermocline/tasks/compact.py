@@ -1,84 +1,74 @@
-"""Compaction: a closed month's many small objects become one, so that a question over years opens a few files.
+"""Compaction: many small objects of a closed month or year become one, so that a question over years opens a few files.
 
-A month is closed when rotation would take every day of it: none is hot, has late rows, or waits for a person. Its live
-vintages are written as one object that the days share, which is read back and compared with every day's receipt; then
-the table and the ledger name it instead, and the old objects wait for `expire`. Rows, vintages and answers stay the
-same. A run that dies is made good by the next: readers go by the ledger, and what was written already is adopted.
+Which months and years are due, `periods` says. Their live vintages are written as one object that the days share, which
+is read back and compared with every day's receipt; then the table and the ledger name it instead, and the old objects
+wait for `expire`. Rows, vintages and answers stay the same. A run that dies is made good by the next: readers go by the
+ledger, and what was written already is adopted.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
-from itertools import groupby
+from datetime import UTC, date, timedelta
 from typing import Any
 
 from thermocline.errors import RequestBudgetError, ThermoclineError
 from thermocline.model.dataset import Dataset
 from thermocline.model.lifecycle import Lifecycle
-from thermocline.model.partition import ALL_DAYS, ONE_DAY, DayRange, Partition, months_of
-from thermocline.model.receipt import Receipt, VintageState, by_object
+from thermocline.model.partition import ALL_DAYS, DayRange
+from thermocline.model.prices import PriceBook
+from thermocline.model.receipt import Receipt, StoredObject
 from thermocline.model.report import Failed
+from thermocline.model.storage_classes import Provider, StorageClass, storage_class
 from thermocline.ports import SILENT, Hot, Lake, Progress, Writer
 from thermocline.tasks.archive import settled_head
+from thermocline.tasks.periods import TARGET_BYTES, Period, due_periods
 from thermocline.tasks.repack import combined, relocate
 
-TARGET_BYTES = 128 << 20
-"""What the objects of a month may have together so that they are brought together."""
-
-BATCH_MONTHS = 12
-"""Months that share one commit to the table."""
+BATCH_PERIODS = 12
+"""Months or years that share one commit to the table."""
 
 
 @dataclass(frozen=True)
-class Month:
-    """A closed month of one interval whose days lie in several objects; `path` is the one that took their place."""
+class LeftApart:
+    """A period that is due and stays as it is, and why: what it lies in is archived, or is billed for a while anyway.
 
-    dataset: str
-    interval: str
-    month: date
-    receipts: Sequence[Receipt] = field(repr=False)
-    path: str | None = None
+    From the day `until` on the reason is none any more; None where it stays one. `penalty_usd` is what would be billed
+    for objects that leave their class too early; None where nobody knows the prices.
+    """
 
-    @property
-    def first(self) -> Partition:
-        """Its first partition."""
-        return self.receipts[0].partition
-
-    @property
-    def rows(self) -> int:
-        """The rows of all its days."""
-        return sum(receipt.contents.rows for receipt in self.receipts)
-
-    @property
-    def objects(self) -> int:
-        """How many objects its days lie in."""
-        return len(by_object(self.receipts))
-
-    @property
-    def size_bytes(self) -> int:
-        """The size of those objects."""
-        return sum(receipts[0].size_bytes for receipts in by_object(self.receipts).values())
+    period: Period
+    reason: str
+    until: date | None = None
+    penalty_usd: float | None = None
 
     def document(self) -> dict[str, Any]:
-        """The month as one flat JSON object."""
+        """The period as one flat JSON object."""
+        until = self.until and self.until.isoformat()
+        return {**self.period.document(), "reason": self.reason, "until": until, "penalty_usd": self.penalty_usd}
+
+
+@dataclass(frozen=True)
+class CompactionPlan:
+    """What a compaction would bring together, and what it would leave although it is due."""
+
+    periods: Sequence[Period] = ()
+    left: Sequence[LeftApart] = ()
+
+    def document(self) -> dict[str, Any]:
+        """The plan as JSON."""
         return {
-            "dataset": self.dataset,
-            "interval": self.interval or None,
-            "month": f"{self.month:%Y-%m}",
-            "days": len(self.receipts),
-            "rows": self.rows,
-            "objects": self.objects,
-            "bytes": self.size_bytes,
-            "path": self.path,
+            "periods": [period.document() for period in self.periods],
+            "left": [left.document() for left in self.left],
         }
 
 
 @dataclass
 class Compacted:
-    """What a compaction did. `objects` and `size_bytes` of a month are those before; `size_bytes` here those after."""
+    """What a compaction did. `objects` and `size_bytes` of a period are those before; `size_bytes` here those after."""
 
     run_id: str
-    months: list[Month] = field(default_factory=list)
+    periods: list[Period] = field(default_factory=list)
+    left: list[LeftApart] = field(default_factory=list)
     failed: list[Failed] = field(default_factory=list)
     size_bytes: int = 0
 
@@ -86,7 +76,8 @@ class Compacted:
         """The result as JSON."""
         return {
             "run_id": self.run_id,
-            "months": [month.document() for month in self.months],
+            "periods": [period.document() for period in self.periods],
+            "left": [left.document() for left in self.left],
             "bytes": self.size_bytes,
             "failed": [failed.document() for failed in self.failed],
         }
@@ -94,7 +85,11 @@ class Compacted:
 
 @dataclass(frozen=True)
 class Compaction:
-    """The parts of one compaction. `days` and `intervals` (none: all) choose months that have such a day."""
+    """The parts of one compaction. `days` and `intervals` (none: all) choose months and years that have such a day.
+
+    With `pay_early` objects leave their storage class also where they are billed for it for a while yet. `prices` say
+    what that costs.
+    """
 
     hot: Hot
     lake: Lake
@@ -104,81 +99,117 @@ class Compaction:
     intervals: Collection[str] = ()
     target_bytes: int = TARGET_BYTES
     progress: Progress = SILENT
-    on_compacted: Callable[[Month], None] = lambda _: None
+    prices: PriceBook | None = None
+    pay_early: bool = False
+    on_compacted: Callable[[Period], None] = lambda _: None
 
-    def plan(self, datasets: Sequence[Dataset]) -> list[Month]:
-        """Every month that `run` would bring together; changes nothing."""
-        return [month for dataset in datasets for month in self._due(dataset)]
+    def plan(self, datasets: Sequence[Dataset]) -> CompactionPlan:
+        """Every period that `run` would bring together, and those that it would leave; changes nothing."""
+        periods: list[Period] = []
+        left: list[LeftApart] = []
+        for dataset in datasets:
+            due, apart = self._parted(dataset)
+            periods += due
+            left += apart
+        return CompactionPlan(periods, left)
 
     def run(self, datasets: Sequence[Dataset], *, run_id: str) -> Compacted:
-        """Bring every closed month together that lies in more objects than one. A second run finds nothing to do.
+        """Bring every closed month and year together that lies in several objects. A second run finds nothing to do.
 
-        A month that can't be read as it was written is left as it is and named; others go on.
+        A period that can't be read as it was written is left as it is and named; others go on.
         """
         result = Compacted(run_id)
         with self.lake.run(run_id):
             for dataset in datasets:
-                due = self._due(dataset)
+                due, left = self._parted(dataset)
+                result.left += left
                 self.progress.begin(f"compacting {dataset.name}", len(due))
-                for start in range(0, len(due), BATCH_MONTHS):
+                for start in range(0, len(due), BATCH_PERIODS):
                     with self.hot.writer(dataset) as writer:
-                        self._compact(writer, dataset, due[start : start + BATCH_MONTHS], result)
+                        self._compact(writer, dataset, due[start : start + BATCH_PERIODS], result)
         return result
 
-    def _due(self, dataset: Dataset) -> list[Month]:
-        found = self.hot.live(dataset, self.days, self.intervals)
-        busy = self._busy(dataset)
-        due = []
-        for days in months_of(vintage.partition for vintage in found):
-            for month in _months(dataset, [v.receipt for v in self.hot.live(dataset, days, self.intervals)]):
-                closed = self.lifecycle.is_due(replace(month.first, day=_last_day(month.month)), self.as_of)
-                is_busy = (month.interval, month.month) in busy
-                if closed and not is_busy and month.objects > 1 and month.size_bytes <= self.target_bytes:
-                    due.append(month)
-        return sorted(due, key=lambda month: (month.interval, month.month))
+    def _parted(self, dataset: Dataset) -> tuple[list[Period], list[LeftApart]]:
+        """What is due, and what of that is left. The lake's listing is only read where something is due."""
+        due = self._due(dataset)
+        classes = self.lake.classes
+        if not due or classes is None:
+            return due, []
+        stored = {each.path: each for each in self.lake.survey(dataset)}
+        judged = [self._left(period, stored, classes.provider) for period in due]
+        left = [each for each in judged if each]
+        apart = {each.period.identity for each in left}
+        return [period for period in due if period.identity not in apart], left
 
-    def _busy(self, dataset: Dataset) -> set[tuple[str, date]]:
-        """The months in which something is going on: hot days, late rows, vintages that wait for a person."""
-        partitions = {day.partition for day in self.hot.hot_days(dataset)} | self.hot.late(dataset).keys()
-        held = self.hot.vintages(dataset, ALL_DAYS, states=[VintageState.HELD])
-        partitions |= {vintage.partition for vintage in held}
-        return {(partition.interval, partition.day.replace(day=1)) for partition in partitions}
+    def _left(self, period: Period, stored: Mapping[str, StoredObject], provider: Provider) -> LeftApart | None:
+        """Why a period is not to be brought together, if so.
 
-    def _compact(self, writer: Writer, dataset: Dataset, months: Sequence[Month], result: Compacted) -> None:
+        What one object instead of many is billed less, until those may leave their class for nothing, is at most what
+        they are billed until then, and just that is the price of leaving early. So that never pays.
+        """
+        objects = [stored[path] for path in period.paths if path in stored]
+        facts = {each.path: storage_class(provider, each.storage_class) for each in objects}
+        for each in objects:
+            if not facts[each.path].is_read_at_once:
+                named = facts[each.path].name
+                return LeftApart(period, f"{each.path} is archived in {named}, and would have to be restored first")
+        free_on = {each.path: _free_on(each, facts[each.path]) for each in objects}
+        until = max(free_on.values(), default=date.min)
+        if until <= self.as_of or self.pay_early:
+            return None
+        last = facts[max(free_on, key=free_on.__getitem__)]
+        reason = f"objects of it are billed for {last.minimum_days} days in {last.name} all the same, until {until}"
+        early = [(each, (free_on[each.path] - self.as_of).days) for each in objects if free_on[each.path] > self.as_of]
+        if self.prices is None:
+            return LeftApart(period, reason, until)
+        usd = self.prices.early_usd
+        penalty = (usd(each.storage_class, each.size_bytes, facts[each.path].minimum_days - n) for each, n in early)
+        return LeftApart(period, reason, until, sum(penalty))
+
+    def _due(self, dataset: Dataset) -> list[Period]:
+        return due_periods(
+            self.hot,
+            dataset,
+            self.lifecycle,
+            as_of=self.as_of,
+            days=self.days,
+            intervals=self.intervals,
+            target_bytes=self.target_bytes,
+        )
+
+    def _compact(self, writer: Writer, dataset: Dataset, periods: Sequence[Period], result: Compacted) -> None:
         head = settled_head(writer, self.lake, dataset, run_id=result.run_id, anew=True)
-        # Asked again under the lock: what was due may have been restated, loaded or brought together since.
-        wanted = {(month.interval, month.month) for month in months}
-        written: list[tuple[Month, list[Receipt]]] = []
-        for month in [month for month in self._due(dataset) if (month.interval, month.month) in wanted]:
+        written: list[tuple[Period, list[Receipt]]] = []
+        for period in self._still_due(dataset, periods):
             try:
-                written.append((month, combined(self.lake, month.receipts)))
+                written.append((period, combined(self.lake, period.receipts)))
             except RequestBudgetError:
                 raise
             except ThermoclineError as error:
-                result.failed.append(Failed(month.first, str(error)))
+                result.failed.append(Failed(period.first, str(error)))
             self.progress.advance()
         if not written:
             return
         relocated = [receipt for _, receipts in written for receipt in receipts]
-        removed = {receipt.path for month, _ in written for receipt in month.receipts}
+        removed = {receipt.path for period, _ in written for receipt in period.receipts}
         relocate(writer, self.lake, dataset, relocated, removed, head=head, run_id=result.run_id, name="compact")
-        for month, receipts in written:
-            done = replace(month, path=receipts[0].path)
-            result.months.append(done)
+        for period, receipts in written:
+            done = replace(period, path=receipts[0].path)
+            result.periods.append(done)
             result.size_bytes += receipts[0].size_bytes
             self.on_compacted(done)
 
-
-def _months(dataset: Dataset, receipts: Sequence[Receipt]) -> Iterator[Month]:
-    """Receipts of one dataset by interval and calendar month."""
-
-    def key(receipt: Receipt) -> tuple[str, date]:
-        return receipt.partition.interval, receipt.partition.day.replace(day=1)
-
-    ordered = sorted(receipts, key=lambda receipt: (key(receipt), receipt.partition))
-    for (interval, month), group in groupby(ordered, key):
-        yield Month(dataset.name, interval, month, list(group))
+    def _still_due(self, dataset: Dataset, periods: Sequence[Period]) -> Iterator[Period]:
+        """Asked again under the lock: what was due may have been restated, loaded or brought together since."""
+        wanted = {period.identity: period.paths for period in periods}
+        for period in self._due(dataset):
+            # Nobody looked whether objects that came since lie in a class that they should not leave.
+            if period.paths == wanted.get(period.identity):
+                yield period
 
 
-def _last_day(month: date) -> date:
-    return (month + 31 * ONE_DAY).replace(day=1) - ONE_DAY
+def _free_on(stored: StoredObject, facts: StorageClass) -> date:
+    """The first day on which an object can leave its class without being billed for more."""
+    if not facts.minimum_days or stored.modified_at is None:
+        return date.min
+    return stored.modified_at.astimezone(UTC).date() + timedelta(days=facts.minimum_days)

@@ -1,4 +1,4 @@
-"""Which object a day lies in: bringing days of a month together in one, and taking some of them out again.
+"""Which object a day lies in: bringing days of a month or year together in one, and taking some of them out again.
 
 Readers get the same rows before and after, vintages stay what they are; only where they lie changes. What is written is
 compared with what was there before anything names it. The invariant that all of this keeps: an object that a live
@@ -11,7 +11,7 @@ from dataclasses import replace
 from thermocline.errors import FingerprintMismatchError, LakeError, ThermoclineError
 from thermocline.faults import Step, step
 from thermocline.model.dataset import Dataset
-from thermocline.model.partition import Partition, months_of
+from thermocline.model.partition import Partition, years_of
 from thermocline.model.paths import holds_one_day
 from thermocline.model.receipt import Receipt, by_object
 from thermocline.ports import Lake, Publication, Writer
@@ -19,7 +19,7 @@ from thermocline.tasks.archive import archive, confirm, trusted
 
 
 def combined(lake: Lake, receipts: Sequence[Receipt]) -> list[Receipt]:
-    """Write days of one month as one object, read it back, and give their receipts only when every day is in it whole.
+    """Write days of one year as one object, read it back, and give their receipts only when every day is in it whole.
 
     Raises:
         FingerprintMismatchError: A day is not what it was, or the store does not hold what was written.
@@ -79,7 +79,7 @@ def unpack(
     """Give days that share an object with days which stay an object of their own; return the table's head.
 
     To be called with a settled head, before live vintages of these days are superseded or withdrawn. An earlier vintage
-    then takes up a day's room and not a month's. Where none of an object's days stays it is left as it is, unless the
+    then takes up a day's room and not a year's. Where none of an object's days stays it is left as it is, unless the
     days are to go `one_by_one`: then each must be able to stay when another one went.
 
     Args:
@@ -119,8 +119,8 @@ def unpack(
 
 
 def _shared(writer: Writer, partitions: Collection[Partition]) -> dict[str, list[Receipt]]:
-    """The objects that days share in the months of these partitions, each with all live vintages in it."""
-    live = [vintage.receipt for days in months_of(partitions) for vintage in writer.live(days)]
+    """The objects that days share in the years of these partitions, each with all live vintages in it."""
+    live = [vintage.receipt for days in years_of(partitions) for vintage in writer.live(days)]
     return by_object(receipt for receipt in live if not holds_one_day(receipt.path))
 
 
@@ -137,5 +137,5 @@ def _explained(path: str, error: ThermoclineError) -> ThermoclineError:
     """The error, with what is to be known of an object that days share."""
     if not isinstance(error, LakeError):
         return error
-    msg = f"{error}. Days of a month share {path}: where it is damaged, backfill its whole month with --repair"
+    msg = f"{error}. Days share {path}: where it is damaged, backfill all of them with --repair"
     return type(error)(msg)

@@ -20,7 +20,7 @@ from thermocline.errors import LakeError, RequestBudgetError, TransientLakeError
 from thermocline.model.dataset import Dataset
 from thermocline.model.fingerprint import contents_of
 from thermocline.model.journal import Entry
-from thermocline.model.partition import Partition, months_of
+from thermocline.model.partition import Partition, years_of
 from thermocline.model.paths import holds_one_day
 from thermocline.model.receipt import Contents, Receipt, Vintage, by_object
 from thermocline.model.restatement import RestatementRule, held_restatement
@@ -93,7 +93,7 @@ class Repair:
         Raises:
             LakeError: One of them can't be read as it was.
         """
-        live = [v.receipt for days in months_of(leaving) for v in self.writer.live(days)]
+        live = [v.receipt for days in years_of(leaving) for v in self.writer.live(days)]
         staying = [receipt for receipt in live if receipt.path == path and receipt.partition not in leaving]
         return combined(self.lake, [self._elsewhere(receipt) or receipt for receipt in staying]) if staying else []
 
