@@ -11,11 +11,13 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
+from killing.bucket import in_a_bucket, tiering_of
 from killing.rows import Key, as_json, day, rows
 from killing.states import AS_OF, CORRECTED, IN_THE_MONTH, LONG_AFTER, RELEASABLE, STATES, UNDOABLE
 from killing.world import DATASETS, World
 from killing.zygote import Kill
 
+import thermocline
 from thermocline.faults import POINTS
 from thermocline.model.datasets import FEATURES, MARKET_DATA
 from thermocline.model.partition import Partition
@@ -81,6 +83,14 @@ def nothing_is_due(world: World) -> bool:
     """Whether a rotation has moved all there was, has let go of what it may, and has left the rest alone."""
     due = world.tc.plan_rotation(DATASETS, as_of=AS_OF)
     return not due and day(RELEASABLE) not in kept_aside(world) and is_hot(world, 35)
+
+
+def all_are_in(world: World, storage_class: str) -> bool:
+    """Whether every object of a dataset is in that class, and no plan would move one."""
+    with thermocline.open(home=world.home) as opened:
+        tiering = tiering_of(in_a_bucket(opened), LONG_AFTER)
+        classes = {each.storage_class for each in tiering.survey([MARKET_DATA]).objects}
+        return classes == {storage_class} and tiering.plan([MARKET_DATA]).is_empty
 
 
 def every_bar_has_features(world: World) -> bool:
@@ -213,6 +223,13 @@ TASKS: Mapping[str, Task] = {
         points("journal put put:written put:named replace replace:written expire expire:committing delete-object"),
         {"datasets": ["market_data"], "as_of": "2040-01-01"},
         state="a_compacted_month",
+    ),
+    "transition": Task(
+        "transition",
+        points("transition"),
+        {"as_of": LONG_AFTER},
+        is_done=lambda world: all_are_in(world, "NEARLINE"),
+        state="a_closed_month",
     ),
     "delete what is over": Task(
         "tiers",

@@ -9,8 +9,10 @@ from typing import Any
 import pyarrow as pa
 
 import thermocline
+from killing.bucket import in_a_bucket, tiering_of
 from killing.rows import from_json, table
 from thermocline.api import Thermocline
+from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.records import as_json
 from thermocline.model.rejected import Rejected
 from thermocline.ports import Fetched, FetchRequest
@@ -148,13 +150,22 @@ def expire(tc: Thermocline, order: Arguments) -> None:
 
 
 def tiers(tc: Thermocline, order: Arguments) -> None:
-    """Apply a retention policy: move what is due to other classes, let go of what is over."""
+    """Let go of days whose retention is over."""
     environ = {f"THERMOCLINE_STORAGE__RETENTION__{name}": value for name, value in order["retention"].items()}
     with thermocline.open(settings=load_settings(tc.settings.home, environ=environ)) as aged:
         plan = aged.plan_tiers(order["datasets"], as_of=order["as_of"])
         done = aged.apply_tiers(plan, order["datasets"], as_of=order["as_of"])
         if done.failed:
             raise AssertionError(done.failed)
+
+
+def transition(tc: Thermocline, order: Arguments) -> None:
+    """Move what is due to another storage class of a bucket; a second time nothing is due."""
+    with thermocline.open(home=tc.settings.home) as opened:
+        tiering = tiering_of(in_a_bucket(opened), order["as_of"])
+        done = tiering.apply([MARKET_DATA], tiering.plan([MARKET_DATA]).digest, run_id="tiers")
+        if done.failed or done.stopped:
+            raise AssertionError(done)
 
 
 def drill(tc: Thermocline, order: Arguments) -> None:
@@ -184,7 +195,7 @@ ACTS: Mapping[str, Callable[[Thermocline, Arguments], None]] = {
     act.__name__: act
     for act in (
         *(backfill, fetch, backfill_by_name, ingest, release, load, rotate, undo, rehydrate, delete, cleanup),
-        *(accept, reject, compact, expire, tiers, drill, recover, evolve, derive),
+        *(accept, reject, compact, expire, tiers, transition, drill, recover, evolve, derive),
     )
 }
 

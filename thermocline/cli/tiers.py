@@ -60,7 +60,7 @@ def show(invocation: Invocation, datasets: Sequence[str], **chosen: Any) -> None
 @_chosen
 @max_requests_option
 def plan(invocation: Invocation, datasets: Sequence[str], **chosen: Any) -> None:
-    """Say which objects would move to another class, and why others stay.
+    """Say which objects would move to another class, and why.
 
     Of each its class, the class that is due, the fee, the saving a month and the days to break even, or the reason to
     leave it where it is; and the days that would be deleted because their retention is over. `apply --digest` does
