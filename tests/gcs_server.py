@@ -29,6 +29,7 @@ from shared_servers import free_ports, shared_server, wait_for_port
 
 _CLASSES = ("STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE")
 _CHUNK_BYTES = 256 << 10
+_CARRIED = ("metadata", "contentType", "kmsKeyName", "customTime")
 _MOST_LISTED = 1000
 
 
@@ -145,7 +146,9 @@ class _State:
             raise _Refusal(400, f"Invalid storage class {named}")
         self.generation += 1
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        kept = {key: resource[key] for key in ("metadata", "contentType", "kmsKeyName") if resource.get(key)}
+        kept = {
+            key: resource[key] for key in ("metadata", "contentType", "kmsKeyName", "customTime") if resource.get(key)
+        }
         made = _Object(
             body,
             {

@@ -17,6 +17,7 @@ exclusive.
 from pathlib import Path
 
 from thermocline.api.asking import Asking
+from thermocline.api.bucket_rules import BucketRuleKeeping
 from thermocline.api.checking import Checking
 from thermocline.api.deriving import Deriving
 from thermocline.api.fetching import Fetching
@@ -77,6 +78,7 @@ class Thermocline(
     Keeping,
     LakeKeeping,
     TierKeeping,
+    BucketRuleKeeping,
     Asking,
     Checking,
     Vintages,

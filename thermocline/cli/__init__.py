@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import click
 
 from thermocline.cli.asking import explain, query, sql, status, verify
+from thermocline.cli.bucket_rules import lifecycle
 from thermocline.cli.checking import audit, check, drill
 from thermocline.cli.cleanup import cleanup
 from thermocline.cli.commands import CommandLine, global_options
@@ -33,7 +34,7 @@ _SECTIONS: Mapping[str, Sequence[click.Command]] = {
     "Moving rows": (backfill, ingest, derive, load, rotate, undo, rehydrate),
     "Asking": (query, explain, sql, instruments, status, coverage, check, verify, drill, audit, quarantine),
     "Vintages": (vintages, diff, accept, reject),
-    "Keeping house": (cleanup, vacuum, compact, expire, tiers, schema, migrate, recover, stop),
+    "Keeping house": (cleanup, vacuum, compact, expire, tiers, lifecycle, schema, migrate, recover, stop),
 }
 
 

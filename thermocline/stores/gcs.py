@@ -31,9 +31,8 @@ _FIRST_READ_BYTES, _LARGEST_READ_BYTES = 256 << 10, 16 << 20
 _CONNECT_SECONDS, _READ_SECONDS = 10, 60
 _MOST_CONNECTIONS = 64
 _KEPT_LABELS = 100_000
-_FIELDS = (
-    "items(name,size,generation,storageClass,timeCreated,timeStorageClassUpdated,metadata,contentType),nextPageToken"
-)
+_DESCRIBED = "name,size,generation,storageClass,timeCreated,timeStorageClassUpdated,metadata,contentType,customTime"
+_FIELDS = f"items({_DESCRIBED}),nextPageToken"
 
 _GOOGLE = ".googleapis.com"
 _REMEDIES = {
@@ -126,6 +125,8 @@ class GcsObjects:
             blob.storage_class = storage_class
         if labels:
             blob.metadata = dict(labels)
+            if "day" in labels:  # the rules of the bucket count the days since
+                blob.custom_time = datetime.fromisoformat(labels["day"]).replace(tzinfo=UTC)
         reached("put:written")
         with self._explained("write", path):
             self._upload(blob, content, size_bytes, if_generation_match=0)
@@ -180,11 +181,12 @@ class GcsObjects:
                 labels = self._labels.pop((stored.path, stored.etag), None)
                 if labels is None:
                     blob.reload(**_TRIES)
-                    labels = {"metadata": blob.metadata, "content_type": blob.content_type}
+                    labels = _carried(blob)
                 moved = self._blob(stored.path)
                 # A rewrite that names a class takes nothing else over from the old object.
-                moved.storage_class, moved.metadata = storage_class, labels["metadata"]
-                moved.content_type = labels["content_type"]
+                moved.storage_class = storage_class
+                for name, value in labels.items():
+                    setattr(moved, name, value)
                 generation = int(stored.etag)
                 token = None
                 while True:
@@ -254,7 +256,7 @@ class GcsObjects:
     def _note_labels(self, stored: StoredObject, blob: Any) -> None:
         """Keep what a rewrite must carry over, so that moving an object is one request."""
         if len(self._labels) < _KEPT_LABELS:
-            self._labels[stored.path, stored.etag] = {"metadata": blob.metadata, "content_type": blob.content_type}
+            self._labels[stored.path, stored.etag] = _carried(blob)
 
     @staticmethod
     def _rules(bucket: Any) -> Sequence[Rule]:
@@ -358,6 +360,12 @@ def _from_answer(status: int, said: str, act: str, location: str, of_object: boo
 
 def _first_line(error: BaseException) -> str:
     return str(error).partition("\n")[0].partition("?")[0].rstrip(".") or type(error).__name__
+
+
+def _carried(blob: Any) -> dict[str, Any]:
+    """What an object's description says that a rewrite must say again."""
+    described = {name: getattr(blob, name) for name in ("metadata", "content_type", "custom_time")}
+    return {name: value for name, value in described.items() if value is not None}
 
 
 def _size_left(content: BinaryIO) -> int:
