@@ -64,8 +64,8 @@ def plan(invocation: Invocation, *, as_of: date | None) -> None:
 def apply(invocation: Invocation, *, yes: bool, digest: str | None, as_of: date | None) -> None:
     """Make the bucket's rules those of the policy.
 
-    Beside the rules of others, which stay. Shows the plan, asks, and does exactly that; where the rules changed meanwhile, or one of them would do harm,
-    nothing is done.
+    Beside the rules of others, which stay. Shows the plan, asks, and does exactly that; where the rules changed
+    meanwhile, or one of them would do harm, nothing is done.
     """
     if invocation.as_json and not (yes or digest):
         msg = "with --json nobody can be asked; add --yes, or --digest with the digest of `thermocline lifecycle plan`"
