@@ -21,6 +21,8 @@ from typing import Any
 
 _RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID") or f"alone-{os.getpid()}"
 _PATIENCE_SECONDS = 60
+_STANDING_BY: list["subprocess.Popen[bytes]"] = []
+"""They outlive this process; Python warns of a process that is forgotten while it runs."""
 
 Address = Mapping[str, Any]
 """Where a server is found."""
@@ -71,13 +73,14 @@ def shared_server(
                 (folder / "kept").mkdir()
                 command, address = begin(folder / "kept")
                 with (folder / "log").open("w") as log:
-                    subprocess.Popen(
+                    standing_by = subprocess.Popen(
                         [sys.executable, __file__, str(folder), *command],
                         stdin=subprocess.DEVNULL,
                         stdout=log,
                         stderr=log,
                         start_new_session=True,
                     )
+                _STANDING_BY.append(standing_by)
                 ready(address)
                 address_file.write_text(json.dumps(address))
         yield json.loads((folder / "address.json").read_text())
