@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from quick_server import quick_server
 
 from thermocline.model.datasets import MARKET_DATA, NEWS
+from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.partition import Partition, midnight
 from thermocline.model.paths import object_path
 from thermocline.model.receipt import Contents, Receipt
@@ -59,7 +60,9 @@ def main() -> None:
         for _ in range(3):
             begun = time.perf_counter()
             with lake.run("plan") as budget:
-                planned = Tiering(hot, lake, POLICY, load_prices(Provider.GCS), AS_OF).plan([MARKET_DATA, NEWS])
+                planned = Tiering(hot, lake, POLICY, load_prices(Provider.GCS), AS_OF, lifecycle=Lifecycle()).plan(
+                    [MARKET_DATA, NEWS]
+                )
             seconds = time.perf_counter() - begun
             print(
                 f"{len(days) * len(series):,d} objects: planned in {seconds:.2f} s, {len(planned.plan.transitions):,d} "

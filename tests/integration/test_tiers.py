@@ -12,6 +12,7 @@ from tiering_world import AS_OF, free
 from thermocline.errors import LockTimeoutError, PlanDriftError
 from thermocline.faults import listening
 from thermocline.model.datasets import MARKET_DATA, NEWS
+from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.partition import ALL_DAYS, DayRange, Partition
 from thermocline.model.retention import ClassStep, Retention, RetentionPolicy
 from thermocline.model.storage_classes import Provider
@@ -129,6 +130,25 @@ def test_versions_that_are_superseded_move_as_well_and_an_object_that_is_gone_is
     surveyed = days.tiering().survey([MARKET_DATA])
     assert surveyed.missing == [live.receipt.path]
     assert old.receipt.path in {move.object.path for move in days.apply().moved}
+
+
+def test_objects_that_are_about_to_be_compacted_stay_until_they_are(days):
+    planned = days.tiering(lifecycle=Lifecycle(hot_days=30)).plan([MARKET_DATA])
+    assert [left.object.last_day.month for left in planned.plan.left] == [1, 1]
+    assert {left.document()["reason"] for left in planned.plan.left} == {"compact first"}
+    assert [move.object.last_day.month for move in planned.plan.transitions] == [4]
+
+
+def test_what_there_is_adds_up_to_what_the_store_lists(days):
+    shown = days.tiering().show([MARKET_DATA])
+    assert shown.document()["bytes"] == sum(stored.size_bytes for stored in days.lake.survey(MARKET_DATA))
+    assert [(each.storage_class, each.objects) for each in shown.holdings] == [("STANDARD", 4)]
+    assert len(shown.misplaced) == len(shown.document()["drift"]) == 3
+    days.apply()
+    after = days.tiering().show([MARKET_DATA])
+    assert [name for name, _, _ in after.by_class] == ["STANDARD", "NEARLINE", "COLDLINE"]
+    assert after.misplaced == []
+    assert after.usd_per_month < shown.usd_per_month
 
 
 # --------------------------------------------------------------------------------------------------------------- drift

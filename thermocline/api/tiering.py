@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from thermocline.api.opened import Opened, new_run_id
 from thermocline.arguments import Day, as_days
-from thermocline.model.partition import parse_interval
+from thermocline.model.partition import Partition, parse_interval
 from thermocline.model.tier_simulation import Simulation, simulate
 from thermocline.ports import SILENT, Progress
 from thermocline.tasks.tiered import Planned, Shown, Tiered
@@ -116,6 +116,11 @@ class TierKeeping(Opened):
         growth = growth_of(surveyed, begin=tiering.as_of, years=years, growth_per_year=growth_per_year)
         return simulate(growth, tiering.policy, tiering.prices)
 
+    def past_retention(self, partitions: Collection[Partition], *, as_of: Day | None = None) -> list[Partition]:
+        """Of some partitions, those whose retention is over: the next `apply_tiers` deletes them."""
+        policy, today = self.settings.retention, self._as_of(as_of)
+        return sorted(each for each in partitions if policy.of(each.dataset).is_over((today - each.day).days))
+
     def _tiering(
         self,
         start: Day | None,
@@ -137,5 +142,7 @@ class TierKeeping(Opened):
             list(map(parse_interval, intervals)),
             own.max_requests_per_run if max_requests is None else max_requests,
             own.threads,
+            lifecycle=self.settings.lifecycle,
+            target_bytes=self.settings.storage.lifecycle.compact_target_mib << 20,
             progress=progress,
         )

@@ -108,6 +108,13 @@ def backfill(
             tell_plan(invocation, opened, dataset, options=dict(options), progress=progress, **asked)
             return
         done = opened.backfill(dataset, **asked, options=dict(options), progress=progress)
+        written = [moved.partition for moved in done.moved if moved.action == "written"]
+        over = opened.past_retention(written, as_of=asked.get("as_of"))
+    if over:
+        invocation.note(
+            f"the retention of {plural(len(over), 'partition')} that was written is over, {over[0]} to {over[-1]}: the "
+            "next `thermocline tiers apply` deletes it again"
+        )
     _tell_verdicts(invocation, dataset, done.verdicts)
     _tell_held(invocation, dataset, done.held)
     if done.pages_resumed:

@@ -19,6 +19,7 @@ from thermocline.errors import LakeError, PlanDriftError, RequestBudgetError, Th
 from thermocline.faults import Step, step
 from thermocline.model.dataset import Dataset
 from thermocline.model.datasets import dataset_named
+from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.partition import ALL_DAYS, DayRange, Partition
 from thermocline.model.prices import PriceBook
 from thermocline.model.receipt import StoredObject
@@ -27,6 +28,7 @@ from thermocline.model.storage_classes import Provider, classes_of, first_class
 from thermocline.model.tier_simulation import Growth, Stream
 from thermocline.model.tiering import Removal, TieredObject, Transition, plan_tiers
 from thermocline.ports import SILENT, Act, Classes, Hot, Lake, Progress
+from thermocline.tasks.periods import TARGET_BYTES, due_paths
 from thermocline.tasks.retire import KEPT, busy_days, by_path, retire
 from thermocline.tasks.tiered import Held, NotMoved, Planned, Shown, Surveyed, Tiered
 
@@ -43,7 +45,8 @@ _YEAR_DAYS = 365
 class Tiering:
     """The parts of one look at the tiers, or of one run. `days` and `intervals` (none: all) choose objects.
 
-    An object is of the day of the youngest rows in it, so that each belongs to one month.
+    An object is of the day of the youngest rows in it, so that each belongs to one month. With a
+    `lifecycle`, objects that compaction is about to bring together stay where they are until it has.
     """
 
     hot: Hot
@@ -56,6 +59,8 @@ class Tiering:
     max_requests: int = MAX_REQUESTS
     threads: int = THREADS
     wait_seconds: float = 60.0
+    lifecycle: Lifecycle | None = None
+    target_bytes: int = TARGET_BYTES
     progress: Progress = SILENT
     on_moved: Callable[[Transition], None] = lambda _: None
 
@@ -75,7 +80,7 @@ class Tiering:
             # The ledger first: what is written meanwhile then looks as if it had no name, and is left alone.
             kept = by_path(self.hot.vintages(dataset, ALL_DAYS, states=KEPT))
             found = {each.path: each for each in self.lake.survey(dataset)}
-            busy = busy_days(self.hot, dataset)
+            busy, due = busy_days(self.hot, dataset), self._due_for_compaction(dataset, found.values())
             for path, vintages in kept.items():
                 days = frozenset(vintage.partition for vintage in vintages)
                 if not self._chooses(max(days)):
@@ -84,7 +89,7 @@ class Tiering:
                     missing.append(path)
                     continue
                 stored[path], days_in[path] = found[path], days
-                objects.append(self._object(found[path], days, busy))
+                objects.append(self._object(found[path], days, busy, is_due_for_compaction=path in due))
             unnamed += [each for path, each in found.items() if path not in kept]
         return Surveyed(objects, stored, days_in, unnamed, missing)
 
@@ -143,7 +148,14 @@ class Tiering:
     def _chooses(self, youngest: Partition) -> bool:
         return youngest.day in self.days and (not self.intervals or youngest.interval in self.intervals)
 
-    def _object(self, stored: StoredObject, days: Collection[Partition], busy: Mapping[Partition, str]) -> TieredObject:
+    def _object(
+        self,
+        stored: StoredObject,
+        days: Collection[Partition],
+        busy: Mapping[Partition, str],
+        *,
+        is_due_for_compaction: bool,
+    ) -> TieredObject:
         youngest = max(days)
         going_on = min(busy.keys() & days, default=None)
         return TieredObject(
@@ -155,9 +167,27 @@ class Tiering:
             first_day=min(days).day,
             last_day=youngest.day,
             stored_at=stored.modified_at,
+            is_due_for_compaction=is_due_for_compaction,
             readable_until=stored.readable_until,
             etag=stored.etag,
             busy=f"{going_on} {busy[going_on]}" if going_on else "",
+        )
+
+    def _due_for_compaction(self, dataset: Dataset, found: Collection[StoredObject]) -> Collection[str]:
+        """The objects that compaction is about to bring together with others; none where it is not asked for."""
+        if self.lifecycle is None:
+            return ()
+        facts = {each.name: each for each in classes_of(self.provider)}
+        archived = [
+            each.path for each in found if each.storage_class in facts and not facts[each.storage_class].is_read_at_once
+        ]
+        return due_paths(
+            self.hot,
+            dataset,
+            self.lifecycle,
+            as_of=self.as_of,
+            target_bytes=self.target_bytes,
+            archived=archived,
         )
 
     def _retire(self, result: Tiered) -> None:
