@@ -88,16 +88,25 @@ class _ClassFigures(Section):
     restores: dict[str, _RestoreFigures] = Field(default_factory=dict)
 
 
-class _PostgresFigures(Section):
-    source: Text
-    read: date
-    storage_usd_per_gib_month: Annotated[float, Field(ge=0)]
-
-
-class _RegionFigures(Section):
+class _Source(Section):
     source: Text
     read: date
     note: str = ""
+
+
+class _PostgresFigures(_Source):
+    storage_usd_per_gib_month: Annotated[float, Field(ge=0)]
+
+
+_Kind = Literal[
+    "storage_usd_per_gib_month", "write_usd_per_1000", "read_usd_per_1000", "retrieval_usd_per_gib", "restores"
+]
+
+
+class _RegionFigures(_Source):
+    """Figures of one region: `sources` says where those of a kind come from, the region itself where all others do."""
+
+    sources: dict[_Kind, _Source] = Field(default_factory=dict)
     classes: dict[str, _ClassFigures]
     postgres: _PostgresFigures
 
@@ -113,15 +122,18 @@ def load_prices(provider: Provider, region: str | None = None, path: Path | None
     Args:
         provider: Whose prices.
         region: As the book names it.
-        path: A file whose regions stand in for those of the book that comes with Thermocline.
+        path: A file whose figures stand in for those of the book that comes with Thermocline, one by one; a region of
+            it says where its figures come from and when they were read.
 
     Raises:
         SettingsError: The file can't be read or is no price book, or has no such region.
     """
-    regions = _read(str(files("thermocline") / "prices" / f"{provider.value}.yaml"), provider)
-    if path is not None:
-        regions = {**_read(str(path), provider), **({} if region is None else regions)}
-    named = region or next(iter(regions))
+    built_in = _document(str(files("thermocline") / "prices" / f"{provider.value}.yaml"))
+    own = _document(str(path)) if path is not None else {}
+    regions = _checked(
+        {**built_in, **own, "regions": _merged(built_in["regions"], _regions(own, path))}, provider, path
+    )
+    named = region or next(iter(_regions(own, path) or regions))
     if named not in regions:
         msg = (
             f"storage.price_region: there are no prices of {provider} in {named!r}, only in {', '.join(regions)}; "
@@ -137,15 +149,53 @@ def load_prices(provider: Provider, region: str | None = None, path: Path | None
         for name, each in figures.classes.items()
     }
     postgres = figures.postgres.storage_usd_per_gib_month
-    return PriceBook(provider, named, classes, postgres, figures.source, figures.read)
+    source = figures.source
+    if path is not None and named in built_in["regions"] and named in _regions(own, path):
+        source = f"{source}; where that has none {built_in['regions'][named]['source']}"
+    return PriceBook(provider, named, classes, postgres, source, figures.read)
 
 
-def _read(path: str, provider: Provider) -> dict[str, _RegionFigures]:
+def _document(path: str) -> dict[str, Any]:
     try:
-        book = _Book.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError) as error:
+        document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         msg = f"storage.prices: {path} can't be read: {str(error).partition(chr(10))[0]}"
         raise SettingsError(msg) from error
+    if not isinstance(document, dict):
+        msg = f"storage.prices: {path} is no price book: it should be a mapping with `provider` and `regions`"
+        raise SettingsError(msg)
+    return document
+
+
+def _regions(own: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
+    """The regions of a file of the user's, each of which says where its figures come from."""
+    regions = own.get("regions", {})
+    if not isinstance(regions, dict):
+        msg = f"storage.prices: {path} is no price book: regions: should be a mapping from regions to their figures"
+        raise SettingsError(msg)
+    for name, figures in regions.items():
+        missing = {"source", "read"} - (figures.keys() if isinstance(figures, dict) else set())
+        if missing:
+            what = " and ".join(sorted(missing, reverse=True))
+            msg = (
+                f"storage.prices: {path}: regions.{name} has no {what}: say where its figures come from, and since when"
+            )
+            raise SettingsError(msg)
+    return regions
+
+
+def _merged(built_in: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Both, figure by figure; one's own wins."""
+    merged = dict(built_in)
+    for key, value in own.items():
+        known = merged.get(key)
+        merged[key] = _merged(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _checked(document: Mapping[str, Any], provider: Provider, path: Path | None) -> dict[str, _RegionFigures]:
+    try:
+        book = _Book.model_validate(document)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
@@ -154,4 +204,9 @@ def _read(path: str, provider: Provider) -> dict[str, _RegionFigures]:
     if book.provider is not provider:
         msg = f"storage.prices: {path} has the prices of {book.provider}, and the lake is one of {provider}"
         raise SettingsError(msg)
+    for name, region in book.regions.items():
+        known = {each.name for each in classes_of(provider)}
+        if unknown := region.classes.keys() - known:
+            msg = f"storage.prices: {path}: regions.{name}: {provider} has no storage class {min(unknown)!r}"
+            raise SettingsError(msg)
     return book.regions

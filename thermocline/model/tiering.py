@@ -55,6 +55,10 @@ class TieredObject:
     etag: str = ""
     busy: str = ""
 
+    def is_readable(self, as_of: date) -> bool:
+        """Whether a restored copy of it, as archives give for a while, can still be read on a day."""
+        return self.readable_until is not None and self.readable_until > midnight(as_of)
+
     def stored_days(self, as_of: date) -> float:
         """For how many days it has been in its class at the end of a day; many where nobody knows."""
         if self.stored_at is None:
@@ -241,8 +245,9 @@ def _decided(each: TieredObject, due: str, retention: Retention, prices: PriceBo
     if each.is_due_for_compaction:
         what = "its days are to be brought together with others, which writes a new object; run `thermocline compact`"
         return Left(each, due, LeftReason.COMPACT_FIRST, what)
-    if not storage_class(provider, each.storage_class).is_read_at_once and each.readable_until is None:
-        return Left(each, due, LeftReason.ARCHIVED, f"it must be restored from {each.storage_class} to be copied")
+    if not storage_class(provider, each.storage_class).is_read_at_once and not each.is_readable(as_of):
+        what = f"it must be restored from {each.storage_class} to be copied; a rule of the bucket moves it as it is"
+        return Left(each, due, LeftReason.ARCHIVED, what)
     answers = [
         _weighed(each, step.storage_class, retention, prices, as_of)
         for step in reversed(retention.steps)
