@@ -1,20 +1,32 @@
 """Google Cloud Storage's JSON API as a server for tests, since no emulator that installs keeps its promises.
 
-What is here follows https://cloud.google.com/storage/docs/json_api/v1 (objects, buckets), /docs/resumable-uploads,
-/docs/performing-resumable-uploads and /docs/request-preconditions, read 2026-11: uploads in one piece and in chunks,
-checksums, generations and preconditions, ranges, rewriting with a class, listings in pages, the rules of a bucket.
-Objects live in the memory of the process; `GET /_log` says what was asked, one line each.
+What is here follows Google's pages, read 2026-11, below https://cloud.google.com/storage/docs:
+
+- json_api/v1/objects/insert, resumable-uploads, performing-resumable-uploads: uploads in one piece and in chunks of
+  256 KiB times something, of which nothing is an object before the last; the state of one is a 308 with a `Range`.
+- hashes-etags: a CRC32C or MD5 that came with an upload and is another than that of the bytes makes it fail.
+- request-preconditions: generations and metagenerations; what does not hold is a 412; generation 0 is no object.
+- json_api/v1/objects/rewrite: a new generation; where the class changes it may take several calls, each with the token
+  of the one before. A resource in the body takes the place of the old object's description.
+- json_api/v1/objects/list: pages in the order of names.
+- json_api/v1/buckets/patch: parts of a bucket, such as its rules.
+- requester-pays: a 400 without a project that pays. bucket-lock: a 403 for deleting what must be kept.
+- encryption/using-customer-managed-keys: an object names the version of the key that it is encrypted with.
+
+Objects live in the memory of the process. Below `/_tests` is what no bucket has: a log of what was asked, and answers
+that are to go wrong.
 """
 
 import base64
 import hashlib
+import io
 import json
 import re
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -29,8 +41,9 @@ from shared_servers import free_ports, shared_server, wait_for_port
 
 _CLASSES = ("STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE")
 _CHUNK_BYTES = 256 << 10
-_CARRIED = ("metadata", "contentType", "kmsKeyName", "customTime")
 _MOST_LISTED = 1000
+_REWRITTEN_BYTES = 1 << 20
+"""What one call rewrites of an object that changes its class; Google does more at a time."""
 
 
 # ------------------------------------------------------------------------------------------------------- for tests
@@ -58,8 +71,22 @@ class GcsServer:
 
     def log(self, bucket: str) -> list[str]:
         """What was asked of a bucket so far: method, path, and parameters."""
-        with urlopen(f"{self.endpoint_url}/_log") as answer:  # noqa: S310  # a server of ours
+        with urlopen(f"{self.endpoint_url}/_tests/log") as answer:  # noqa: S310  # a server of ours
             return [line for line in json.load(answer) if f"/b/{bucket}" in line]
+
+    def refuse(
+        self, bucket: str, status: int, message: str = "Not now.", *, times: int = 1, late: bool = False
+    ) -> None:
+        """Let the next requests of a bucket fail; where `late`, after they did what they ask for."""
+        self._tell("refuse", bucket=bucket, status=status, message=message, times=times, late=late)
+
+    def fill(self, bucket: str, names: Sequence[str]) -> None:
+        """Make many objects at once."""
+        self._tell("fill", bucket=bucket, names=names)
+
+    def _tell(self, what: str, **document: Any) -> None:
+        with urlopen(f"{self.endpoint_url}/_tests/{what}", data=json.dumps(document).encode()):  # noqa: S310
+            pass
 
     @property
     def environment(self) -> dict[str, str]:
@@ -92,6 +119,7 @@ class _Object:
 class _Bucket:
     resource: dict[str, Any]
     objects: dict[str, _Object] = field(default_factory=dict)
+    refusals: list[Mapping[str, Any]] = field(default_factory=list)
 
 
 @dataclass
@@ -146,9 +174,9 @@ class _State:
             raise _Refusal(400, f"Invalid storage class {named}")
         self.generation += 1
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        kept = {
-            key: resource[key] for key in ("metadata", "contentType", "kmsKeyName", "customTime") if resource.get(key)
-        }
+        kept = {key: resource[key] for key in ("metadata", "contentType", "customTime") if resource.get(key)}
+        if key := resource.get("kmsKeyName") or place.resource.get("encryption", {}).get("defaultKmsKeyName"):
+            kept["kmsKeyName"] = f"{key.partition('/cryptoKeyVersions/')[0]}/cryptoKeyVersions/1"
         made = _Object(
             body,
             {
@@ -219,16 +247,47 @@ class _Handler(BaseHTTPRequestHandler):
         if len(self.body) < length:  # cut off
             self.close_connection = True
             return
-        state = self.server.state
+        state, wire, self.wfile = self.server.state, self.wfile, io.BytesIO()
         with state.lock:
-            if self.parts != ["_log"]:
-                state.log.append(f"{self.command} {parts.path}?{parts.query}")
             try:
-                act()
+                if self.parts[0] == "_tests":
+                    self._of_tests()
+                else:
+                    state.log.append(f"{self.command} {parts.path}?{parts.query}")
+                    self._act(act)
             except _Refusal as refusal:
                 errors = [{"message": str(refusal), "domain": "global", "reason": refusal.reason}]
                 document = {"error": {"code": refusal.status, "message": str(refusal), "errors": errors}}
                 self._json(document, refusal.status)
+        answer, self.wfile = self.wfile.getbuffer(), wire
+        with suppress(ConnectionError):  # whoever asked was killed
+            wire.write(answer)
+
+    def _act(self, act: Any) -> None:
+        bucket = self._state.buckets.get(self._named()[0] if "b" in self.parts[:-1] else "")
+        if bucket and bucket.refusals:
+            refusal = bucket.refusals.pop(0)
+            if refusal["late"]:
+                answered, self.wfile = self.wfile, io.BytesIO()
+                act()
+                self.wfile = answered
+            raise _Refusal(refusal["status"], refusal["message"])
+        must_pay = bucket and bucket.resource.get("billing", {}).get("requesterPays")
+        if must_pay and not self.parameters.keys() & {"userProject", "upload_id"}:
+            raise _Refusal(400, "Bucket is a requester pays bucket but no user project provided.", "required")
+        act()
+
+    def _of_tests(self) -> None:
+        if self.parts[1] == "log":
+            self._json(self._state.log)
+            return
+        asked = json.loads(self.body)
+        if self.parts[1] == "refuse":
+            self._state.bucket(asked["bucket"]).refusals += [asked] * asked["times"]
+        else:
+            for name in asked["names"]:
+                self._state.store(asked["bucket"], {"name": name}, b"filled", {})
+        self._json({})
 
     def _json(self, document: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
         self._bytes(json.dumps(document).encode(), status, {"Content-Type": "application/json", **(headers or {})})
@@ -253,9 +312,6 @@ class _Handler(BaseHTTPRequestHandler):
         return bucket, "/".join(rest[1:]) if len(rest) > 1 else None
 
     def _get(self) -> None:
-        if self.parts == ["_log"]:
-            self._json(self._state.log)
-            return
         bucket, name = self._named()
         if name is not None:
             found = self._state.object(bucket, name)
@@ -295,7 +351,13 @@ class _Handler(BaseHTTPRequestHandler):
         most = min(int(self.parameters.get("maxResults", _MOST_LISTED)), _MOST_LISTED)
         objects = self._state.bucket(bucket).objects
         names = sorted((n for n in objects if n.startswith(prefix) and n > after), key=lambda name: name.encode())
-        document: dict[str, Any] = {"kind": "storage#objects", "items": [objects[n].resource for n in names[:most]]}
+        shown = re.search(r"items\(([^)]*)\)", self.parameters.get("fields", ""))
+        fields = shown[1].split(",") if shown else None
+        items = [
+            {key: value for key, value in objects[name].resource.items() if fields is None or key in fields}
+            for name in names[:most]
+        ]
+        document: dict[str, Any] = {"kind": "storage#objects", "items": items}
         if len(names) > most:
             document["nextPageToken"] = names[most - 1]
         self._json(document)
@@ -326,10 +388,14 @@ class _Handler(BaseHTTPRequestHandler):
             assert boundary
             _, first, second, _ = self.body.split(b"--" + boundary[1].encode(), 3)
             resource = json.loads(first.split(b"\r\n\r\n", 1)[1])
-            body = second.split(b"\r\n\r\n", 1)[1].removesuffix(b"\r\n")
+            headers, body = second.split(b"\r\n\r\n", 1)
+            body = body.removesuffix(b"\r\n")
+            if named := re.search(rb"(?i)content-type: *([^\r\n]+)", headers):
+                given["contentType"] = named[1].decode()
             self._json(self._state.store(bucket, {**given, **resource}, body, conditions).resource)
         else:
             resource = json.loads(self.body) if self.body else {}
+            given["contentType"] = self.headers.get("X-Upload-Content-Type")
             session = _Session(bucket, {**given, **resource}, conditions)
             _check(self._state.bucket(bucket).objects.get(session.resource["name"]), conditions)
             identity = uuid4().hex
@@ -369,10 +435,23 @@ class _Handler(BaseHTTPRequestHandler):
         source = self._state.object(source_bucket, source_name)
         _check_source(source, self.parameters)
         given = json.loads(self.body) if self.body else {}
+        _check(self._state.bucket(bucket).objects.get(name), self.parameters)
+        of_source = f"{source.resource['generation']}-"
+        token = self.parameters.get("rewriteToken", f"{of_source}0")
+        if not token.startswith(of_source):
+            raise _Refusal(400, "Invalid rewrite token.")
+        done = int(token.removeprefix(of_source)) + _REWRITTEN_BYTES
+        if given.get("storageClass") not in {None, source.resource["storageClass"]} and done < len(source.body):
+            self._json({
+                "kind": "storage#rewriteResponse", "done": False, "objectSize": str(len(source.body)),
+                "totalBytesRewritten": str(done), "rewriteToken": f"{of_source}{done}",
+            })  # fmt: skip
+            return
         # Where the request describes the new object, nothing of the old one's description is taken over.
         resource = {**(given or source.resource), "name": name}
         resource.pop("crc32c", None)
         resource.pop("md5Hash", None)
+        resource.pop("kmsKeyName", None)
         if "destinationKmsKeyName" in self.parameters:
             resource["kmsKeyName"] = self.parameters["destinationKmsKeyName"]
         stored = self._state.store(bucket, resource, source.body, self.parameters)
@@ -405,6 +484,9 @@ class _Handler(BaseHTTPRequestHandler):
             del self._state.buckets[bucket]
         else:
             _check(self._state.object(bucket, name), self.parameters)
+            if "retentionPolicy" in self._state.bucket(bucket).resource:
+                message = f"Object '{bucket}/{name}' is subject to bucket's retention policy and cannot be deleted"
+                raise _Refusal(403, message, "retentionPolicyNotMet")
             del self._state.bucket(bucket).objects[name]
         self._bytes(b"", 204, {})
 

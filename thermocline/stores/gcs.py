@@ -5,6 +5,7 @@ https://cloud.google.com/storage/docs/json_api, read 2026-11.
 
 import errno
 import io
+import json
 import os
 import re
 import threading
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from urllib.parse import urlsplit
 
 from thermocline.errors import LakeError, ObjectExistsError, PlanDriftError, TransientLakeError, UsageError
 from thermocline.faults import Step, reached, step
@@ -31,8 +33,10 @@ _FIRST_READ_BYTES, _LARGEST_READ_BYTES = 256 << 10, 16 << 20
 _CONNECT_SECONDS, _READ_SECONDS = 10, 60
 _MOST_CONNECTIONS = 64
 _KEPT_LABELS = 100_000
-_DESCRIBED = "name,size,generation,storageClass,timeCreated,timeStorageClassUpdated,metadata,contentType,customTime"
-_FIELDS = f"items({_DESCRIBED}),nextPageToken"
+_DESCRIBED = (
+    "name,size,generation,storageClass,timeCreated,timeStorageClassUpdated,metadata,contentType,customTime,kmsKeyName"
+)
+_FIELDS, _NAMES = f"items({_DESCRIBED}),nextPageToken", "items(name),nextPageToken"
 
 _GOOGLE = ".googleapis.com"
 _REMEDIES = {
@@ -160,18 +164,16 @@ class GcsObjects:
 
     def list(self, prefix: str) -> Iterator[str]:
         """See `Objects.list`."""
-        return (stored.path for stored in self.survey(prefix))
+        return (str(blob.name).removeprefix(self._prefix) for blob in self._listed(prefix, _NAMES))
 
     # ------------------------------------------------------------------------------------------------ classes
 
     def survey(self, prefix: str) -> Iterator[StoredObject]:
         """See `Classes.survey`. A thousand objects an answer."""
-        bucket = self._made_bucket()
-        with self._explained("list", ""):
-            for blob in bucket.client.list_blobs(bucket, prefix=self._prefix + prefix, fields=_FIELDS, **_TRIES):
-                stored = _described(str(blob.name).removeprefix(self._prefix), blob)
-                self._note_labels(stored, blob)
-                yield stored
+        for blob in self._listed(prefix, _FIELDS):
+            stored = _described(str(blob.name).removeprefix(self._prefix), blob)
+            self._note_labels(stored, blob)
+            yield stored
 
     def transition(self, stored: StoredObject, storage_class: str) -> StoredObject:
         """See `Classes.transition`. Objects too large for one answer are gone on with until they are done."""
@@ -187,6 +189,8 @@ class GcsObjects:
                 moved.storage_class = storage_class
                 for name, value in labels.items():
                     setattr(moved, name, value)
+                if self._options.kms_key_name:
+                    moved.kms_key_name = self._options.kms_key_name
                 generation = int(stored.etag)
                 token = None
                 while True:
@@ -247,6 +251,11 @@ class GcsObjects:
                 return b""
         return cast("bytes", body)
 
+    def _listed(self, prefix: str, fields: str) -> Iterator[Any]:
+        bucket = self._made_bucket()
+        with self._explained("list", ""):
+            yield from bucket.client.list_blobs(bucket, prefix=self._prefix + prefix, fields=fields, **_TRIES)
+
     def _upload(self, blob: Any, content: BinaryIO, size_bytes: int, **conditions: Any) -> None:
         blob.upload_from_file(content, size=size_bytes, checksum="crc32c", **conditions, **_TRIES)
         if blob.size != size_bytes:
@@ -289,13 +298,15 @@ class GcsObjects:
             return options.client
         with self._explained("reach", ""):
             endpoint = {"api_endpoint": options.endpoint_url} if options.endpoint_url else None
-            is_google = endpoint is None or _GOOGLE in str(options.endpoint_url)
+            is_google = endpoint is None or (urlsplit(str(options.endpoint_url)).hostname or "").endswith(_GOOGLE)
             client = storage.Client(
                 project=options.project, client_options=endpoint, use_auth_w_custom_endpoint=is_google
             )
         adapter = HTTPAdapter(pool_connections=_MOST_CONNECTIONS, pool_maxsize=_MOST_CONNECTIONS)
         for scheme in ("https://", "http://"):
             client._http.mount(scheme, adapter)  # noqa: SLF001  # the only way to more than ten connections
+        # It would ask for the bucket, in the background, to tell tracing where that is.
+        client._bucket_metadata_cache = None  # noqa: SLF001
         return client
 
     def _key(self, path: str) -> str:
@@ -348,11 +359,14 @@ def _from_answer(status: int, said: str, act: str, location: str, of_object: boo
     if status == HTTPStatus.NOT_FOUND and of_object and "bucket does not exist" not in said:
         return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), location)
     is_transient = status in {408, 429} or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    is_transient |= "match calculated" in said  # it arrived otherwise than it was sent
     remedy = _REMEDIES.get(status, "look at what Google says, then run it again")
     if status == HTTPStatus.BAD_REQUEST and "user project" in said.lower():
         remedy = "the bucket demands that whoever asks pays: set storage.gcs.user_project"
-    if found := re.search(r'"message": "([^"]+)"', said):
-        said = found[1]
+    if status == HTTPStatus.FORBIDDEN and "retention policy" in said.lower():
+        remedy = "the bucket keeps it for a while, whoever asks; it can be deleted once that time is over"
+    if found := re.search(r'"message": ("(?:[^"\\]|\\.)+")', said):
+        said = json.loads(found[1])
     line = _REQUEST.sub("", said.partition("\n")[0]).partition("?")[0].strip(".: ") or HTTPStatus(status).phrase
     msg = f"can't {act} {location}: {line} ({status}); {remedy}. Nothing that was stored before is lost"
     return TransientLakeError(msg) if is_transient else LakeError(msg)
@@ -364,7 +378,9 @@ def _first_line(error: BaseException) -> str:
 
 def _carried(blob: Any) -> dict[str, Any]:
     """What an object's description says that a rewrite must say again."""
-    described = {name: getattr(blob, name) for name in ("metadata", "content_type", "custom_time")}
+    described = {name: getattr(blob, name) for name in ("metadata", "content_type", "custom_time", "kms_key_name")}
+    if key := described["kms_key_name"]:  # an object names the version; a request must not
+        described["kms_key_name"] = key.partition("/cryptoKeyVersions/")[0]
     return {name: value for name, value in described.items() if value is not None}
 
 
