@@ -23,9 +23,15 @@ from thermocline.model.partition import Partition
 from thermocline.model.paths import month_path, object_path, year_path
 from thermocline.model.query import Query, Segment, Tier
 from thermocline.model.receipt import Receipt, Vintage
+from thermocline.model.retention import ClassStep, Retention, RetentionPolicy
+from thermocline.model.storage_classes import COMPRESSED, WARM
 from thermocline.ports import Relation
 from thermocline.stores import duckdb
 from thermocline.stores.analytics import DuckDBAnalytics
+from thermocline.stores.footers import is_compressed
+from thermocline.stores.lake import ParquetLake
+from thermocline.stores.memory import MemoryCatalog
+from thermocline.stores.objects_local import LocalObjects
 from thermocline.stores.open import open_lake
 from thermocline.stores.parquet import encode
 
@@ -560,6 +566,38 @@ def test_days_of_several_months_become_the_object_of_their_year(lake):
         assert pq.read_schema(stream).metadata[b"thermocline.year"] == b"2024"
     expected = pa.Table.from_batches(batches).sort_by([(name, "ascending") for name in MARKET_DATA.sort])
     assert found.cast(expected.schema).equals(expected)
+
+
+def test_a_folder_says_of_its_objects_how_they_were_written_and_when(local):
+    made = rows(MARKET_DATA, 2_000, interval="1day")
+    warm = local.write(day(0), 1, [made], run_id="run-1")
+    compressed = local.write(day(0), 1, [made], run_id="run-1", storage_class=COMPRESSED)
+    shared = local.combine([write(local, bars(day(n)), day(n)) for n in (1, 2)], storage_class=COMPRESSED)
+    assert compressed.size_bytes < warm.size_bytes
+    assert (compressed.contents, compressed.path) == (warm.contents, warm.path.replace(".parquet", "_v2.parquet"))
+    surveyed = {stored.path: stored for stored in local.survey(MARKET_DATA)}
+    found = {path: stored.storage_class for path, stored in surveyed.items() if "20240116" not in path}
+    del found[object_path(day(2), 1)]
+    assert found == {warm.path: WARM, compressed.path: COMPRESSED, shared[0].path: COMPRESSED}
+    for stored in surveyed.values():
+        assert replace(stored, storage_class="") == local.objects.stat(stored.path)
+        assert abs(stored.modified_at - datetime.now(UTC)) < timedelta(minutes=5)
+
+
+def test_a_policy_has_a_folder_write_old_days_with_stronger_compression(tmp_path):
+    policy = RetentionPolicy(Retention((ClassStep(60, COMPRESSED),)))
+    today = DAY + timedelta(days=60)
+    objects = LocalObjects(tmp_path)
+    lake = ParquetLake(objects, MemoryCatalog(), policy=policy, today=lambda: today)
+    receipts = [write(lake, bars(day(n)), day(n)) for n in (0, 1)]
+    both = lake.combine(receipts)[0].path
+    found = {stored.path: stored.storage_class for stored in lake.survey(MARKET_DATA)}
+    assert found == {receipts[0].path: COMPRESSED, receipts[1].path: WARM, both: WARM}
+
+
+@pytest.mark.parametrize("body", [b"", b"PAR1", b"thermocline.storage_class\x18\nCOMPRESSED", b"x" * 100])
+def test_what_is_no_parquet_file_is_not_compressed(body):
+    assert not is_compressed(BytesIO(body))
 
 
 def test_a_day_of_a_month_is_not_read_from_a_year_that_has_it_too(lake):

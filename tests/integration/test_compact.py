@@ -20,6 +20,7 @@ from thermocline.model.paths import holds_one_day
 from thermocline.model.query import Query
 from thermocline.tasks.archive import archive
 from thermocline.tasks.load import rehydrate
+from thermocline.tasks.periods import due_paths
 from thermocline.tasks.query import explain
 from thermocline.tasks.status import status
 from thermocline.tasks.verify import verify
@@ -120,6 +121,97 @@ def test_a_month_whose_object_is_damaged_is_left_and_named_and_others_are_done(w
     path.write_bytes(body)
     assert [month.start.month for month in world.compact().periods] == [1]
     world.check()
+
+
+# --------------------------------------------------------------------------------------------------------------- years
+
+NEXT_YEAR = date(2025, 2, 15)
+YEAR = "cold_storage/market_data/year=2024/market_data_1min_2024.parquet"
+
+
+@pytest.fixture
+def whole_year(world):
+    """January in one object, and days of later months in their own, together one object of the year."""
+    world.backfill(*(bars(day(number), ("AAPL", "IBM"), 2) for number in (2, 3)))
+    world.compact()
+    world.backfill(*(bars(day(number, month), ("AAPL", "IBM"), 2) for month in (5, 12) for number in (2, 3)))
+    [year] = world.compact(as_of=NEXT_YEAR).periods
+    assert (str(year), year.is_year, len(year.receipts), year.objects, year.path) == ("2024", True, 6, 5, YEAR)
+    return world
+
+
+def test_a_closed_year_becomes_one_object_in_one_step_with_the_same_answers(whole_year):
+    assert set(whole_year.live.values()) == {YEAR}
+    whole_year.check()
+    assert whole_year.compaction(as_of=NEXT_YEAR).plan([MARKET_DATA]).periods == []
+    one, last = day(3), day(2, 12)
+    for asked, wanted in (
+        ({"start": one.start, "end": one.end}, lambda row: row["ts"].date() == one.day),
+        ({"start": one.start, "end": last.start}, lambda row: one.day <= row["ts"].date() < last.day),
+        ({"symbols": ("IBM",), "start": last.start}, lambda row: row["symbol"] == "IBM" and row["ts"] >= last.start),
+    ):
+        assert whole_year.answer(**asked) == whole_year.expected(wanted) != []
+
+
+def test_a_year_that_is_not_over_or_too_large_is_brought_together_by_its_months(world):
+    world.backfill(*(bars(day(number, month), ("AAPL",), 2) for month in (1, 12) for number in (2, 3)))
+
+    def periods(**options):
+        return [str(period) for period in world.compaction(**options).plan([MARKET_DATA]).periods]
+
+    total = sum(v.receipt.size_bytes for v in world.hot.live(MARKET_DATA, ALL_DAYS))
+    assert periods(as_of=date(2025, 1, 30)) == ["2024-01"], "the last day of the year is still in the window"
+    assert periods(as_of=date(2025, 1, 31)) == ["2024"]
+    assert periods(as_of=NEXT_YEAR, target_bytes=total - 1) == ["2024-01", "2024-12"]
+    assert periods(as_of=NEXT_YEAR, days=DayRange(date(2024, 3, 1), date(2024, 4, 1))) == []
+    assert periods(as_of=NEXT_YEAR, days=DayRange(date(2024, 1, 1), date(2024, 1, 3))) == ["2024"]
+    assert due_paths(world.hot, MARKET_DATA, LIFECYCLE, as_of=NEXT_YEAR) == set(world.live.values())
+    archived = {world.live[day(2)]}
+    assert due_paths(world.hot, MARKET_DATA, LIFECYCLE, as_of=NEXT_YEAR, archived=archived) == frozenset()
+
+
+def test_a_day_that_is_restated_leaves_its_year_and_comes_back_to_it(whole_year):
+    before = whole_year.answer()
+    published = max(v.published_at for v in whole_year.hot.live(MARKET_DATA, ALL_DAYS))
+    whole_year.backfill(bars(day(3), ("AAPL",), 2, close="7", ingested_at=LATER))
+    whole_year.check()
+    assert holds_one_day(whole_year.live[day(3)])
+    assert whole_year.live[day(2)] == whole_year.live[day(3, 12)] == YEAR.replace("2024.p", "2024_v2.p")
+    assert whole_year.answer(as_of_vintage=published) == before != whole_year.answer()
+    # What lies in the object of a year is left to it while the year is too large to be brought together again.
+    size = max(v.receipt.size_bytes for v in whole_year.hot.live(MARKET_DATA, ALL_DAYS))
+    assert whole_year.compact(as_of=NEXT_YEAR, target_bytes=size).periods == []
+    assert [year.objects for year in whole_year.compact(as_of=NEXT_YEAR).periods] == [2]
+    assert len(set(whole_year.live.values())) == 1
+    assert whole_year.answer(as_of_vintage=published) == before
+    whole_year.check()
+
+
+def test_days_leave_a_year_by_rotation_deletion_and_withdrawal(whole_year):
+    whole_year.ingest(*(bars(day(2, month), ("MSFT",), 1, ingested_at=LATER) for month in (1, 12)))
+    assert whole_year.rotate().failed == []
+    whole_year.check()
+    whole_year.compact(as_of=NEXT_YEAR)
+    whole_year.delete(days=ALL_DAYS, symbols=["IBM"])
+    whole_year.forget(lambda row: row["symbol"] == "IBM")
+    whole_year.check()
+    whole_year.compact(as_of=NEXT_YEAR)
+    whole_year.delete(days=DayRange(day(1, 5).day, day(1, 12).day))
+    whole_year.forget(lambda row: row["ts"].month == 5)
+    whole_year.check()
+    [path] = set(whole_year.live.values())
+    assert path.startswith(YEAR.removesuffix(".parquet"))
+
+
+def test_a_damaged_year_is_mended_when_all_its_days_come_again(whole_year):
+    expire_objects_of_days(whole_year)
+    for path in whole_year.folder.rglob("month=*/*.parquet"):
+        path.unlink()
+    (whole_year.folder / YEAR).unlink()
+    days = [bars(day(number, month), ("AAPL", "IBM"), 2) for month in (1, 5, 12) for number in (2, 3)]
+    assert len(whole_year.backfill(*days[:2], repair=True).failed) == 2
+    whole_year.backfill(*days, repair=True)
+    whole_year.check()
 
 
 # ------------------------------------------------------------------------------------------- what becomes of its days

@@ -18,6 +18,13 @@ class Provider(StrEnum):
     GCS = "gcs"
 
 
+WARM = "WARM"
+"""The class of a local lake's objects as they are written."""
+
+COMPRESSED = "COMPRESSED"
+"""The class of a local lake's objects that are compressed more strongly: as fast to read, slower to write."""
+
+
 @dataclass(frozen=True, slots=True)
 class StorageClass:
     """One class of a provider, by the provider's own name.
@@ -48,8 +55,8 @@ _KIB = 1 << 10
 # https://cloud.google.com/storage/docs/storage-classes, read 2026-11. Each list is from the first class to the last.
 _CLASSES: Mapping[Provider, tuple[StorageClass, ...]] = {
     Provider.LOCAL: (
-        StorageClass(Provider.LOCAL, "WARM"),
-        StorageClass(Provider.LOCAL, "COMPRESSED"),
+        StorageClass(Provider.LOCAL, WARM),
+        StorageClass(Provider.LOCAL, COMPRESSED),
     ),
     Provider.S3: (
         StorageClass(Provider.S3, "STANDARD"),

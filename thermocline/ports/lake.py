@@ -210,16 +210,26 @@ class Lake(Protocol):
         """Where pages of sources are kept until their rows are published, and stay as a raw record."""
         ...
 
-    def write(self, partition: Partition, version: int, batches: "Iterable[pa.RecordBatch]", *, run_id: str) -> Receipt:
+    def write(
+        self,
+        partition: Partition,
+        version: int,
+        batches: "Iterable[pa.RecordBatch]",
+        *,
+        run_id: str,
+        storage_class: str = "",
+    ) -> Receipt:
         """Write a partition's rows, already sorted, as one object; say what was written.
 
         Where the path is taken by an object with the very same bytes it is adopted; where the bytes differ, the next
         free version is taken. Memory stays bounded by one row group. The receipt speaks of what was handed over: to
         know what the store holds, `observe` it.
+
+        `storage_class` is where a store writes it whose classes are ways to write; others go by the policy alone.
         """
         ...
 
-    def combine(self, receipts: Sequence[Receipt]) -> list[Receipt]:
+    def combine(self, receipts: Sequence[Receipt], *, storage_class: str = "") -> list[Receipt]:
         """Write the rows of days of one interval and calendar year, sorted, as one object that the days share.
 
         It is named after their month where all are of one, else after their year.
@@ -227,7 +237,8 @@ class Lake(Protocol):
         Each receipt's rows are read from the object that it names, be it the day's own or one that days share. The
         receipts that come back, in the same order, name the new object and say what was written of their day; a caller
         compares that with what the days were, and observes the object. Object and name are as with `write`: the very
-        same bytes are adopted, a name that is taken is never used. Memory stays bounded, by way of the disk.
+        same bytes are adopted, a name that is taken is never used; so is `storage_class`. Memory stays bounded, by way
+        of the disk.
 
         Raises:
             LakeError: An object is missing or damaged, or holds rows of a day that is none of these.

@@ -38,6 +38,7 @@ from thermocline.model.receipt import Contents, Receipt, StoredObject, Vintage
 from thermocline.model.recovery import TableVersion
 from thermocline.model.retention import Landing, RetentionPolicy
 from thermocline.model.schema import Schema
+from thermocline.model.storage_classes import COMPRESSED, Provider
 from thermocline.ports import Catalog, Changes, Classes, Located, Objects
 from thermocline.stores import duckdb, noted_schemas
 from thermocline.stores.changes import changes
@@ -126,9 +127,18 @@ class ParquetLake:
         """See `Lake.run`. Objects that don't repeat requests have no budget."""
         return self._objects.run(run_id) if isinstance(self._objects, RetryingObjects) else nullcontext()
 
-    def write(self, partition: Partition, version: int, batches: Iterable[pa.RecordBatch], *, run_id: str) -> Receipt:
+    def write(
+        self,
+        partition: Partition,
+        version: int,
+        batches: Iterable[pa.RecordBatch],
+        *,
+        run_id: str,
+        storage_class: str = "",
+    ) -> Receipt:
         """See `Lake.write`."""
-        with encode(partition, batches, directory=self._temp_dir) as file:
+        compressed = self._compresses(partition, storage_class)
+        with encode(partition, batches, compressed=compressed, directory=self._temp_dir) as file:
             version, stored = self._stored(partition, version, file)
             return Receipt(
                 partition=partition,
@@ -142,18 +152,19 @@ class ParquetLake:
                 contents=file.contents,
             )
 
-    def combine(self, receipts: Sequence[Receipt]) -> list[Receipt]:
+    def combine(self, receipts: Sequence[Receipt], *, storage_class: str = "") -> list[Receipt]:
         """See `Lake.combine`."""
         first = receipts[0].partition
         if len({(*receipt.partition.series, receipt.partition.day.year) for receipt in receipts}) != 1:
             msg = f"only days of one interval and year can share an object, not {first} with all the others"
             raise LakeError(msg)
-        dataset = dataset_named(first.dataset)
+        dataset, partitions = dataset_named(first.dataset), [receipt.partition for receipt in receipts]
+        compressed = self._compresses(max(partitions), storage_class)
         with (
             duckdb.sorted_rows(self._engine, dataset, self._located(receipts)) as batches,
-            encode_shared([receipt.partition for receipt in receipts], batches, directory=self._temp_dir) as file,
+            encode_shared(partitions, batches, compressed=compressed, directory=self._temp_dir) as file,
         ):
-            stored = self._stored_shared([receipt.partition for receipt in receipts], file)
+            stored = self._stored_shared(partitions, file)
             return [
                 replace(
                     receipt,
@@ -387,13 +398,23 @@ class ParquetLake:
 
     def _put(self, path: str, file: EncodedFile, youngest: Partition, version: int) -> StoredObject:
         """Store a file in the class that its youngest rows are due for, and with labels that name it."""
-        landed = ""
-        if classes := self._objects.classes:
-            landed = Landing(self._policy, classes.provider).class_for(youngest, file.size_bytes, self._today())
+        landed = self._landing(youngest, file.size_bytes)
         labels = {"dataset": youngest.dataset, "day": youngest.day.isoformat(), "vintage": str(version)}
         if youngest.interval:
             labels["interval"] = youngest.interval
         return self._objects.put(path, file.stream, storage_class=landed, labels=labels)
+
+    def _landing(self, youngest: Partition, size_bytes: int) -> str:
+        if (classes := self._objects.classes) is None:
+            return ""
+        return Landing(self._policy, classes.provider).class_for(youngest, size_bytes, self._today())
+
+    def _compresses(self, youngest: Partition, wanted: str) -> bool:
+        """Whether an object is written with the stronger compression: a class that it has by how it is written."""
+        classes = self._objects.classes
+        if classes is None or classes.provider is not Provider.LOCAL:
+            return False
+        return (wanted or self._landing(youngest, 0)) == COMPRESSED
 
     def _same(self, path: str, file: EncodedFile) -> StoredObject | None:
         """The object at the path, if it holds the very bytes of the file."""

@@ -5,14 +5,20 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
 
-from thermocline.errors import LakeError, ObjectExistsError, TransientLakeError
+from thermocline.errors import LakeError, ObjectExistsError, TransientLakeError, UsageError
 from thermocline.faults import Step, reached, step
+from thermocline.model.paths import has_rows
 from thermocline.model.receipt import StoredObject
+from thermocline.model.storage_classes import COMPRESSED, WARM, Provider
+from thermocline.ports import Rule
+from thermocline.stores.footers import is_compressed
 from thermocline.stores.retrying import TRANSIENT_ERRNOS
 
 _TEMPORARY = ".tmp"
@@ -42,7 +48,6 @@ class LocalObjects:
     """
 
     filesystem = None
-    classes = None
 
     def __init__(self, root: Path) -> None:
         """Name the folder; it is made when the first object is put."""
@@ -58,13 +63,18 @@ class LocalObjects:
         """The folder as a `file://` URL."""
         return self._root.as_uri()
 
+    @property
+    def classes(self) -> "LocalClasses":
+        """See `Objects.classes`."""
+        return LocalClasses(self)
+
     @step(Step.PUT)
     def put(
         self,
         path: str,
         content: BinaryIO,
         *,
-        storage_class: str = "",  # noqa: ARG002  # folders have no classes
+        storage_class: str = "",  # noqa: ARG002  # the class of an object here is how its bytes were made
         labels: Mapping[str, str] | None = None,  # noqa: ARG002  # and files no labels
     ) -> StoredObject:
         """See `Objects.put`."""
@@ -123,7 +133,7 @@ class LocalObjects:
         """See `Objects.list`."""
         folder, _, _ = prefix.rpartition("/")
         with _explained("list", self._root):
-            yield from (path for path in self._below(folder) if path.startswith(prefix))
+            yield from (path for path in self._below(folder, prefix) if path.startswith(prefix))
 
     def location(self, path: str) -> str:
         """The absolute path of the object."""
@@ -136,7 +146,14 @@ class LocalObjects:
             raise LakeError(msg)
         return self._root.joinpath(*parts)
 
-    def _below(self, folder: str) -> Iterator[str]:
+    def survey(self, prefix: str) -> Iterator[StoredObject]:
+        """What `list` names, with size and times. One that is deleted meanwhile is left out."""
+        for path in self.list(prefix):
+            with suppress(FileNotFoundError):
+                yield self.stat(path)
+
+    def _below(self, folder: str, prefix: str) -> Iterator[str]:
+        """The paths in a folder, also below it, of what may begin with the prefix."""
         try:
             entries = list(os.scandir(self._root / folder))
         except (FileNotFoundError, NotADirectoryError):
@@ -147,7 +164,8 @@ class LocalObjects:
         for name, _ in named:
             path = f"{folder}/{name}" if folder else name
             if name.endswith("/"):
-                yield from self._below(path.removesuffix("/"))
+                if path.startswith(prefix) or prefix.startswith(path):
+                    yield from self._below(path.removesuffix("/"), prefix)
             else:
                 yield path
 
@@ -190,8 +208,49 @@ class LocalObjects:
         self._durable.add(folder)
 
 
+@dataclass(frozen=True)
+class LocalClasses:
+    """`Classes` of a folder: whether an object was compressed more strongly when it was written, as its footer says.
+
+    An object comes to another class by being written anew; see `tasks.recompress`.
+    """
+
+    objects: LocalObjects
+    provider: ClassVar[Provider] = Provider.LOCAL
+
+    def survey(self, prefix: str) -> Iterator[StoredObject]:
+        """See `Classes.survey`. Of an object with rows, the end is read."""
+        for stored in self.objects.survey(prefix):
+            if not has_rows(stored.path):
+                yield replace(stored, storage_class=WARM)
+                continue
+            with suppress(FileNotFoundError), self.objects.open(stored.path) as stream:
+                yield replace(stored, storage_class=COMPRESSED if is_compressed(stream) else WARM)
+
+    def transition(self, stored: StoredObject, storage_class: str) -> StoredObject:
+        """See `Classes.transition`."""
+        msg = f"{stored.path} becomes {storage_class} only by being written anew; use `thermocline tiers apply`"
+        raise UsageError(msg)
+
+    def restore(self, path: str, *, days: int, speed: str) -> None:  # noqa: ARG002  # nothing is archived
+        """See `Classes.restore`."""
+        msg = f"{path} lies on a local disk and can be read at once"
+        raise UsageError(msg)
+
+    def rules(self) -> Sequence[Rule]:
+        """See `Classes.rules`. A folder has none."""
+        return ()
+
+    def replace_rules(self, rules: Sequence[Rule], *, expected: Sequence[Rule]) -> None:
+        """See `Classes.replace_rules`."""
+        if rules or expected:
+            msg = f"{self.objects.url} is a folder, which has no lifecycle rules; use `thermocline tiers apply`"
+            raise UsageError(msg)
+
+
 def _described(path: str, status: os.stat_result) -> StoredObject:
-    return StoredObject(path, status.st_size, f"{status.st_mtime_ns:x}-{status.st_size:x}")
+    at = datetime.fromtimestamp(status.st_mtime, UTC)
+    return StoredObject(path, status.st_size, f"{status.st_mtime_ns:x}-{status.st_size:x}", modified_at=at)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -23,6 +23,8 @@ from thermocline.model.datasets import dataset_named
 from thermocline.model.fingerprint import DailyFingerprinter, Fingerprinter
 from thermocline.model.partition import Partition
 from thermocline.model.receipt import Contents
+from thermocline.model.storage_classes import COMPRESSED
+from thermocline.stores.footers import CLASS_KEY, PREFIX
 from thermocline.stores.sorted_rows import starts_of_runs
 
 ROW_GROUP_SYMBOLS = 50  # one symbol a row group scans ten times slower, a whole market a row group prunes nothing
@@ -31,6 +33,10 @@ ROW_GROUP_BYTES = 128 << 20  # of Arrow buffers: what a writer holds in memory a
 IN_MEMORY_BYTES = 32 << 20
 READ_ROWS = 65_536
 _CHUNK_BYTES = 1 << 20
+
+_LEVEL = 3
+_COMPRESSED_LEVEL = 19
+"""Of zstd. Of all that benchmarks/compressing.py tried, nothing read as fast took fewer bytes; 22 took as many."""
 
 _OFFSET_BYTES = 4  # of a text in Arrow
 
@@ -83,8 +89,16 @@ def temporary_file(directory: str | None = None) -> BinaryIO:
     return cast("BinaryIO", tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES, dir=directory))
 
 
-def encode(partition: Partition, batches: Iterable[pa.RecordBatch], *, directory: str | None = None) -> EncodedFile:
+def encode(
+    partition: Partition,
+    batches: Iterable[pa.RecordBatch],
+    *,
+    compressed: bool = False,
+    directory: str | None = None,
+) -> EncodedFile:
     """Write a partition's sorted rows as Parquet into a temporary file, holding one row group in memory.
+
+    `compressed` takes about five times as long to write, as long to read, and says so in the footer.
 
     Raises:
         LakeError: There are no rows, or they are not in the dataset's schema.
@@ -92,7 +106,8 @@ def encode(partition: Partition, batches: Iterable[pa.RecordBatch], *, directory
     fingerprinter = Fingerprinter(dataset_named(partition.dataset))
     with ExitStack() as undo:
         stream = undo.enter_context(temporary_file(directory))
-        _write(stream, partition, {"day": partition.day.isoformat()}, fingerprinter, batches)
+        span = {"day": partition.day.isoformat()}
+        _write(stream, partition, span, fingerprinter, batches, compressed=compressed)
         contents = fingerprinter.contents()
         if not contents.rows:
             msg = f"{partition} has no rows, so there is nothing to write; a day that became empty is to be withdrawn"
@@ -102,7 +117,11 @@ def encode(partition: Partition, batches: Iterable[pa.RecordBatch], *, directory
 
 
 def encode_shared(
-    partitions: Sequence[Partition], batches: Iterable[pa.RecordBatch], *, directory: str | None = None
+    partitions: Sequence[Partition],
+    batches: Iterable[pa.RecordBatch],
+    *,
+    compressed: bool = False,
+    directory: str | None = None,
 ) -> EncodedFile:
     """Write sorted rows of days of a month or year as `encode` does; the contents are those of each day, in that order.
 
@@ -115,7 +134,7 @@ def encode_shared(
     fingerprinter = DailyFingerprinter(dataset_named(first.dataset), [partition.day for partition in partitions])
     with ExitStack() as undo:
         stream = undo.enter_context(temporary_file(directory))
-        _write(stream, first, span, fingerprinter, batches)
+        _write(stream, first, span, fingerprinter, batches, compressed=compressed)
         if strangers := fingerprinter.rows_of_other_days:
             msg = (
                 f"{strangers} rows in the objects of {first} and the days after it belong to other days; nothing was "
@@ -132,6 +151,8 @@ def _write(
     span: Mapping[str, str],
     fingerprinter: Fingerprinter | DailyFingerprinter,
     batches: Iterable[pa.RecordBatch],
+    *,
+    compressed: bool,
 ) -> None:
     dataset = dataset_named(partition.dataset)
     facts = {
@@ -140,11 +161,13 @@ def _write(
         **span,
         "schema_version": str(dataset.schema_version),
     }
+    if compressed:
+        facts[CLASS_KEY] = COMPRESSED
     with (
         _explained(f"the rows of {partition} can't be written", "nothing was stored"),
-        pq.ParquetWriter(stream, dataset.arrow_schema, **_options(dataset)) as writer,
+        pq.ParquetWriter(stream, dataset.arrow_schema, **_options(dataset, compressed=compressed)) as writer,
     ):
-        writer.add_key_value_metadata({f"thermocline.{name}": fact for name, fact in facts.items()})
+        writer.add_key_value_metadata({f"{PREFIX}{name}": fact for name, fact in facts.items()})
         for group in _row_groups(dataset, _observed(dataset, fingerprinter, batches)):
             writer.write_table(group, row_group_size=group.num_rows)
 
@@ -172,11 +195,11 @@ def decode(dataset: Dataset, stream: BinaryIO, name: str) -> Iterator[pa.RecordB
 
 
 @lru_cache
-def _options(dataset: Dataset) -> dict[str, Any]:
+def _options(dataset: Dataset, *, compressed: bool = False) -> dict[str, Any]:
     schema = dataset.arrow_schema
     return {
         "compression": "zstd",
-        "compression_level": 3,
+        "compression_level": _COMPRESSED_LEVEL if compressed else _LEVEL,
         "use_dictionary": [column.name for column in dataset.columns if column.kind in _DICTIONARY_KINDS],
         "column_encoding": {c.name: "DELTA_BINARY_PACKED" for c in dataset.columns if c.kind in _DELTA_KINDS},
         "store_decimal_as_integer": True,

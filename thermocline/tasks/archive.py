@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 
 def archive(
-    lake: Lake, partition: Partition, version: int, batches: "Iterable[pa.RecordBatch]", *, run_id: str
+    lake: Lake,
+    partition: Partition,
+    version: int,
+    batches: "Iterable[pa.RecordBatch]",
+    *,
+    run_id: str,
+    storage_class: str = "",
 ) -> Receipt:
     """Write rows as one object, read it back from the store, and give its receipt only when both agree.
 
@@ -28,7 +34,7 @@ def archive(
         FingerprintMismatchError: The store does not hold what was written.
     """
     with step(Step.ARCHIVE):
-        written = lake.write(partition, version, batches, run_id=run_id)
+        written = lake.write(partition, version, batches, run_id=run_id, storage_class=storage_class)
     confirm(lake, written)
     return written
 

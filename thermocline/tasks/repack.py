@@ -18,27 +18,28 @@ from thermocline.ports import Lake, Publication, Writer
 from thermocline.tasks.archive import archive, confirm, trusted
 
 
-def combined(lake: Lake, receipts: Sequence[Receipt]) -> list[Receipt]:
+def combined(lake: Lake, receipts: Sequence[Receipt], *, storage_class: str = "") -> list[Receipt]:
     """Write days of one year as one object, read it back, and give their receipts only when every day is in it whole.
 
     Raises:
         FingerprintMismatchError: A day is not what it was, or the store does not hold what was written.
     """
     with step(Step.COMBINE):
-        written = lake.combine(receipts)
+        written = lake.combine(receipts, storage_class=storage_class)
     for source, found in zip(receipts, written, strict=True):
         _compare(source, found)
     confirm(lake, *written)
     return written
 
 
-def alone(lake: Lake, receipt: Receipt, *, run_id: str) -> Receipt:
-    """Write a day that shares an object as an object of its own, read it back, and give its receipt.
+def alone(lake: Lake, receipt: Receipt, *, run_id: str, storage_class: str = "") -> Receipt:
+    """Write a day, also one that shares an object, as an object of its own, read it back, and give its receipt.
 
     Raises:
         FingerprintMismatchError: The day is not what it was, or the store does not hold what was written.
     """
-    found = archive(lake, receipt.partition, receipt.version, trusted(lake, receipt), run_id=run_id)
+    rows = trusted(lake, receipt)
+    found = archive(lake, receipt.partition, receipt.version, rows, run_id=run_id, storage_class=storage_class)
     _compare(receipt, found)
     # The name may be a later version's where the right one was taken; the vintage's version stays.
     return replace(receipt, path=found.path, size_bytes=found.size_bytes, sha256=found.sha256, etag=found.etag)
