@@ -34,12 +34,12 @@ class Objects(MemoryObjects):
 
     full_at = "never"
 
-    def put(self, path, content):
+    def put(self, path, content, **placed):
         """See `Objects.put`."""
         if self.full_at in path:
             msg = "no space is left on the disk"
             raise LakeError(msg)
-        return super().put(path, content)
+        return super().put(path, content, **placed)
 
 
 @dataclass
