@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from quick_server import create_database, passable_folder, quick_server
+from quick_server import cluster_to_copy, create_database, created_quickly, passable_folder, quick_server
 
 from thermocline.model.datasets import DATASETS
 from thermocline.stores import embedded
@@ -44,8 +44,22 @@ def session_folder() -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(scope="session")
+def stopped_cluster() -> Iterator[Path]:
+    """A home whose server can be copied as often as somebody needs one."""
+    with cluster_to_copy() as original:
+        yield original
+
+
 @pytest.fixture
-def home(monkeypatch) -> Iterator[Path]:
+def quick_clusters(stopped_cluster) -> Iterator[None]:
+    """Let homes copy a cluster instead of creating it, whose rows the loss of power would not spare."""
+    with created_quickly(stopped_cluster):
+        yield
+
+
+@pytest.fixture
+def home(monkeypatch, quick_clusters) -> Iterator[Path]:  # noqa: ARG001  # it stays quick as long as the home
     """An empty home that every default leads to, with no setting of this machine in sight. Its server is stopped."""
     with passable_folder() as folder:
         home = folder / "home"
@@ -63,9 +77,9 @@ def home(monkeypatch) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def embedded_url() -> Iterator[str]:
+def embedded_url(stopped_cluster) -> Iterator[str]:
     """The embedded server of a home, with fsync off: tests don't cut the power."""
-    with quick_server() as url:
+    with quick_server(stopped_cluster) as url:
         yield url
 
 

@@ -1,10 +1,12 @@
 """A PostgreSQL for tests: the embedded server of a home, in a folder that its user may pass through."""
 
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import psycopg
 
@@ -29,15 +31,37 @@ def create_database(connection: psycopg.Connection, name: str, template: str = "
 
 
 @contextmanager
-def quick_server() -> Iterator[str]:
-    """The embedded server of a home, with fsync off: tests don't cut the power. Stopped afterwards."""
+def cluster_to_copy() -> Iterator[Path]:
+    """A home whose server was created and stopped, with fsync off: tests don't cut the power."""
     with passable_folder() as home:
-        url = embedded.start(home)
         try:
-            with psycopg.connect(url, autocommit=True) as connection:
+            with psycopg.connect(embedded.start(home), autocommit=True) as connection:
                 for setting in ("fsync", "full_page_writes", "synchronous_commit"):
                     connection.execute(f"ALTER SYSTEM SET {setting} = off")
-                connection.execute("SELECT pg_reload_conf()")
+        finally:
+            embedded.stop(home)
+        yield home
+
+
+@contextmanager
+def created_quickly(original: Path) -> Iterator[None]:
+    """Let homes of this process copy a stopped home's cluster, in a tenth of the time that creating one takes."""
+
+    def copy(server: "embedded._Server") -> None:
+        server._let_owner_pass()  # noqa: SLF001  # stands in for the creation alone
+        subprocess.run(["cp", "-Rp", str(original / "postgres" / "data"), str(server.cluster)], check=True)
+
+    with patch.object(embedded._Server, "_create", copy):  # noqa: SLF001  # nothing else of the server is replaced
+        yield
+
+
+@contextmanager
+def quick_server(original: Path | None = None) -> Iterator[str]:
+    """The embedded server of a home whose cluster is a copy, where need be of one made for it. Stopped afterwards."""
+    with ExitStack() as made, passable_folder() as home:
+        try:
+            with created_quickly(original or made.enter_context(cluster_to_copy())):
+                url = embedded.start(home)
             yield url
         finally:
             embedded.stop(home)

@@ -21,6 +21,7 @@ import pyarrow.feather
 import pyarrow.parquet
 import pytest
 from click.testing import CliRunner
+from quick_server import created_quickly
 
 from thermocline.cli import main
 from thermocline.stores import embedded
@@ -61,10 +62,10 @@ def of_answer(row):
 
 
 @pytest.fixture(scope="module")
-def night(session_folder):
+def night(session_folder, stopped_cluster):
     """A home after one night: everything backfilled, the last days loaded, the oldest of those rotated."""
     home = session_folder / "night"
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, created_quickly(stopped_cluster):
         for name in [name for name in os.environ if name.startswith("THERMOCLINE_")]:
             patch.delenv(name)
         patch.setenv("THERMOCLINE_HOME", str(home))

@@ -56,6 +56,11 @@ def wait_until(holds, seconds: float = 20.0) -> None:
         time.sleep(0.005)
 
 
+@pytest.fixture
+def quick_clusters() -> None:
+    """Nothing: here a home's cluster is created as it is everywhere else."""
+
+
 @pytest.fixture(scope="session")
 def stopped_home(session_folder) -> Path:
     """A home whose server was created, given rows, and stopped."""
