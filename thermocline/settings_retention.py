@@ -113,6 +113,7 @@ class _RegionFigures(_Source):
 
 class _Book(Section):
     provider: Provider
+    soft_delete_days: Annotated[float, Field(ge=0, le=90)] = 0.0
     regions: dict[str, _RegionFigures]
 
 
@@ -130,9 +131,8 @@ def load_prices(provider: Provider, region: str | None = None, path: Path | None
     """
     built_in = _document(str(files("thermocline") / "prices" / f"{provider.value}.yaml"))
     own = _document(str(path)) if path is not None else {}
-    regions = _checked(
-        {**built_in, **own, "regions": _merged(built_in["regions"], _regions(own, path))}, provider, path
-    )
+    book = _checked({**built_in, **own, "regions": _merged(built_in["regions"], _regions(own, path))}, provider, path)
+    regions = book.regions
     named = region or next(iter(_regions(own, path) or regions))
     if named not in regions:
         msg = (
@@ -152,7 +152,7 @@ def load_prices(provider: Provider, region: str | None = None, path: Path | None
     source = figures.source
     if path is not None and named in built_in["regions"] and named in _regions(own, path):
         source = f"{source}; where that has none {built_in['regions'][named]['source']}"
-    return PriceBook(provider, named, classes, postgres, source, figures.read)
+    return PriceBook(provider, named, classes, postgres, source, figures.read, book.soft_delete_days)
 
 
 def _document(path: str) -> dict[str, Any]:
@@ -193,7 +193,7 @@ def _merged(built_in: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, An
     return merged
 
 
-def _checked(document: Mapping[str, Any], provider: Provider, path: Path | None) -> dict[str, _RegionFigures]:
+def _checked(document: Mapping[str, Any], provider: Provider, path: Path | None) -> _Book:
     try:
         book = _Book.model_validate(document)
     except ValidationError as error:
@@ -209,4 +209,4 @@ def _checked(document: Mapping[str, Any], provider: Provider, path: Path | None)
         if unknown := region.classes.keys() - known:
             msg = f"storage.prices: {path}: regions.{name}: {provider} has no storage class {min(unknown)!r}"
             raise SettingsError(msg)
-    return book.regions
+    return book

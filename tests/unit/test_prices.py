@@ -147,3 +147,11 @@ def test_a_region_without_prices_is_refused_with_those_that_have_some():
 def test_a_book_that_is_not_there_is_named(tmp_path):
     with pytest.raises(SettingsError, match=r"nowhere.yaml can't be read"):
         load_prices(Provider.S3, None, tmp_path / "nowhere.yaml")
+
+
+def test_a_move_pays_for_the_days_for_which_google_keeps_what_was_written_over(book):
+    prices = load_prices(Provider.GCS, "us-central1")
+    # 0.01 / 1,000 + 7 / 30.41667 x 100 x 0.02
+    assert prices.move_usd("STANDARD", "NEARLINE", 100 * GIB) == pytest.approx(0.46028397, rel=1e-6)
+    switched_off = load_prices(Provider.GCS, "us-central1", book("soft_delete_days: 0"))
+    assert switched_off.move_usd("STANDARD", "NEARLINE", 100 * GIB) == pytest.approx(0.00001)

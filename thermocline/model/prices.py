@@ -44,7 +44,10 @@ class ClassPrice:
 
 @dataclass(frozen=True, slots=True)
 class PriceBook:
-    """The prices of one provider in one region, with where and when they were read."""
+    """The prices of one provider in one region, with where and when they were read.
+
+    `soft_delete_days` is for how long what was deleted or written over is kept, and billed in its class.
+    """
 
     provider: Provider
     region: str
@@ -52,6 +55,7 @@ class PriceBook:
     postgres_usd_per_gib_month: float
     source: str
     read: date
+    soft_delete_days: float = 0.0
 
     def of(self, name: str) -> ClassPrice:
         """The price of a class.
@@ -88,8 +92,12 @@ class PriceBook:
         return usd
 
     def move_usd(self, name: str, to: str, size_bytes: int) -> float:
-        """What copying one object onto itself in another class costs: the request, and what is read of the old one."""
-        return self.of(to).write_usd_per_1000 / 1000 + size_bytes / GIB * self.of(name).retrieval_usd_per_gib
+        """What copying one object onto itself in another class costs.
+
+        The request, what is read of the old one, and what the old one costs until it is gone for good.
+        """
+        usd = self.of(to).write_usd_per_1000 / 1000 + size_bytes / GIB * self.of(name).retrieval_usd_per_gib
+        return usd + self.soft_delete_days / DAYS_PER_MONTH * self.storage_usd_per_month(name, size_bytes)
 
     def early_usd(self, name: str, size_bytes: int, stored_days: float) -> float:
         """What is billed for an object that leaves a class before its minimum duration is over."""
