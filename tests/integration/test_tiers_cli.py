@@ -1,14 +1,17 @@
 """The commands `tiers show`, `plan`, `apply` and `simulate` on a real home with a lake on its disk."""
 
 import json
+import os
 
 import pytest
 from click.testing import CliRunner
 
 from thermocline.cli import main
+from thermocline.stores import embedded
 
-SAMPLE = ("backfill", "market_data", "--source", "sample", "--start", "2013-01-01", "--end", "2013-03-01")
+SAMPLE = ("backfill", "market_data", "--source", "sample", "--start", "2013-01-02", "--end", "2013-02-02")
 TODAY = ("--as-of", "2013-03-15")
+STEPS = "THERMOCLINE_STORAGE__RETENTION__STEPS"
 OVER = "THERMOCLINE_STORAGE__RETENTION__DELETE_AFTER_DAYS"
 
 
@@ -22,10 +25,25 @@ def answer(*arguments, code=0):
     return json.loads(run(*arguments, "--json", code=code).stdout)
 
 
-def test_the_commands_say_what_is_due_and_do_just_that(home, monkeypatch):
-    del home
-    assert "holds nothing of these" in run("tiers", "simulate", code=1).stderr
-    run(*SAMPLE)
+@pytest.fixture(scope="module")
+def home(session_folder):
+    """A home with daily bars in its lake, for all of these tests."""
+    home = session_folder / "tiers"
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("THERMOCLINE_")]:
+            patch.delenv(name)
+        patch.setenv("THERMOCLINE_HOME", str(home))
+        patch.chdir(session_folder)
+        for command in (["show"], ["plan"], ["apply", "--yes"]):
+            assert run("tiers", *command, *TODAY).stdout, "of an empty lake, too"
+        assert "holds nothing of these" in run("tiers", "simulate", code=1).stderr
+        run(*SAMPLE)
+        yield home
+        embedded.stop(home)
+
+
+@pytest.mark.usefixtures("home")
+def test_days_whose_retention_is_over_are_shown_and_just_they_go(monkeypatch):
     shown = answer("tiers", "show", *TODAY)
     days = shown["objects"]
     assert [(each["dataset"], each["class"]) for each in shown["classes"]] == [("market_data", "WARM")]
@@ -61,8 +79,24 @@ def test_the_commands_say_what_is_due_and_do_just_that(home, monkeypatch):
     assert answer("tiers", "plan", *TODAY)["removals"] != []
 
 
+@pytest.mark.usefixtures("home")
+def test_what_is_due_for_the_other_class_of_a_folder_is_written_anew_once(monkeypatch):
+    late = ("--as-of", "2014-01-01")
+    monkeypatch.setenv(STEPS, '{"90": "COMPRESSED"}')
+    assert {left["reason"] for left in answer("tiers", "plan", *late)["left"]} == {"compact first"}
+    monkeypatch.delenv(STEPS)  # or what compaction writes would be there at once
+    run("compact", *late)
+    monkeypatch.setenv(STEPS, '{"90": "COMPRESSED"}')
+    done = answer("tiers", "apply", "--yes", *late)
+    assert {(move["from"], move["to"]) for move in done["transitions"]} == {("WARM", "COMPRESSED")}
+    assert len(done["transitions"]) == len(answer("audit", "--act", "transition")["acts"])
+    assert answer("tiers", "apply", "--yes", *late)["transitions"] == []
+    assert [each["class"] for each in answer("tiers", "show", *late)["classes"]] == ["COMPRESSED"]
+    assert len(answer("query", "market_data", "--end", "2014-01-01")["rows"]) > 0
+    assert run("verify", "market_data").exit_code == 0
+
+
 def test_what_it_will_cost_is_a_table_and_a_picture(home):
-    run(*SAMPLE)
     for name in ("costs.svg", "costs.html"):
         shown = run("tiers", "simulate", "--years", "2", *TODAY, "--output", name)
         assert "all in PostgreSQL" in shown.stdout
@@ -71,10 +105,3 @@ def test_what_it_will_cost_is_a_table_and_a_picture(home):
     assert len(simulated["months"]) == 24
     assert simulated["total_usd"]["postgres"] > simulated["total_usd"]["policy"] > 0
     assert "end in .svg or .html" in run("tiers", "simulate", "--output", "costs.png", code=2).output
-
-
-@pytest.mark.parametrize("command", ["show", "plan", "apply"])
-def test_a_lake_with_nothing_in_it_says_so(home, command):
-    del home
-    yes = ["--yes"] if command == "apply" else []
-    assert run("tiers", command, *yes, *TODAY).stdout

@@ -30,6 +30,7 @@ class LeftReason(StrEnum):
     NO_SAVING = "no saving"  # as often as it is read, it costs as much there
     NEVER_PAYS = "never pays"  # the fee is not earned before it moves on or is deleted
     MINIMUM_DURATION = "minimum duration"  # it would be billed for its old class all the same
+    SUPERSEDED = "superseded"  # readers do not get it, and it would have to be written anew
     ARCHIVED = "archived"  # it must be restored before it can be copied
     COLDER = "colder already"  # nothing is moved back by itself
 
@@ -39,7 +40,8 @@ class TieredObject:
     """An object with rows, where it lies and what it holds.
 
     `stored_at` is when it came to its class, None where nobody knows; it then counts as long ago. `busy` says what is
-    going on with its days that keeps them from being deleted, empty where nothing is.
+    going on with its days that keeps them from being deleted, empty where nothing is. `is_live` says whether readers
+    get it, and not only those who ask for an earlier version.
     """
 
     dataset: str
@@ -54,6 +56,7 @@ class TieredObject:
     readable_until: datetime | None = None
     etag: str = ""
     busy: str = ""
+    is_live: bool = True
 
     def is_readable(self, as_of: date) -> bool:
         """Whether a restored copy of it, as archives give for a while, can still be read on a day."""
@@ -242,6 +245,8 @@ def _decided(each: TieredObject, due: str, retention: Retention, prices: PriceBo
     provider, age_days = prices.provider, (as_of - each.last_day).days
     if is_colder(provider, each.storage_class, due):
         return Left(each, due, LeftReason.COLDER, f"{each.storage_class} is colder than {due}; nothing is moved back")
+    if provider is Provider.LOCAL and not each.is_live:
+        return Left(each, due, LeftReason.SUPERSEDED, "readers get a later version; it is not written anew")
     if each.is_due_for_compaction:
         what = "its days are to be brought together with others, which writes a new object; run `thermocline compact`"
         return Left(each, due, LeftReason.COMPACT_FIRST, what)

@@ -4,9 +4,10 @@ What there is comes from one listing of each dataset and from the ledger, which 
 object is asked for by itself. Objects that no kept version names are left to `expire`. What is to happen is decided in
 `model.tiering`; here it is gathered, and done exactly as it was shown.
 
-A transition changes no path and no byte, so it needs no writer's lock: rotation, compaction and backfill go on beside
-it, and readers get the same rows before, meanwhile and after. Each is conditional on the object that was surveyed. Days
-whose retention is over are taken out of the lake as its writer does; see `retire`.
+A transition in a bucket changes no path and no byte, so it needs no writer's lock: rotation, compaction and backfill go
+on beside it, and readers get the same rows before, meanwhile and after. Each is conditional on the object that was
+surveyed. In a folder, an object comes to another class by being written anew, see `recompress`. Days whose retention is
+over are taken out of the lake as its writer does; see `retire`.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -29,6 +30,7 @@ from thermocline.model.tier_simulation import Growth, Stream
 from thermocline.model.tiering import Removal, TieredObject, Transition, plan_tiers
 from thermocline.ports import SILENT, Act, Classes, Hot, Lake, Progress
 from thermocline.tasks.periods import TARGET_BYTES, due_paths
+from thermocline.tasks.recompress import Recompression, Rewritten
 from thermocline.tasks.retire import KEPT, busy_days, by_path, retire
 from thermocline.tasks.tiered import Held, NotMoved, Planned, Shown, Surveyed, Tiered
 
@@ -89,7 +91,9 @@ class Tiering:
                     missing.append(path)
                     continue
                 stored[path], days_in[path] = found[path], days
-                objects.append(self._object(found[path], days, busy, is_due_for_compaction=path in due))
+                is_live = any(vintage.is_live for vintage in vintages)
+                made = self._object(found[path], days, busy, is_due_for_compaction=path in due, is_live=is_live)
+                objects.append(made)
             unnamed += [each for path, each in found.items() if path not in kept]
         return Surveyed(objects, stored, days_in, unnamed, missing)
 
@@ -142,7 +146,10 @@ class Tiering:
                 raise PlanDriftError(msg)
             result = Tiered(run_id, planned)
             self._retire(result)
-            self._move(result)
+            if self.provider is Provider.LOCAL:
+                self._rewrite(result)
+            else:
+                self._move(result)
             return result
 
     def _chooses(self, youngest: Partition) -> bool:
@@ -155,6 +162,7 @@ class Tiering:
         busy: Mapping[Partition, str],
         *,
         is_due_for_compaction: bool,
+        is_live: bool,
     ) -> TieredObject:
         youngest = max(days)
         going_on = min(busy.keys() & days, default=None)
@@ -170,6 +178,7 @@ class Tiering:
             is_due_for_compaction=is_due_for_compaction,
             readable_until=stored.readable_until,
             etag=stored.etag,
+            is_live=is_live,
             busy=f"{going_on} {busy[going_on]}" if going_on else "",
         )
 
@@ -227,6 +236,33 @@ class Tiering:
                 if not future.cancelled() and self._noted(move, future, result):
                     unlogged.append(move)
             self._log(unlogged, result.run_id)
+
+    def _rewrite(self, result: Tiered) -> None:
+        """Write objects of a folder anew, which is how they come to another class there."""
+        moves = {(each.object.dataset, each.object.path): each for each in result.planned.plan.transitions}
+        self.progress.begin("writing objects anew", len(moves))
+        going: dict[tuple[str, str], list[str]] = {}
+        for move in moves.values():
+            going.setdefault((move.object.dataset, move.to), []).append(move.object.path)
+        unlogged: list[Transition] = []
+        for (name, to), paths in going.items():
+
+            def done(rewritten: Rewritten, name: str = name) -> None:
+                move = moves[name, rewritten.path]
+                result.moved.append(move)
+                unlogged.append(move)
+                self.on_moved(move)
+
+            try:
+                made = Recompression(self.hot, self.lake, to, self.progress, done).run(
+                    dataset_named(name), paths, run_id=result.run_id
+                )
+                result.failed += [NotMoved(moves[name, path].object, to, reason) for path, reason in made.left.items()]
+            except RequestBudgetError as error:
+                result.stopped = str(error)
+                return
+            finally:
+                self._log(unlogged, result.run_id)
 
     def _transition(self, move: Transition, planned: Planned) -> None:
         classes = _classes(self.lake)
