@@ -46,6 +46,11 @@ def today(settings: Settings) -> date:
     return datetime.now(ZoneInfo(settings.storage.lifecycle.auto_rotation.timezone)).date()
 
 
+def day_or_today(text: str, settings: Settings) -> date:
+    """The day that a config names, or today where it names none."""
+    return parse_day(text) if text else today(settings)
+
+
 class DayLog:
     """Logs a materialisation for each day of a range as soon as the day is committed.
 

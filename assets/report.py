@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 
+from thermocline.model.charts import bars_svg
 from thermocline.model.dataset import Column, Dataset
 from thermocline.model.partition import ONE_DAY, midnight
 from thermocline.model.query import Query
@@ -21,6 +22,7 @@ PREVIEW_ROWS = 5
 LISTED_PARTITIONS = 50
 
 _CELL_LETTERS = 100
+_FEW_USD = 0.1
 _BARS = 120
 _WIDTH, _HEIGHT, _MARGIN = 480, 120, 16
 
@@ -94,6 +96,16 @@ def bars(title: str, values: Mapping[Any, int]) -> dg.MetadataValue[Any]:
         f'<text x="0" y="{_HEIGHT + 2 * _MARGIN - 4}">{escape(spanned + grouped)}</text></g></svg>'
     )
     return picture(title, svg)
+
+
+def long_bars(title: str, values: Sequence[tuple[str, float, str]]) -> dg.MetadataValue[Any]:
+    """A bar for each name, as long as its value is large, and what it says beside it."""
+    return picture(title, bars_svg(title, values)) if values else dg.MetadataValue.md("*nothing to draw*")
+
+
+def usd(amount: float) -> str:
+    """Dollars to the cent, or with two digits that count where there are less than ten cents of them."""
+    return f"${amount:,.2f}" if amount >= _FEW_USD or not amount else f"${amount:.2g}"
 
 
 def picture(title: str, svg: str) -> dg.MetadataValue[Any]:

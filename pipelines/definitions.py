@@ -7,27 +7,32 @@ from typing import Any
 import dagster as dg
 
 from assets.checks import lake_checks
+from assets.compaction import compaction_asset
 from assets.cross_checks import cross_checks
 from assets.drill import drill_asset
 from assets.drops import KEY as DROPPED_FILES
 from assets.drops import drop_asset
+from assets.expiry import expiry_asset
 from assets.features import KEY as DERIVED_FEATURES
 from assets.features import features_asset
 from assets.feeds import NamedFeed, feed_assets
 from assets.freshness import freshness_checks
 from assets.hot import hot_assets
 from assets.lake import lake_assets
+from assets.placement import placement_checks
 from assets.rotation import rotation_asset
+from assets.storage_classes import storage_classes_asset
 from assets.vacuum import nightly_vacuum_asset, vacuum_asset
 from pipelines.feeds import feed_job, feed_schedule, feeds_of
 from pipelines.jobs import JOBS, freshness_job
-from pipelines.partitions import days_from
+from pipelines.partitions import days_from, months_from
 from pipelines.schedules import (
     cross_check_schedule,
     drill_schedule,
     freshness_schedule,
     nightly_schedule,
     rotation_freshness,
+    storage_schedules,
 )
 from pipelines.sensors import derive_sensor, drop_sensor
 from resources.analytics import AnalyticsResource
@@ -59,7 +64,7 @@ def build_defs(resources: Mapping[str, Any] | None = None, settings: Settings | 
     settings = settings or load_settings()
     DATASETS.declare(settings.declared)
     auto_rotation = settings.storage.lifecycle.auto_rotation
-    timezone, days = auto_rotation.timezone, days_from(settings)
+    timezone, days, months = auto_rotation.timezone, days_from(settings), months_from(settings)
     feeds = feeds_of(settings)
     jobs = {named: feed_job(named) for named in feeds if named.is_declared}
     with warnings.catch_warnings():
@@ -77,8 +82,16 @@ def build_defs(resources: Mapping[str, Any] | None = None, settings: Settings | 
             nightly_vacuum_asset(days),
             vacuum_asset(),
             drill_asset(),
+            compaction_asset(months),
+            storage_classes_asset(months),
+            expiry_asset(),
         ]
-        asset_checks = [*lake_checks(days), cross_checks(days), *freshness_checks(settings.freshness)]
+        asset_checks = [
+            *lake_checks(days),
+            cross_checks(days),
+            placement_checks(),
+            *freshness_checks(settings.freshness),
+        ]
     fresh = freshness_job(settings.freshness)
     return dg.Definitions(
         assets=assets,
@@ -88,6 +101,7 @@ def build_defs(resources: Mapping[str, Any] | None = None, settings: Settings | 
             nightly_schedule(auto_rotation),
             drill_schedule(settings.storage.lifecycle.drills, timezone),
             cross_check_schedule(settings.checks.nightly, timezone),
+            *storage_schedules(settings),
             *(feed_schedule(named, job, timezone) for named, job in jobs.items() if named.feed.schedule),
             *([freshness_schedule(fresh)] if fresh else []),
         ],

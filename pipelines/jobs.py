@@ -5,13 +5,17 @@ from typing import Any
 
 import dagster as dg
 
+from assets.compaction import KEY as COMPACTION
 from assets.drill import KEY as DRILL
 from assets.drops import KEY as DROPPED_FILES
+from assets.expiry import KEY as EXPIRY
 from assets.features import KEY as DERIVED_FEATURES
 from assets.freshness import FRESH
 from assets.hot import GROUP as HOT
 from assets.lake import lake_key
+from assets.placement import CHECKS as PLACEMENT
 from assets.rotation import KEY as ROTATION
+from assets.storage_classes import KEY as STORAGE_CLASSES
 from assets.vacuum import KEY as VACUUM
 from assets.vacuum import NIGHTLY_KEY as NIGHTLY_VACUUM
 from thermocline.model.checks.rules import RULES
@@ -56,8 +60,42 @@ TAKE_DROPPED_FILE = dg.define_asset_job(
     dg.AssetSelection.assets(DROPPED_FILES),
     description="Take in a file of a drop folder; the sensor `drop_folders` asks for it.",
 )
+COMPACT = dg.define_asset_job(
+    "compact",
+    dg.AssetSelection.assets(COMPACTION),
+    description="Bring the small objects of the partition's month together, or of its year once that is closed.",
+)
+LIFECYCLE_TIERING = dg.define_asset_job(
+    "lifecycle_tiering",
+    dg.AssetSelection.assets(STORAGE_CLASSES),
+    description="Move the objects of the partition's month to the storage class that is due for them, then look "
+    "whether the lake lies as it should.",
+)
+EXPIRE = dg.define_asset_job(
+    "expire",
+    dg.AssetSelection.assets(EXPIRY),
+    description="Delete objects that nothing names any more, and what else is kept no longer.",
+)
+PLACEMENT_CHECKS = dg.define_asset_job(
+    "placement_checks",
+    dg.AssetSelection.checks(*(dg.AssetCheckKey(STORAGE_CLASSES, name) for name in PLACEMENT)),
+    description="Look whether objects lie in the storage class that is due, and are there at all; moves nothing.",
+)
 
-JOBS = (BACKFILL, HOT_LOAD, NIGHTLY_ROTATION, VACUUM_JOB, RESTORE_DRILL, CROSS_CHECKS, DERIVE, TAKE_DROPPED_FILE)
+JOBS = (
+    BACKFILL,
+    HOT_LOAD,
+    NIGHTLY_ROTATION,
+    VACUUM_JOB,
+    RESTORE_DRILL,
+    CROSS_CHECKS,
+    DERIVE,
+    TAKE_DROPPED_FILE,
+    COMPACT,
+    LIFECYCLE_TIERING,
+    EXPIRE,
+    PLACEMENT_CHECKS,
+)
 
 
 def freshness_job(datasets: Iterable[str]) -> Any:

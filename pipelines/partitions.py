@@ -1,8 +1,11 @@
-"""The days that Dagster knows."""
+"""The days and months that Dagster knows."""
 
 import dagster as dg
 
 from thermocline.settings import Settings
+
+MONTH = "%Y-%m"
+"""How a month's key is written."""
 
 
 def days_from(settings: Settings) -> dg.DailyPartitionsDefinition:
@@ -16,4 +19,14 @@ def days_from(settings: Settings) -> dg.DailyPartitionsDefinition:
         start_date=settings.partitions.start.isoformat(),
         end_offset=1,
         timezone=settings.storage.lifecycle.auto_rotation.timezone,
+    )
+
+
+def months_from(settings: Settings) -> dg.MonthlyPartitionsDefinition:
+    """Every month from that of `partitions.start` on, the current one included; a key is `2024-01`."""
+    return dg.MonthlyPartitionsDefinition(
+        start_date=f"{settings.partitions.start:%Y-%m}",
+        end_offset=1,
+        timezone=settings.storage.lifecycle.auto_rotation.timezone,
+        fmt=MONTH,
     )

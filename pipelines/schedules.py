@@ -10,8 +10,9 @@ from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_START_TAG,
 )
 
-from pipelines.jobs import CROSS_CHECKS, NIGHTLY_ROTATION, RESTORE_DRILL
-from thermocline.settings import AutoRotation, Drills
+from pipelines.jobs import COMPACT, CROSS_CHECKS, EXPIRE, LIFECYCLE_TIERING, NIGHTLY_ROTATION, RESTORE_DRILL
+from pipelines.partitions import MONTH
+from thermocline.settings import AutoRotation, Drills, Settings
 from thermocline.settings_checks import NightlyChecks
 
 TOLERANCE = timedelta(minutes=30)
@@ -80,6 +81,60 @@ def cross_check_schedule(nightly: NightlyChecks, timezone: str) -> dg.ScheduleDe
         return dg.RunRequest(run_key=at.isoformat(), tags=tags)
 
     return last_days
+
+
+def storage_schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
+    """Compaction, then storage classes, for the month that has ended and all before it; and what goes, every week.
+
+    Where nothing says otherwise they are on where there is a retention: whoever wants objects to move wants them whole
+    and what they leave behind to go, and nobody else's lake is rewritten unasked. All three wait for each other in one
+    pool.
+    """
+    timezone = settings.storage.lifecycle.auto_rotation.timezone
+    compacting, tiering = settings.storage.lifecycle.compaction, settings.storage.tiering
+    expiry = settings.storage.lifecycle.expiry
+
+    def status(enabled: bool | None) -> dg.DefaultScheduleStatus:
+        is_on = settings.has_retention if enabled is None else enabled
+        return dg.DefaultScheduleStatus.RUNNING if is_on else dg.DefaultScheduleStatus.STOPPED
+
+    expire = dg.ScheduleDefinition(
+        name="expire",
+        job=EXPIRE,
+        cron_schedule=expiry.schedule,
+        execution_timezone=timezone,
+        default_status=status(expiry.enabled),
+        description="Delete objects that nothing names any more.",
+    )
+    return [
+        _monthly(COMPACT, "compaction", compacting.schedule, timezone, status(compacting.enabled)),
+        _monthly(LIFECYCLE_TIERING, "storage_classes", tiering.schedule, timezone, status(tiering.enabled)),
+        expire,
+    ]
+
+
+def _monthly(job: Any, op: str, cron: str, timezone: str, status: dg.DefaultScheduleStatus) -> dg.ScheduleDefinition:
+    """The month before the one in which it runs, with all before it: one that was missed needs no run of its own."""
+    zone = ZoneInfo(timezone)
+
+    @dg.schedule(
+        name=job.name,
+        job=job,
+        cron_schedule=cron,
+        execution_timezone=timezone,
+        default_status=status,
+        description=f"{job.description} With every month before it.",
+    )
+    def monthly(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+        at = context.scheduled_execution_time.astimezone(zone)
+        ended = at.date().replace(day=1) - timedelta(days=1)
+        return dg.RunRequest(
+            run_key=at.isoformat(),
+            partition_key=f"{ended:{MONTH}}",
+            run_config={"ops": {op: {"config": {"earlier_months": True}}}},
+        )
+
+    return monthly
 
 
 def freshness_schedule(job: Any) -> dg.ScheduleDefinition:

@@ -68,6 +68,7 @@ class World:
     spools: object
     instance: dg.DagsterInstance
     objects: Objects = field(default_factory=Objects)
+    lake: ParquetLake | None = None
     hot: MemoryHot = field(default_factory=MemoryHot)
     source: Bars = field(default_factory=lambda: Bars(days(20)))
     runs: list[str] = field(default_factory=list)
@@ -75,7 +76,7 @@ class World:
 
     def __post_init__(self):
         """Put the lake and the definitions over it together."""
-        self.lake = ParquetLake(self.objects, MemoryCatalog())
+        self.lake = self.lake or ParquetLake(self.objects, MemoryCatalog())
         self.defs = build_defs(
             {
                 "settings": dg.ResourceDefinition.hardcoded_resource(self.settings),
@@ -100,6 +101,9 @@ class World:
             "restore_drill": "drill_restores",
             "derive": "derive_features",
             "take_dropped_file": "dropped_files",
+            "compact": "compaction",
+            "lifecycle_tiering": "storage_classes",
+            "expire": "expiry",
         }.get(job, op)
         result = self.defs.resolve_job_def(job).execute_in_process(
             partition_key=None if last or first is None else str(first),

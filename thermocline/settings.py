@@ -93,6 +93,20 @@ class Drills(Section):
     partitions: Annotated[Count, Field(ge=1, le=10_000)] = 5
 
 
+class CompactionSettings(Section):
+    """When Dagster compacts the lake by itself; None as `enabled`: where there is a retention."""
+
+    enabled: bool | None = None
+    schedule: Schedule = "0 3 2 * *"
+
+
+class ExpirySettings(Section):
+    """When Dagster deletes what is kept no longer; `enabled` as in `CompactionSettings`."""
+
+    enabled: bool | None = None
+    schedule: Schedule = "30 4 * * 0"
+
+
 class LifecycleSettings(Section):
     """How long rows stay hot."""
 
@@ -106,6 +120,8 @@ class LifecycleSettings(Section):
     auto_rotation: AutoRotation = AutoRotation()
     restatements: Restatements = Restatements()
     drills: Drills = Drills()
+    compaction: CompactionSettings = CompactionSettings()
+    expiry: ExpirySettings = ExpirySettings()
 
 
 class HotSettings(Section):
@@ -130,8 +146,13 @@ class LakeSettings(Section):
 
 
 class TieringSettings(Section):
-    """How much one run moves between storage classes, and how many objects at a time."""
+    """When Dagster moves objects between storage classes, how many requests a run makes, how many objects at a time.
 
+    None as `enabled`: where there is a retention.
+    """
+
+    enabled: bool | None = None
+    schedule: Schedule = "0 5 2 * *"
     max_requests_per_run: Annotated[Count, Field(ge=1, le=10_000_000)] = 10_000
     threads: Annotated[Count, Field(ge=1, le=256)] = 16
 
@@ -314,12 +335,15 @@ class Settings(Document):
 
     @property
     def retention(self) -> RetentionPolicy:
-        """When days of which dataset move to which storage class, and when they are deleted.
+        """See `retention_at`, for the lake of `lake_url`."""
+        return self.retention_at(self.provider)
+
+    def retention_at(self, provider: Provider) -> RetentionPolicy:
+        """When days of which dataset move to which storage class of a provider, and when they are deleted.
 
         Raises:
-            SettingsError: The lake has no such classes.
+            SettingsError: The provider has no such classes.
         """
-        provider = self.provider
         own = {
             name: dataset.retention.retention(provider, f"datasets.{name}.retention")
             for name, dataset in self.datasets.items()
@@ -328,14 +352,24 @@ class Settings(Document):
         return RetentionPolicy(self.storage.retention.retention(provider, "storage.retention"), own)
 
     @property
+    def has_retention(self) -> bool:
+        """Whether any day ever moves to another storage class, or is deleted from the lake."""
+        sections = [self.storage.retention, *(each.retention for each in self.datasets.values())]
+        return any(each and (each.preset or each.steps or each.delete_after_days) for each in sections)
+
+    @property
     def prices(self) -> PriceBook:
-        """What the lake's storage classes cost.
+        """See `prices_at`, for the lake of `lake_url`."""
+        return self.prices_at(self.provider)
+
+    def prices_at(self, provider: Provider) -> PriceBook:
+        """What a provider's storage classes cost.
 
         Raises:
             SettingsError: The price book can't be read, or has no such region.
         """
         named = self.storage.prices
-        return load_prices(self.provider, self.storage.price_region, Path(named) if named else None)
+        return load_prices(provider, self.storage.price_region, Path(named) if named else None)
 
     @cached_property
     def declared(self) -> tuple[Dataset, ...]:

@@ -46,6 +46,10 @@ def test_there_is_a_job_for_each_act():
         "cross_checks",
         "derive",
         "take_dropped_file",
+        "compact",
+        "lifecycle_tiering",
+        "expire",
+        "placement_checks",
     }
 
 
@@ -60,6 +64,9 @@ def test_every_dataset_is_in_the_lake_and_hot():
         "nightly_vacuum",
         "vacuum",
         "restore_drill",
+        "compaction",
+        "storage_classes",
+        "expiry",
     }
 
 
@@ -86,7 +93,7 @@ def test_everything_that_a_person_can_set_or_choose_is_described():
         for name, field in (asset.op.config_schema.as_field().config_type.fields or {}).items():
             assert field.description, f"{asset.key}: {name}"
     assert all(job.description for job in defs.resolve_all_job_defs() if not job.name.startswith("__"))
-    assert all(defs.resolve_schedule_def(name).description for name in ("nightly", "drills"))
+    assert all(schedule.description for schedule in defs.schedules)
 
 
 def test_nothing_warns_while_definitions_load():
