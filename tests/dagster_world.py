@@ -84,7 +84,7 @@ class World:
                 "lake": self.lake,
                 "spools": self.spools,
                 "sources": self.opened,
-                "analytics": DuckDBAnalytics(Engine(filesystem=self.objects.filesystem)),
+                "analytics": DuckDBAnalytics(Engine(filesystem=lambda: self.objects.filesystem)),
                 "calendars": self.calendars,
                 "drops": LocalDrops(self.settings.drops),
             },

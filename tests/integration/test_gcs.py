@@ -10,15 +10,27 @@ import google_crc32c
 import pytest
 from gcs_server import GcsServer, gcs
 from google.cloud import storage
+from hot_acts import day, migrated, publish
+from made_rows import bars
 
 from thermocline.errors import LakeError, ObjectExistsError, PlanDriftError, TransientLakeError, UsageError
+from thermocline.model.datasets import MARKET_DATA
+from thermocline.model.query import Query
 from thermocline.stores import gcs as store
 from thermocline.stores.gcs import GcsObjects, GcsOptions
+from thermocline.stores.open import open_lake
+from thermocline.stores.postgres import PostgresHot
 from thermocline.stores.retrying import RetryingObjects
+from thermocline.tasks.query import query
 
 PATH = "cold_storage/news/year=2024/month=01/day=15/news_20240115.parquet"
 KEY = "projects/p/locations/l/keyRings/r/cryptoKeys/k"
 LARGE = store.CHUNK_BYTES * 2 + 3
+
+
+@pytest.fixture(scope="session")
+def prepare_database():
+    return migrated
 
 
 @pytest.fixture(scope="session")
@@ -429,3 +441,52 @@ def test_a_client_that_is_given_does_the_asking(server, bucket):
     )
     GcsObjects(bucket, "", GcsOptions(client=client)).put(PATH, io.BytesIO(b"rows"))
     assert Noting.asked
+
+
+# ------------------------------------------------------------------------------------------------------------- queries
+
+
+def test_a_query_of_one_symbol_is_one_request_a_day(server, bucket, asked, new_database, monkeypatch, tmp_path):
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    hot = PostgresHot(new_database("embedded"))
+    with open_lake(f"gs://{bucket}/a lake", catalog_url=f"sqlite:///{tmp_path}/catalog.db", threads=2) as lake:
+        publish(hot, lake, *(bars(day(number), ("AAPL", "IBM"), 2) for number in range(5)))
+        wanted = Query(MARKET_DATA, symbols=("IBM",))
+        for _ in range(2):
+            with asked() as requests, query(hot, lake, wanted) as reader:
+                assert reader.read_all().num_rows == 10
+            assert ["alt" in request.parameters for request in requests] == [True] * 5
+
+
+def test_characters_of_patterns_are_read_as_they_are(objects):
+    paths = ["a[bc]d", "abd", "a*d", "a?d", "ä %41 #1"]
+    for path in paths:
+        objects.put(path, io.BytesIO(path.encode()))
+    for path in paths:
+        with objects.filesystem.open(objects.location(path)) as stream:
+            assert stream.read() == path.encode()
+    assert objects.filesystem.glob(objects.location("a*d")) == [objects.location("a*d")]
+
+
+def test_an_engine_reads_any_part_of_a_large_object(objects):
+    body = bytes(range(251)) * 4_000
+    objects.put(PATH, io.BytesIO(body))
+    with objects.filesystem.open(objects.location(PATH)) as stream:
+        assert stream.size == len(body)
+        for start, most in ((0, 10), (5, 300_000), (len(body) - 5, 10), (len(body), 10), (600_000, -1), (0, -1)):
+            stream.seek(start)
+            assert stream.read(most) == body[start:][: most if most >= 0 else None]
+    with pytest.raises(FileNotFoundError):
+        objects.filesystem.open(objects.location("none"))
+    with pytest.raises(ValueError, match="only read here"):
+        objects.filesystem.open(objects.location("new"), "wb")
+    objects.put("empty", io.BytesIO())
+    with objects.filesystem.open(objects.location("empty")) as stream:
+        assert stream.read() == b""
+
+
+def test_opening_a_lake_asks_for_nothing(monkeypatch, tmp_path):
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
+    with open_lake("gs://bucket/lake", catalog_url=f"sqlite:///{tmp_path}/catalog.db") as lake:
+        assert lake.url == "gs://bucket/lake"

@@ -45,13 +45,14 @@ _TYPES = {
 class Engine:
     """How much of this machine DuckDB may use. None as threads means all cores, as `temp_dir` the system's.
 
-    `filesystem` opens the addresses of a lake that the operating system can't open by itself.
+    `filesystem` finds, once there is something to open, what opens the addresses of a lake that the operating system
+    can't open by itself.
     """
 
     memory_limit_mib: int = 1024
     threads: int | None = None
     temp_dir: Path | None = None
-    filesystem: Any = None
+    filesystem: Callable[[], Any] | None = None
 
     @contextmanager
     def connection(self, database: str = ":memory:") -> Iterator[duckdb.DuckDBPyConnection]:
@@ -71,8 +72,8 @@ class Engine:
             config["threads"] = self.threads
         with explained(), duckdb.connect(database, config=config) as connection:
             connection.execute("SET TimeZone = 'UTC'")
-            if self.filesystem is not None:
-                connection.register_filesystem(self.filesystem)
+            if self.filesystem is not None and (filesystem := self.filesystem()) is not None:
+                connection.register_filesystem(filesystem)
             yield connection
 
 

@@ -75,7 +75,7 @@ class ParquetLake:
         """
         self._policy, self._today = policy or RetentionPolicy(), today
         self._objects, self._catalog = objects, catalog
-        self._engine = replace(engine or Engine(), filesystem=objects.filesystem)
+        self._engine = replace(engine or Engine(), filesystem=lambda: objects.filesystem)
         self._temp_dir = str(self._engine.temp_dir) if self._engine.temp_dir else None
 
     def __enter__(self) -> Self:

@@ -1,0 +1,172 @@
+"""Readers of single objects in ranges, for engines that read Parquet through a file system of fsspec."""
+
+import io
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+END_BYTES = 128 << 10
+"""What is read first: the end of a file, where Parquet says what is where. Small files come whole."""
+
+_READ_BYTES = 256 << 10
+"""The least that is asked for afterwards: a request takes as long as a few hundred KiB do."""
+
+_KEPT_ENDS, _KEPT_SECONDS, _KEPT_SIZES = 64, 2.0, 10_000
+
+Ask = Callable[[str], tuple[int, bytes]]
+"""Given the value of a `Range` header, the size of the whole object and those of its bytes."""
+
+
+class KeptEnds:
+    """The ends of objects that were opened a moment ago, and the sizes of those that were opened at all.
+
+    DuckDB opens each twice, to look at it and to read it, and asks for its size a dozen times.
+    """
+
+    def __init__(self) -> None:
+        """Keep nothing yet."""
+        self._lock = threading.Lock()
+        self._ends: OrderedDict[str, tuple[float, int, bytes]] = OrderedDict()
+        self._sizes: OrderedDict[str, int] = OrderedDict()
+
+    def of(self, path: str, ask: Ask) -> tuple[int, bytes]:
+        """The size of an object and its last bytes, asked for unless it was opened just before."""
+        with self._lock:
+            at, size, end = self._ends.pop(path, (float("-inf"), 0, b""))
+        if time.monotonic() - at < _KEPT_SECONDS:
+            return size, end
+        size, end = ask(f"bytes=-{END_BYTES}")
+        with self._lock:
+            self._ends[path] = time.monotonic(), size, end
+            self._sizes[path] = size
+            for kept, most in ((self._ends, _KEPT_ENDS), (self._sizes, _KEPT_SIZES)):
+                if len(kept) > most:
+                    kept.popitem(last=False)
+        return size, end
+
+    def size_of(self, path: str, ask: Ask) -> int:
+        """The size that an object had when it was opened last; it is opened where it never was."""
+        with self._lock:
+            size = self._sizes.get(path)
+        return self.of(path, ask)[0] if size is None else size
+
+
+class RangeReader(io.RawIOBase):
+    """Reads an object in ranges, its end first, which tells its size: nothing else is asked for."""
+
+    def __init__(self, path: str, ask: Ask, ends: KeptEnds) -> None:
+        """Open the object at `path`."""
+        super().__init__()
+        self.path, self._ask, self._position = path, ask, 0
+        self.size, self._end = ends.of(path, ask)
+        self._start, self._kept = self.size, b""
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def tell(self) -> int:
+        """Where the next read begins."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move without asking for anything."""
+        self._position = max(offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence], 0)
+        return self._position
+
+    def readinto(self, buffer: "Buffer") -> int:
+        """Read what there is, in one request at most."""
+        view = memoryview(buffer)
+        chunk = self._range(self._position, min(self._position + len(view), self.size))
+        view[: len(chunk)] = chunk
+        self._position += len(chunk)
+        return len(chunk)
+
+    def read(self, size: int = -1) -> bytes:
+        """As many bytes as are asked for, fewer only where the object ends."""
+        end = self.size if size is None or size < 0 else min(self._position + size, self.size)
+        parts = []
+        while self._position < end:
+            part = self._range(self._position, end)
+            self._position += len(part)
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _range(self, start: int, end: int) -> bytes:
+        """The bytes from a position to another, or at least the first of them."""
+        if start >= end:
+            return b""
+        end_start = self.size - len(self._end)
+        for kept, kept_start in ((self._end, end_start), (self._kept, self._start)):
+            if kept_start <= start < kept_start + len(kept):
+                return kept[start - kept_start : end - kept_start]
+        until = min(max(end, start + _READ_BYTES), max(end_start, start))  # what lies behind is here
+        size, self._kept = self._ask(f"bytes={start}-{until - 1}")
+        self._start = start
+        if size != self.size or len(self._kept) != until - start:
+            msg = f"{self.path} broke off, or changed while it was read"
+            raise OSError(msg)
+        return self._kept[: end - start]
+
+
+class ExactPaths:
+    """What a file system of fsspec answers where every path is that of one object, whatever characters it has.
+
+    Nothing is asked for but ranges of objects. One that is not there is found out by opening it; none ever changes.
+    """
+
+    _ends: KeptEnds
+
+    def ask(self, path: str, within: str) -> tuple[int, bytes]:
+        """The size of an object, and those of its bytes that the value of a `Range` header names."""
+        raise NotImplementedError
+
+    def open(self, path: str, mode: str = "rb", **_options: Any) -> RangeReader:
+        """A reader of an object.
+
+        Raises:
+            ValueError: It is to be written.
+        """
+        if mode not in {"rb", "r"}:
+            msg = f"{path} can't be opened for {mode!r}; objects are only read here"
+            raise ValueError(msg)
+        return RangeReader(path, partial(self.ask, path), self._ends)
+
+    def size(self, path: str) -> int:
+        """How many bytes an object has."""
+        return self._ends.size_of(path, partial(self.ask, path))
+
+    def info(self, path: str, **_options: Any) -> dict[str, Any]:
+        """That it is a file."""
+        return {"name": path, "type": "file", "size": self.size(path)}
+
+    def glob(self, path: str, **_options: Any) -> list[str]:
+        """The object itself."""
+        return [path]
+
+    def exists(self, path: str, **_options: Any) -> bool:  # noqa: ARG002
+        """It may; opening it tells."""
+        return True
+
+    def isfile(self, path: str) -> bool:  # noqa: ARG002
+        """It is, if anything."""
+        return True
+
+    def isdir(self, path: str) -> bool:  # noqa: ARG002
+        """It is not."""
+        return False
+
+    def modified(self, path: str) -> datetime:  # noqa: ARG002
+        """Ever the same instant."""
+        return datetime(1970, 1, 1, tzinfo=UTC)
