@@ -5,14 +5,17 @@ Each test counts the faults that fired. A fault that never fires proves nothing.
 
 import io
 import random
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
+from uuid import uuid4
 
 import pyarrow as pa
 import pytest
 from hostile_objects import Fault, HostileObjects, Planned
 from hot_acts import assert_answers, day, hot_set, ingest, load, migrated
+from killing.places import in_gcs, in_s3
 from made_rows import DAY, NOON, bars
 
 from thermocline.errors import CatalogConflictError, LakeError, TransientLakeError
@@ -110,14 +113,21 @@ class Rows:
             yield Fetched(pa.Table.from_batches([batch]).drop_columns(["source", "ingested_at"]), "made up")
 
 
-@pytest.fixture(params=["local", "memory"])
-def world(request, new_database, tmp_path):
-    inner = LocalObjects(tmp_path / "lake") if request.param == "local" else MemoryObjects()
-    store, pauses = HostileObjects(inner), []
+@pytest.fixture(scope="session")
+def bucket():
+    """Makes stores of objects in a bucket, each with a prefix that nobody else has."""
+    with ExitStack() as made:
+        places = cache(lambda place: made.enter_context({"s3": in_s3, "gcs": in_gcs}[place]()))
+        yield lambda place: places(place).objects(uuid4().hex)
+
+
+@pytest.fixture(params=["local", "memory", "s3", "gcs"])
+def world(request, new_database, tmp_path, bucket):
+    place = request.param
+    inner = {"local": lambda _: LocalObjects(tmp_path / "lake"), "memory": lambda _: MemoryObjects()}.get(place, bucket)
+    store, pauses = HostileObjects(inner(place)), []
     objects = RetryingObjects(store, Patience(), sleep=pauses.append)
-    catalog = (
-        IcebergCatalog(f"sqlite:///{tmp_path}/catalog.db", objects) if request.param == "local" else MemoryCatalog()
-    )
+    catalog = MemoryCatalog() if place == "memory" else IcebergCatalog(f"sqlite:///{tmp_path}/catalog.db", objects)
     hot = PostgresHot(new_database("embedded"))
     with ParquetLake(objects, catalog, Engine(threads=1)) as lake:
         yield World(hot, store, lake, pauses)

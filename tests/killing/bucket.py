@@ -15,6 +15,9 @@ from thermocline.model.storage_classes import Provider, first_class
 from thermocline.ports import Rule
 from thermocline.stores.objects_local import LocalObjects
 
+COLDER = {Provider.GCS: "NEARLINE", Provider.S3: "STANDARD_IA"}
+"""To which class objects move."""
+
 
 class FolderBucket(LocalObjects):
     """Objects as files, and the class of each that is not in the first one in a file beside them."""
@@ -66,7 +69,9 @@ class FolderBucket(LocalObjects):
 
 
 def in_a_bucket(opened: Any) -> Any:
-    """The same Thermocline over the same files, which lie in a bucket now."""
+    """The same Thermocline over the same files, which lie in a bucket now; itself where its lake is in one."""
+    if opened.settings.lake_url.reveal().startswith(("s3://", "gs://")):
+        return opened
     from thermocline.stores.home import catalog_address, hot_address  # noqa: PLC0415  # a second, in the one who acts
     from thermocline.stores.iceberg import IcebergCatalog  # noqa: PLC0415
     from thermocline.stores.lake import ParquetLake  # noqa: PLC0415
@@ -82,6 +87,7 @@ def tiering_of(opened: Any, as_of: str) -> Any:
     """What is due in that bucket for a class in which everything costs less, one object at a time."""
     from thermocline.tasks.tiers import Tiering  # noqa: PLC0415  # as above
 
-    policy = RetentionPolicy(Retention((ClassStep(30, "NEARLINE"),)))
+    provider = opened.lake.classes.provider
+    policy = RetentionPolicy(Retention((ClassStep(30, COLDER[provider]),)))
     day = date.fromisoformat(as_of)
-    return Tiering(opened.hot, opened.lake, policy, free(FolderBucket.provider), day, threads=1)
+    return Tiering(opened.hot, opened.lake, policy, free(provider), day, threads=1)

@@ -14,6 +14,7 @@ import pyarrow as pa
 from quick_server import create_database, passable_folder
 
 import thermocline
+from killing.places import Folder, Place
 from killing.rows import Key, Rows, spelled, table
 from killing.zygote import Ended, Kill, Zygote, zygote
 from thermocline.api import Thermocline
@@ -35,22 +36,19 @@ DATASETS = ("market_data", "news")
 
 @dataclass
 class World:
-    """One home with its own database. A state is a database to copy, and a folder of objects to link.
-
-    The lake stands at one place for ever, since Iceberg's metadata names its objects by their absolute paths. Linking
-    them is enough: no object is ever written to once it has its name.
-    """
+    """One home with its own database. A state is a database to copy, and the objects of a lake at its place."""
 
     server_url: str
     folder: Path
     zygote: Zygote
+    place: Place
     tc: Thermocline = field(init=False)
 
     def __post_init__(self) -> None:
         """Write the settings and open them; nothing connects yet."""
         self.home.mkdir()
-        self.url = urlsplit(self.server_url)._replace(path=f"/world_{os.getpid()}").geturl()
-        (self.home / "thermocline.yaml").write_text(SETTINGS.format(url=self.url))
+        self.url = urlsplit(self.server_url)._replace(path=f"/{self._database}").geturl()
+        (self.home / "thermocline.yaml").write_text(self.place.settings + SETTINGS.format(url=self.url))
         self.tc = thermocline.open(home=self.home)
 
     @property
@@ -59,12 +57,8 @@ class World:
         return self.folder / "home"
 
     @property
-    def _lake(self) -> Path:
-        return self.home / "lake"
-
-    @property
     def _database(self) -> str:
-        return f"world_{os.getpid()}"
+        return f"{type(self.place).__name__.lower()}_{os.getpid()}"
 
     def begin(self, state: str = "") -> None:
         """Be in a kept state, or in the empty one."""
@@ -72,12 +66,8 @@ class World:
         with psycopg.connect(self.server_url, autocommit=True) as connection:
             connection.execute(f"DROP DATABASE IF EXISTS {self._database} WITH (FORCE)")
             create_database(connection, self._database, self._kept(state) or "template0")
-        shutil.rmtree(self._lake, ignore_errors=True)
         shutil.rmtree(self.home / "tmp", ignore_errors=True)
-        if state:
-            shutil.copytree(self.folder / state, self._lake, copy_function=os.link)
-        else:
-            self._lake.mkdir()
+        self.place.clear(state)
         self.tc = thermocline.open(home=self.home)  # one that does not know of tables and columns that are gone
 
     def lose_database(self) -> None:
@@ -93,7 +83,7 @@ class World:
         self.tc.close()
         with psycopg.connect(self.server_url, autocommit=True) as connection:
             create_database(connection, self._kept(state), self._database)
-        shutil.copytree(self._lake, self.folder / state, copy_function=os.link)
+        self.place.keep(state)
 
     def _kept(self, state: str) -> str:
         return f"{self._database}_{state}" if state else ""
@@ -205,10 +195,10 @@ def different(answer: Collection[str], expected: Collection[str]) -> str:
 
 
 @contextmanager
-def world(server_url: str) -> Iterator[World]:
+def world(server_url: str, place: Place | None = None) -> Iterator[World]:
     """A world, for as long as the block lasts; nothing is left of it."""
     with passable_folder() as folder, zygote() as started:
-        made = World(server_url, folder, started)
+        made = World(server_url, folder, started, place or Folder(folder / "home" / "lake", folder))
         try:
             yield made
         finally:

@@ -25,13 +25,18 @@ from typing import Any, Self
 
 _ALSO = (
     "alembic.command",
+    "boto3",
+    "botocore.handlers",
     "alembic.ddl.postgresql",
+    "gcsfs",
+    "google.cloud.storage",
     "pandas",
     "psycopg_binary",
     "pyarrow.dataset",
     "pyiceberg.avro.decoder_fast",
     "pyiceberg.io.pyarrow",
     "pyiceberg.table.update.snapshot",
+    "s3fs",
     "sqlalchemy.dialects.postgresql.psycopg",
 )
 
