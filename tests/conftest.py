@@ -8,11 +8,13 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
+import gcs_server as gcs_servers
 import psycopg
 import pytest
+import s3_server as s3_servers
 from quick_server import cluster_to_copy, create_database, created_quickly, passable_folder, quick_server
 
 from thermocline.model.datasets import DATASETS
@@ -145,6 +147,52 @@ def _major(folder: Path) -> int:
     shown = subprocess.run([folder / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
     found = re.search(r"\d+", shown)
     return int(found[0]) if found else 0
+
+
+# --------------------------------------------------------------------------------------------------- stores of objects
+
+STORES = ("local", "memory", "s3", "gcs")
+"""Every kind of store that a lake can lie in."""
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[s3_servers.S3Server]:
+    """A real S3 server, shared by all workers."""
+    with s3_servers.seaweed() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto_server() -> Iterator[s3_servers.S3Server]:
+    """An imitation of S3 with archives and bucket rules, shared by all workers."""
+    with s3_servers.moto() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gcs_server() -> Iterator[gcs_servers.GcsServer]:
+    """A server that speaks Google Cloud Storage's JSON API, shared by all workers."""
+    with gcs_servers.gcs() as server:
+        yield server
+
+
+@pytest.fixture
+def new_lake_url(request, tmp_path, monkeypatch) -> Callable[..., str]:
+    """What makes the URL of an empty lake in a kind of `STORES`: a folder of a name, or a prefix of a bucket.
+
+    The SDKs find the server, and nothing of this machine.
+    """
+
+    def new_lake_url(kind: str, name: str = "lake") -> str:
+        if kind in {"local", "memory"}:
+            return str(tmp_path / name) if kind == "local" else "memory://"
+        server = request.getfixturevalue(f"{kind}_server")
+        for variable, value in server.environment.items():
+            monkeypatch.setenv(variable, value)
+        place = f"gs://{server.new_bucket()}" if kind == "gcs" else f"s3://{server.new_prefix()}"
+        return f"{place}/{quote(name)}"
+
+    return new_lake_url
 
 
 # ----------------------------------------------------------------------------------------------------------- databases

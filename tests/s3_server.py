@@ -4,7 +4,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,12 @@ class S3Server:
         name = f"test-{uuid4().hex[:20]}"
         self.client().create_bucket(Bucket=name)
         return name
+
+    def new_prefix(self) -> str:
+        """A bucket and a prefix of nobody else. SeaweedFS has room for a few buckets, since each takes volumes."""
+        with suppress(self.client().exceptions.BucketAlreadyOwnedByYou):
+            self.client().create_bucket(Bucket="tests")
+        return f"tests/{uuid4().hex[:20]}"
 
     @property
     def environment(self) -> dict[str, str]:

@@ -21,12 +21,13 @@ from thermocline.model.partition import Partition
 from thermocline.model.paths import object_path, table_location
 from thermocline.stores.iceberg import IcebergCatalog
 from thermocline.stores.iceberg_tables import IcebergTables
-from thermocline.stores.memory import MemoryCatalog, MemoryObjects
+from thermocline.stores.memory import MemoryCatalog
 from thermocline.stores.objects_local import LocalObjects
+from thermocline.stores.open import open_objects
 from thermocline.stores.parquet import encode
 
 NOW = datetime.now(UTC)
-NAMES = ["memory", "iceberg on disk", "iceberg in memory"]
+NAMES = ["memory", "iceberg on disk", "iceberg in memory", "iceberg on s3", "iceberg on gcs"]
 
 
 @pytest.fixture
@@ -35,8 +36,9 @@ def sqlite(tmp_path):
 
 
 @pytest.fixture(params=NAMES)
-def objects(request, tmp_path):
-    return LocalObjects(tmp_path / "a lake") if request.param == NAMES[1] else MemoryObjects()
+def objects(request, new_lake_url):
+    kind = request.param.rpartition(" ")[2]
+    return open_objects(new_lake_url("local" if kind == "disk" else kind, "a lake"))
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from io import BytesIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import STORES
 from made_rows import DAY, NOON, as_sorted_lists, bars, rows, sorted_batch
 
 from thermocline.errors import CatalogConflictError, LakeError, UsageError
@@ -38,10 +39,11 @@ from thermocline.stores.parquet import encode
 ODD_NAME = 'la k\'e %20 "ü" [x]*?'
 
 
-@pytest.fixture(params=["local", "memory"])
-def lake(request, tmp_path):
-    url = str(tmp_path / ODD_NAME) if request.param == "local" else "memory://"
-    with open_lake(url, catalog_url=f"sqlite:///{tmp_path}/catalog.db", threads=2) as lake:
+@pytest.fixture(params=STORES)
+def lake(request, tmp_path, new_lake_url):
+    with open_lake(
+        new_lake_url(request.param, ODD_NAME), catalog_url=f"sqlite:///{tmp_path}/catalog.db", threads=2
+    ) as lake:
         yield lake
 
 
@@ -651,10 +653,22 @@ def test_an_object_is_located_once_with_the_days_that_count(lake):
 # -------------------------------------------------------------------------------------------------------------- open
 
 
-@pytest.mark.parametrize("url", ["s3://bucket/lake", "gs://bucket", "ftp://host/x", "file://host/x"])
+@pytest.mark.parametrize("url", ["ftp://host/x", "file://host/x", "s3:///lake", "gs://", "s3://key:s3cret@bucket/lake"])
 def test_a_url_that_no_store_serves_is_refused(url):
-    with pytest.raises(UsageError, match="use a folder"):
+    with pytest.raises(UsageError, match=r"(use|write) (s3|gs)://BUCKET/PREFIX") as caught:
         open_lake(url, catalog_url="sqlite://")
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/lake", "gs://bucket"])
+def test_opening_a_lake_in_a_bucket_asks_for_nothing(url, tmp_path):
+    opened = (
+        "import sys\nfrom thermocline.stores.open import open_lake\n"
+        "print(open_lake(sys.argv[1], catalog_url='sqlite://').url)\n"
+        "print({'boto3', 's3fs', 'google.cloud.storage', 'gcsfs'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", opened, url], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout == f"{url}\nset()\n"
 
 
 def test_a_lake_is_named_by_path_or_by_url(tmp_path):

@@ -12,17 +12,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from conftest import STORES
 
 from thermocline.errors import LakeError, ObjectExistsError
-from thermocline.stores.memory import MemoryObjects
 from thermocline.stores.objects_local import LocalObjects
+from thermocline.stores.open import open_objects
 
 PATH = "cold_storage/news/year=2024/month=01/day=15/news_20240115.parquet"
 
 
-@pytest.fixture(params=["local", "memory"])
-def objects(request, tmp_path):
-    return LocalObjects(tmp_path / "lake") if request.param == "local" else MemoryObjects()
+@pytest.fixture(params=STORES)
+def objects(request, new_lake_url):
+    return open_objects(new_lake_url(request.param, "a lake's %20 [x]*?"))
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pytest
+from conftest import STORES
 
 from thermocline.errors import TransientLakeError
 from thermocline.ports import Page, Question
-from thermocline.stores.memory import MemoryObjects
-from thermocline.stores.objects_local import LocalObjects
+from thermocline.stores.open import open_objects
 from thermocline.stores.pages import LakePageStore
 
 NOW = datetime(2024, 1, 15, 14, 30, 52, tzinfo=UTC)
@@ -17,9 +17,9 @@ QUESTION = Question("acme", "market_data", "BTC/USDT-1min", {"symbol": "BTC/USDT
 OTHER = Question("acme", "market_data", "BTC/USDT-1min", {"symbol": "BTC/USDT", "start": "2023-01-01"})
 
 
-@pytest.fixture(params=["local", "memory"])
-def objects(request, tmp_path):
-    return LocalObjects(tmp_path / "lake") if request.param == "local" else MemoryObjects()
+@pytest.fixture(params=STORES)
+def objects(request, new_lake_url):
+    return open_objects(new_lake_url(request.param))
 
 
 @pytest.fixture

@@ -46,18 +46,28 @@ def open_lake(
         UsageError: No store serves such a URL.
     """
     engine = Engine(memory_limit_mib=memory_limit_mib, threads=threads, temp_dir=temp_dir)
-    parts = urlsplit(lake_url)
-    if parts.scheme == "memory":
-        from thermocline.stores.memory import MemoryCatalog, MemoryObjects  # noqa: PLC0415  # spares fsspec
+    objects = RetryingObjects(open_objects(lake_url, s3=s3, gcs=gcs), patience)
+    catalog: ClosableCatalog
+    if urlsplit(lake_url).scheme == "memory":
+        from thermocline.stores.memory import MemoryCatalog  # noqa: PLC0415  # spares fsspec
 
-        return ParquetLake(RetryingObjects(MemoryObjects(), patience), MemoryCatalog(), engine, policy=policy)
-    objects = RetryingObjects(_objects(lake_url, s3, gcs), patience)
-    catalog: ClosableCatalog = IcebergCatalog(catalog_url, objects)
+        catalog = MemoryCatalog()
+    else:
+        catalog = IcebergCatalog(catalog_url, objects)
     return ParquetLake(objects, catalog, engine, policy=policy)
 
 
-def _objects(lake_url: str, s3: "S3Options | None", gcs: "GcsOptions | None") -> Objects:
+def open_objects(lake_url: str, *, s3: "S3Options | None" = None, gcs: "GcsOptions | None" = None) -> Objects:
+    """The store of objects at a lake's URL, whose requests are not made again where they fail.
+
+    Raises:
+        UsageError: No store serves such a URL, or what it needs is not installed.
+    """
     parts = urlsplit(lake_url)
+    if parts.scheme == "memory":
+        from thermocline.stores.memory import MemoryObjects  # noqa: PLC0415
+
+        return MemoryObjects()
     if parts.scheme not in {"s3", "gs"}:
         return LocalObjects(_folder(lake_url))
     if not parts.netloc or parts.query or parts.fragment or "@" in parts.netloc:
