@@ -74,12 +74,16 @@ class PriceBook:
     def storage_usd_per_month(self, name: str, size_bytes: int) -> float:
         """What keeping one object costs, with the bytes that it is billed for beside its own."""
         facts, price = storage_class(self.provider, name), self.of(name)
-        billed = max(size_bytes * price.size_factor, facts.minimum_bytes) + facts.index_bytes
+        billed = max(size_bytes, facts.minimum_bytes) + facts.index_bytes
         usd = billed * price.storage_usd_per_gib_month
         if facts.first_class_index_bytes:
             first = self.of(first_class(self.provider).name)
             usd += facts.first_class_index_bytes * first.storage_usd_per_gib_month
         return usd / GIB
+
+    def bytes_in(self, to: str, name: str, size_bytes: int) -> int:
+        """How many bytes an object of one class will have in another; another number where that compresses it more."""
+        return round(size_bytes * self.of(to).size_factor / self.of(name).size_factor)
 
     def read_usd(self, name: str, size_bytes: int, requests: int = 1) -> float:
         """What reading one object whole costs, once it can be read; at the cheapest speed where it is an archive."""

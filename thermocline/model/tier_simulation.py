@@ -1,7 +1,7 @@
 """What a lake costs as it grows: under a policy of storage classes, all in the first class, and all in PostgreSQL."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -125,7 +125,7 @@ def _grown(growth: Growth, policy: RetentionPolicy, prices: PriceBook) -> Iterat
         plan = plan_tiers(lake.values(), policy, provider, prices, month)
         for move in plan.transitions:
             at = midnight(month)
-            lake[move.object.path] = _moved(move, at)
+            lake[move.object.path] = _moved(move, at, prices)
             transition, penalty = transition + move.fee_usd, penalty + move.penalty_usd
         for gone in plan.removals:
             del lake[gone.object.path]
@@ -153,11 +153,10 @@ def _grown(growth: Growth, policy: RetentionPolicy, prices: PriceBook) -> Iterat
         yield MonthCost(month, total, count, storage, transition, penalty, requests, reading)
 
 
-def _moved(move: Transition, at: datetime) -> TieredObject:
+def _moved(move: Transition, at: datetime, prices: PriceBook) -> TieredObject:
     each = move.object
-    return TieredObject(
-        each.dataset, each.interval, each.path, move.to, each.size_bytes, each.first_day, each.last_day, at
-    )
+    size = prices.bytes_in(move.to, each.storage_class, each.size_bytes)
+    return replace(each, storage_class=move.to, size_bytes=size, stored_at=at)
 
 
 def _brought_together(

@@ -266,16 +266,17 @@ def _weighed(each: TieredObject, to: str, retention: Retention, prices: PriceBoo
     """Moving an object to a class, or why that does not pay."""
     facts = prices.class_facts(to)
     size, stored_days = each.size_bytes, each.stored_days(as_of)
+    there = prices.bytes_in(to, each.storage_class, size)
     stay_days = _stay_days(to, retention, (as_of - each.last_day).days)
     early = prices.early_usd(each.storage_class, size, stored_days)
-    penalty = early + prices.early_usd(to, size, stay_days)
+    penalty = early + prices.early_usd(to, there, stay_days)
     fee = prices.move_usd(each.storage_class, to, size)
-    reading = retention.reads_per_month * prices.read_usd(to, size)
-    saving = _usd_per_month(prices, each.storage_class, size, retention) - _usd_per_month(prices, to, size, retention)
+    reading = retention.reads_per_month * prices.read_usd(to, there)
+    saving = _usd_per_month(prices, each.storage_class, size, retention) - _usd_per_month(prices, to, there, retention)
     days = (fee + penalty) / saving * DAYS_PER_MONTH if saving > 0 else None
     move = Transition(each, to, fee, penalty, reading, saving, days)
     if days is None:
-        kept = prices.storage_usd_per_month(each.storage_class, size) - prices.storage_usd_per_month(to, size)
+        kept = prices.storage_usd_per_month(each.storage_class, size) - prices.storage_usd_per_month(to, there)
         billed = facts.minimum_bytes or facts.index_bytes + facts.first_class_index_bytes
         if kept <= 0 and billed:
             what = f"{size} bytes are billed as {max(size, facts.minimum_bytes) + facts.index_bytes} there"
