@@ -85,6 +85,11 @@ class S3Bucket:
         """A store of objects below another prefix, perhaps on another way to the server."""
         return S3Objects(self.bucket, prefix, S3Options(endpoint_url=endpoint_url or self.endpoint_url))
 
+    def unfinished(self, prefix: str) -> list[str]:
+        """The keys of uploads that were begun and neither finished nor given up."""
+        answer = self.client.list_multipart_uploads(Bucket=self.bucket, Prefix=prefix)
+        return [each["Key"] for each in answer.get("Uploads", ())]
+
     def clear(self, state: str = "") -> None:
         """See `Place.clear`."""
         wanted, there = self.states.get(state, {}), self._there()
@@ -130,6 +135,11 @@ class GcsBucket:
     def objects(self, prefix: str, endpoint_url: str = "") -> GcsObjects:
         """A store of objects below another prefix, perhaps on another way to the server."""
         return GcsObjects(self.bucket, prefix, GcsOptions(endpoint_url=endpoint_url or self.endpoint_url))
+
+    def unfinished(self, prefix: str) -> list[str]:
+        """None: Google ends an upload that nobody goes on with after a week, and nobody pays for it."""
+        del prefix
+        return []
 
     def clear(self, state: str = "") -> None:
         """See `Place.clear`."""

@@ -323,6 +323,7 @@ class GcsObjects:
         from google.cloud.exceptions import PreconditionFailed  # noqa: PLC0415
         from google.cloud.storage.exceptions import DataCorruption, InvalidResponse  # noqa: PLC0415
         from requests.exceptions import RequestException  # noqa: PLC0415
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415  # of an answer that is read as it comes
 
         try:
             yield
@@ -336,7 +337,7 @@ class GcsObjects:
         except InvalidResponse as error:
             status = int(error.response.status_code)
             raise _from_answer(status, str(error.args[0]), act, location, bool(path)) from error
-        except (TransportError, RequestException, ConnectionError, TimeoutError, DataCorruption) as error:
+        except (TransportError, RequestException, HTTPError, ConnectionError, TimeoutError, DataCorruption) as error:
             msg = f"can't {act} {location}: {_first_line(error)}; nothing that was stored before is lost"
             raise TransientLakeError(msg) from error
         except GoogleAuthError as error:
