@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 
 import google_crc32c
 import pytest
-from gcs_server import GcsServer, gcs
+from gcs_server import GcsServer
 from google.cloud import storage
 from hot_acts import day, migrated, publish
 from made_rows import bars
@@ -34,9 +34,8 @@ def prepare_database():
 
 
 @pytest.fixture(scope="session")
-def server():
-    with gcs() as server:
-        yield server
+def server(gcs_server):
+    return gcs_server
 
 
 @pytest.fixture
