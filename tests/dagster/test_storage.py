@@ -6,13 +6,17 @@ import dagster as dg
 import pytest
 from dagster_world import Bars, Objects
 
+from assets.placement import CHECKS
 from thermocline.errors import LakeError
 from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.partition import ALL_DAYS
 from thermocline.model.storage_classes import Provider
 from thermocline.ports import Act
 from thermocline.settings import load_settings
+from thermocline.stores.lake import ParquetLake
+from thermocline.stores.memory import MemoryCatalog
 from thermocline.stores.memory_hot import MemoryHot
+from thermocline.stores.objects_local import LocalObjects
 
 JANUARY, MARCH = "2024-01", "2024-03"
 DAYS = [date(2024, 1, 2), date(2024, 1, 3), date(2024, 2, 1), date(2024, 2, 2)]
@@ -218,3 +222,14 @@ def test_each_check_finds_what_it_is_for(compacted):
 def test_a_move_that_was_billed_for_leaving_early_is_found(compacted):
     compacted.hot.record(Act("transition", None, "a run", {"dataset": MARKET_DATA.name, "penalty_usd": 0.5}))
     assert checked(compacted)["not_too_early"] == "WARN"
+
+
+def test_the_checks_of_a_folder_know_no_rules_of_buckets(make_world, home, tmp_path):
+    (home / "thermocline.yaml").write_text("storage: {retention: {preset: local}}")
+    own = load_settings(home, environ={})
+    lake = ParquetLake(LocalObjects(tmp_path / "lake"), MemoryCatalog())
+    world = make_world(settings=own, lake=lake, source=Bars(DAYS[:1]))
+    world.run("backfill", DAYS[0])
+    assert checked(world) == dict.fromkeys(CHECKS, "") | {"in_due_class": "WARN"}
+    world.run("lifecycle_tiering", JANUARY)
+    assert set(checked(world).values()) == {""}

@@ -10,6 +10,7 @@ from thermocline.errors import LakeError, PlanDriftError, UsageError
 from thermocline.model.bucket_rules import Place, RulesPlan, planned_rules
 from thermocline.model.dataset import Dataset
 from thermocline.model.retention import RetentionPolicy
+from thermocline.model.storage_classes import Provider
 from thermocline.ports import Act, Classes, Hot, Lake
 
 _YEAR = re.compile(r"/year=(\d{4})/")
@@ -61,7 +62,8 @@ class BucketRules:
         return Place(classes.provider, f"{prefix}/" if prefix else "")
 
     def _classes(self) -> Classes:
-        if self.lake.classes is None:
+        classes = self.lake.classes
+        if classes is None or classes.provider is Provider.LOCAL:
             msg = f"{self.lake.url} is no bucket, so it has no lifecycle rules; `thermocline tiers apply` moves objects"
             raise UsageError(msg)
-        return self.lake.classes
+        return classes

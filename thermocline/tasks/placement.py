@@ -8,6 +8,7 @@ from thermocline.errors import ThermoclineError
 from thermocline.model.bucket_rules import RulesPlan
 from thermocline.model.dataset import Dataset
 from thermocline.model.receipt import StoredObject
+from thermocline.model.storage_classes import Provider
 from thermocline.model.tiering import Left, LeftReason
 from thermocline.ports import Act, AuditQuery, Hot, Lake
 from thermocline.tasks.bucket_rules import BucketRules
@@ -91,7 +92,7 @@ class Inspection:
         return [each for each, at in noticed if at is not None and at < before]
 
     def _rules(self, datasets: Sequence[Dataset]) -> tuple[RulesPlan | None, str]:
-        if self.lake.classes is None:
+        if self.tiering.provider is Provider.LOCAL:
             return None, ""
         try:
             return BucketRules(self.hot, self.lake, self.tiering.policy, self.tiering.as_of).plan(datasets), ""
