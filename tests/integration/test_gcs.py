@@ -406,6 +406,26 @@ def test_what_the_bucket_must_keep_is_not_deleted(objects, server, bucket):
     assert objects.open(PATH).read() == b"rows"
 
 
+def test_what_a_bucket_keeps_and_bills_is_said_once_when_its_rules_are_read(objects, server, bucket, caplog):
+    real = server.client().bucket(bucket)
+    real.reload()
+    assert objects.rules() == []
+    assert not caplog.records
+    real.versioning_enabled = True
+    real.soft_delete_policy.retention_duration_seconds = 7 * 86_400
+    real.retention_period = 86_400
+    real.patch()
+    objects = GcsObjects(bucket, "lake", GcsOptions(endpoint_url=server.endpoint_url))
+    for _ in range(2):
+        objects.rules()
+    said = [record.getMessage().removeprefix(f"gs://{bucket} ") for record in caplog.records]
+    assert [line.partition(",")[0] for line in said] == [
+        "keeps every object that is deleted or moved",
+        "keeps what is deleted or moved for 7 days more (soft delete)",
+        "lets nobody delete or move an object in its first 1 days (retention policy)",
+    ]
+
+
 def test_no_credentials_is_an_error_with_a_remedy(bucket, monkeypatch, tmp_path):
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
     with pytest.raises(LakeError, match="gcloud auth application-default login"):

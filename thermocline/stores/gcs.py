@@ -6,6 +6,7 @@ https://cloud.google.com/storage/docs/json_api, read 2026-11.
 import errno
 import io
 import json
+import logging
 import os
 import re
 import threading
@@ -25,6 +26,10 @@ from thermocline.ports import Rule
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+_log = logging.getLogger(__name__)
+
+_DAY_SECONDS = 86_400
 
 CHUNK_BYTES = 8 << 20
 """What is sent at a time; a multiple of 256 KiB, as Google demands. Smaller objects are one request."""
@@ -80,6 +85,7 @@ class GcsObjects:
         self._lock = threading.Lock()
         self._client: tuple[int, Any] | None = None
         self._filesystem: tuple[int, Any] | None = None
+        self._has_warned = False
         self._labels: dict[tuple[str, str], Mapping[str, Any]] = {}
 
     def __repr__(self) -> str:
@@ -219,9 +225,15 @@ class GcsObjects:
         raise UsageError(msg)
 
     def rules(self) -> Sequence[Rule]:
-        """See `Classes.rules`."""
+        """See `Classes.rules`. What the bucket does besides, and costs money or stands in the way, is logged once."""
+        bucket = self._made_bucket()
         with self._explained("read the rules of", ""):
-            return self._rules(self._made_bucket())
+            rules = self._rules(bucket)
+        if not self._has_warned:
+            self._has_warned = True
+            for warning in _warnings(bucket):
+                _log.warning("gs://%s %s", self._bucket, warning)
+        return rules
 
     def replace_rules(self, rules: Sequence[Rule], *, expected: Sequence[Rule]) -> None:
         """See `Classes.replace_rules`."""
@@ -375,6 +387,19 @@ def _from_answer(status: int, said: str, act: str, location: str, of_object: boo
 
 def _first_line(error: BaseException) -> str:
     return str(error).partition("\n")[0].partition("?")[0].rstrip(".") or type(error).__name__
+
+
+def _warnings(bucket: Any) -> Iterator[str]:
+    """What a bucket is set to that costs money, or refuses what is asked of it."""
+    told: Mapping[str, Any] = bucket._properties  # noqa: SLF001  # the SDK has no names for some of it
+    if told.get("versioning", {}).get("enabled"):
+        yield "keeps every object that is deleted or moved, and bills it, until a rule deletes old versions"
+    if seconds := int(told.get("softDeletePolicy", {}).get("retentionDurationSeconds", 0)):
+        yield f"keeps what is deleted or moved for {seconds / _DAY_SECONDS:g} days more (soft delete), and bills it"
+    if seconds := int(told.get("retentionPolicy", {}).get("retentionPeriod", 0)):
+        yield f"lets nobody delete or move an object in its first {seconds / _DAY_SECONDS:g} days (retention policy)"
+    if told.get("autoclass", {}).get("enabled"):
+        yield "chooses storage classes by itself (Autoclass), whatever the policy and the rules say"
 
 
 def _carried(blob: Any) -> dict[str, Any]:
