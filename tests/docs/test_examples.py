@@ -12,7 +12,7 @@ from thermocline.model.rules import EVERYWHERE, RULES
 
 ROOT = Path(__file__).parents[2]
 TESTED = re.compile(r"<!-- tested(?:: (?P<file>[\w.]+))? -->\n```(?P<language>\w+)\n(?P<code>.*?)```", re.DOTALL)
-PAGES = ["README.md", "docs/guide/datasets.md", "docs/guide/cli.md", "docs/guide/python.md"]
+PAGES = ["README.md", "docs/guide/datasets.md", "docs/guide/cli.md", "docs/guide/python.md", "docs/guide/dagster.md"]
 
 
 @pytest.mark.usefixtures("home")
