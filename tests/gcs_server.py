@@ -10,6 +10,7 @@ What is here follows Google's pages, read 2026-11, below https://cloud.google.co
   of the one before. A resource in the body takes the place of the old object's description.
 - json_api/v1/objects/list: pages in the order of names.
 - json_api/v1/buckets/patch: parts of a bucket, such as its rules.
+- autoclass: whatever is written or rewritten is in Standard, whatever class is asked for.
 - requester-pays: a 400 without a project that pays. bucket-lock: a 403 for deleting what must be kept.
 - encryption/using-customer-managed-keys: an object names the version of the key that it is encrypted with.
 
@@ -170,6 +171,8 @@ class _State:
             if resource.get(kind) not in {None, ours}:
                 raise _Refusal(400, f'Provided {kind} "{resource[kind]}" doesn\'t match calculated "{ours}".')
         named = resource.get("storageClass") or "STANDARD"
+        if place.resource.get("autoclass", {}).get("enabled"):
+            named = "STANDARD"
         if named not in _CLASSES:
             raise _Refusal(400, f"Invalid storage class {named}")
         self.generation += 1

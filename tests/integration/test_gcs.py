@@ -294,6 +294,18 @@ def test_a_move_whose_answer_was_lost_counts(objects, server, bucket):
     assert moved.storage_class == "NEARLINE"
 
 
+def test_a_bucket_that_chooses_classes_by_itself_is_named_for_it(objects, server, bucket):
+    real = server.client().bucket(bucket)
+    real.reload()
+    real.autoclass_enabled = True
+    real.patch()
+    stored = objects.put(PATH, io.BytesIO(b"rows"), storage_class="NEARLINE")
+    assert stored.storage_class == "STANDARD"
+    with pytest.raises(LakeError, match="Autoclass"):
+        objects.classes.transition(stored, "COLDLINE")
+    assert objects.open(PATH).read() == b"rows"
+
+
 def test_archives_are_read_at_once_and_need_no_restoring(objects):
     objects.put(PATH, io.BytesIO(b"rows"), storage_class="ARCHIVE")
     assert objects.open(PATH).read() == b"rows"

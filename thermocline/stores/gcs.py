@@ -3,33 +3,28 @@
 https://cloud.google.com/storage/docs/json_api, read 2026-11.
 """
 
-import errno
 import io
-import json
 import logging
 import os
-import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
-from thermocline.errors import LakeError, ObjectExistsError, PlanDriftError, TransientLakeError, UsageError
+from thermocline.errors import LakeError, PlanDriftError, TransientLakeError, UsageError
 from thermocline.faults import Step, reached, step
 from thermocline.model.receipt import StoredObject
 from thermocline.model.storage_classes import Provider
 from thermocline.ports import Rule
+from thermocline.stores.gcs_errors import PreconditionFailedError, explained, warnings_of
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 _log = logging.getLogger(__name__)
-
-_DAY_SECONDS = 86_400
 
 CHUNK_BYTES = 8 << 20
 """What is sent at a time; a multiple of 256 KiB, as Google demands. Smaller objects are one request."""
@@ -44,13 +39,6 @@ _DESCRIBED = (
 _FIELDS, _NAMES = f"items({_DESCRIBED}),nextPageToken", "items(name),nextPageToken"
 
 _GOOGLE = ".googleapis.com"
-_REMEDIES = {
-    400: "look at what Google says, and at the settings under storage.gcs",
-    401: "there are no credentials that it takes; run `gcloud auth application-default login`, or set "
-    "GOOGLE_APPLICATION_CREDENTIALS",
-    403: "these credentials may not do that; docs/guide/lakes.md has the roles that they need",
-    404: "there is no such bucket; make it, or correct the lake's URL",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +185,7 @@ class GcsObjects:
                     setattr(moved, name, value)
                 if self._options.kms_key_name:
                     moved.kms_key_name = self._options.kms_key_name
-                generation = int(stored.etag)
+                generation = _generation(stored)
                 token = None
                 while True:
                     token, _, _ = moved.rewrite(
@@ -208,8 +196,16 @@ class GcsObjects:
                         **_TRIES,
                     )
                     if token is None:
-                        return _described(stored.path, moved)
-        except (_PreconditionFailedError, ValueError):
+                        break
+            if moved.storage_class != storage_class:
+                msg = (
+                    f"{self.location(stored.path)} was rewritten and is in {moved.storage_class}, not {storage_class}: "
+                    "the bucket chooses classes by itself (Autoclass). Nothing is lost; turn that off there, or have "
+                    "no retention policy here"
+                )
+                raise LakeError(msg)
+            return _described(stored.path, moved)
+        except PreconditionFailedError:
             msg = (
                 f"{self.location(stored.path)} changed since it was surveyed; nothing was changed. Make the plan again"
             )
@@ -231,7 +227,7 @@ class GcsObjects:
             rules = self._rules(bucket)
         if not self._has_warned:
             self._has_warned = True
-            for warning in _warnings(bucket):
+            for warning in warnings_of(bucket):
                 _log.warning("gs://%s %s", self._bucket, warning)
         return rules
 
@@ -245,7 +241,7 @@ class GcsObjects:
                     raise PlanDriftError(drifted)
                 bucket.lifecycle_rules = [dict(rule) for rule in rules]
                 bucket.patch(if_metageneration_match=bucket.metageneration, **_TRIES)
-        except _PreconditionFailedError:
+        except PreconditionFailedError:
             raise PlanDriftError(drifted) from None
 
     # ----------------------------------------------------------------------------------------------- requests
@@ -327,79 +323,12 @@ class GcsObjects:
             raise LakeError(msg)
         return self._prefix + path
 
-    @contextmanager
-    def _explained(self, act: str, path: str) -> Iterator[None]:
-        location = self.location(path) if path else self.url
-        from google.api_core.exceptions import GoogleAPICallError  # noqa: PLC0415
-        from google.auth.exceptions import GoogleAuthError, TransportError  # noqa: PLC0415
-        from google.cloud.exceptions import PreconditionFailed  # noqa: PLC0415
-        from google.cloud.storage.exceptions import DataCorruption, InvalidResponse  # noqa: PLC0415
-        from requests.exceptions import RequestException  # noqa: PLC0415
-        from urllib3.exceptions import HTTPError  # noqa: PLC0415  # of an answer that is read as it comes
-
-        try:
-            yield
-        except PreconditionFailed:
-            if act == "write":
-                msg = f"{location} exists already; an object is never overwritten"
-                raise ObjectExistsError(msg) from None
-            raise _PreconditionFailedError from None
-        except GoogleAPICallError as error:
-            raise _from_answer(int(error.code or 0), error.message, act, location, bool(path)) from error
-        except InvalidResponse as error:
-            status = int(error.response.status_code)
-            raise _from_answer(status, str(error.args[0]), act, location, bool(path)) from error
-        except (TransportError, RequestException, HTTPError, ConnectionError, TimeoutError, DataCorruption) as error:
-            msg = f"can't {act} {location}: {_first_line(error)}; nothing that was stored before is lost"
-            raise TransientLakeError(msg) from error
-        except GoogleAuthError as error:
-            msg = f"can't {act} {location}: {_REMEDIES[401]}. Nothing that was stored before is lost"
-            raise LakeError(msg) from error
+    def _explained(self, act: str, path: str) -> AbstractContextManager[None]:
+        return explained(act, self.location(path) if path else self.url, of_object=bool(path))
 
 
 _TRIES: Mapping[str, Any] = {"retry": None, "timeout": (_CONNECT_SECONDS, _READ_SECONDS)}
 """Requests are made again by `RetryingObjects`, which counts them."""
-
-
-_REQUEST = re.compile(r"^[A-Z]+ https?://[^\s?]*(\?\S*)?:? ?")
-
-
-class _PreconditionFailedError(Exception):
-    """The object is not the one that was named."""
-
-
-def _from_answer(status: int, said: str, act: str, location: str, of_object: bool) -> Exception:
-    if status == HTTPStatus.NOT_FOUND and of_object and "bucket does not exist" not in said:
-        return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), location)
-    is_transient = status in {408, 429} or status >= HTTPStatus.INTERNAL_SERVER_ERROR
-    is_transient |= "match calculated" in said  # it arrived otherwise than it was sent
-    remedy = _REMEDIES.get(status, "look at what Google says, then run it again")
-    if status == HTTPStatus.BAD_REQUEST and "user project" in said.lower():
-        remedy = "the bucket demands that whoever asks pays: set storage.gcs.user_project"
-    if status == HTTPStatus.FORBIDDEN and "retention policy" in said.lower():
-        remedy = "the bucket keeps it for a while, whoever asks; it can be deleted once that time is over"
-    if found := re.search(r'"message": ("(?:[^"\\]|\\.)+")', said):
-        said = json.loads(found[1])
-    line = _REQUEST.sub("", said.partition("\n")[0]).partition("?")[0].strip(".: ") or HTTPStatus(status).phrase
-    msg = f"can't {act} {location}: {line} ({status}); {remedy}. Nothing that was stored before is lost"
-    return TransientLakeError(msg) if is_transient else LakeError(msg)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).partition("\n")[0].partition("?")[0].rstrip(".") or type(error).__name__
-
-
-def _warnings(bucket: Any) -> Iterator[str]:
-    """What a bucket is set to that costs money, or refuses what is asked of it."""
-    told: Mapping[str, Any] = bucket._properties  # noqa: SLF001  # the SDK has no names for some of it
-    if told.get("versioning", {}).get("enabled"):
-        yield "keeps every object that is deleted or moved, and bills it, until a rule deletes old versions"
-    if seconds := int(told.get("softDeletePolicy", {}).get("retentionDurationSeconds", 0)):
-        yield f"keeps what is deleted or moved for {seconds / _DAY_SECONDS:g} days more (soft delete), and bills it"
-    if seconds := int(told.get("retentionPolicy", {}).get("retentionPeriod", 0)):
-        yield f"lets nobody delete or move an object in its first {seconds / _DAY_SECONDS:g} days (retention policy)"
-    if told.get("autoclass", {}).get("enabled"):
-        yield "chooses storage classes by itself (Autoclass), whatever the policy and the rules say"
 
 
 def _carried(blob: Any) -> dict[str, Any]:
@@ -408,6 +337,14 @@ def _carried(blob: Any) -> dict[str, Any]:
     if key := described["kms_key_name"]:  # an object names the version; a request must not
         described["kms_key_name"] = key.partition("/cryptoKeyVersions/")[0]
     return {name: value for name, value in described.items() if value is not None}
+
+
+def _generation(stored: StoredObject) -> int:
+    """The generation that was surveyed; an etag of another store is that of another object."""
+    try:
+        return int(stored.etag)
+    except ValueError:
+        raise PreconditionFailedError from None
 
 
 def _size_left(content: BinaryIO) -> int:
