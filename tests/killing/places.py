@@ -110,7 +110,7 @@ class S3Bucket:
         """What tells that an object is the same: a move to another class changes it, and leaves the etag."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
         found = [each for page in pages for each in page.get("Contents", ())]
-        return {each["Key"]: f"{each['ETag']} {each['LastModified']}" for each in found}
+        return {each["Key"]: f"{each['ETag']} {each['LastModified']} {each.get('StorageClass')}" for each in found}
 
     def _kept(self, key: str, etag: str) -> Kept:
         answer = self.client.get_object(Bucket=self.bucket, Key=key)
