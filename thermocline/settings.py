@@ -342,14 +342,16 @@ class Settings(Document):
         """When days of which dataset move to which storage class of a provider, and when they are deleted.
 
         Raises:
-            SettingsError: The provider has no such classes.
+            SettingsError: The provider has no such classes, or days would be archived that are in PostgreSQL still.
         """
+        longest = self.lifecycle.longest_days
         own = {
-            name: dataset.retention.retention(provider, f"datasets.{name}.retention")
+            name: dataset.retention.retention(provider, f"datasets.{name}.retention", longest(name))
             for name, dataset in self.datasets.items()
             if dataset.retention
         }
-        return RetentionPolicy(self.storage.retention.retention(provider, "storage.retention"), own)
+        hot_days = max(map(longest, {"", *self.datasets.keys() - own.keys()}))
+        return RetentionPolicy(self.storage.retention.retention(provider, "storage.retention", hot_days), own)
 
     @property
     def has_retention(self) -> bool:

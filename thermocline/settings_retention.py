@@ -36,11 +36,12 @@ class RetentionSettings(Section):
     delete_after_days: Annotated[Count, Field(ge=1, le=LONGEST_WINDOW_DAYS)] | None = None
     reads_per_month: Annotated[float, Field(ge=0, le=100_000)] = Retention().reads_per_month
 
-    def retention(self, provider: Provider, where: str) -> Retention:
-        """The retention as the model takes it.
+    def retention(self, provider: Provider, where: str, hot_days: int = 0) -> Retention:
+        """The retention as the model takes it. `hot_days` is for how long days are in PostgreSQL, too.
 
         Raises:
-            SettingsError: The provider has no such classes, or they are not in the order of their ages.
+            SettingsError: The provider has no such classes, they are not in the order of their ages, or one that can't
+                be read at once comes while days are hot.
         """
         preset = PRESETS[self.preset] if self.preset else Retention()
         steps = preset.steps
@@ -59,6 +60,13 @@ class RetentionSettings(Section):
                 msg = (
                     f"{where}: {other.storage_class} from {other.age_days} days on is not colder than "
                     f"{one.storage_class} from {one.age_days} days on; from warm to cold they are {names}"
+                )
+                raise SettingsError(msg)
+        for step in steps:
+            if step.age_days <= hot_days and not storage_class(provider, step.storage_class).is_read_at_once:
+                msg = (
+                    f"{where}: {step.storage_class} from {step.age_days} days on archives days that are in PostgreSQL "
+                    f"until {hot_days}; rotation and late rows read their objects. Let it begin later"
                 )
                 raise SettingsError(msg)
         if ends is not None and steps and ends <= steps[-1].age_days:

@@ -11,6 +11,7 @@ from thermocline.cli.options import as_of_option, datasets_argument, days_option
 from thermocline.cli.words import Number, Size, Table, first_rows, plural, size, usd
 
 if TYPE_CHECKING:
+    from thermocline.api import Thermocline
     from thermocline.model.tiering import Removal, TieredObject
     from thermocline.tasks.tiered import Planned, Shown, Tiered
 
@@ -23,6 +24,12 @@ _NO_POLICY = (
     "No retention is set, so nothing is due anywhere: choose storage.retention.preset in thermocline.yaml, or ages of "
     "your own (docs/tiering.md)."
 )
+
+
+def _remark(invocation: Invocation, opened: "Thermocline") -> None:
+    """Say what is odd about the policy."""
+    for remark in opened.settings.retention.remarks(opened.settings.provider):
+        invocation.note(remark)
 
 
 def _chosen(command: F) -> F:
@@ -48,6 +55,7 @@ def show(invocation: Invocation, datasets: Sequence[str], **chosen: Any) -> None
     """
     with invocation.opened() as opened:
         shown = opened.tiers(datasets, **chosen)
+        _remark(invocation, opened)
     invocation.answer(shown.document(), *_shown(invocation, shown))
 
 
@@ -68,6 +76,7 @@ def plan(invocation: Invocation, datasets: Sequence[str], **chosen: Any) -> None
     """
     with invocation.opened() as opened:
         planned = opened.plan_tiers(datasets, **chosen)
+        _remark(invocation, opened)
     invocation.answer(planned.document(), *_planned(planned))
 
 

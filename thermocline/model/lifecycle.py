@@ -36,6 +36,10 @@ class Lifecycle:
         default = self.windows.get(dataset, self.hot_days)
         return self.hot_intervals.get(interval) or default
 
+    def longest_days(self, dataset: str) -> int:
+        """How many days before today stays hot what of a dataset is hot for the longest."""
+        return max(self.window_days(dataset, interval) for interval in ("", *self.hot_intervals))
+
     def first_hot_day(self, dataset: str, interval: str, as_of: date) -> date:
         """The oldest day that stays hot as of a day; every earlier one is due to leave."""
         return as_of - timedelta(days=self.window_days(dataset, interval))

@@ -36,6 +36,18 @@ class Retention:
                 due = step.storage_class
         return due
 
+    def short_stays(self, provider: Provider) -> list[str]:
+        """What is said of each class in which a day stays for less than it is billed for."""
+        said = []
+        following = [step.age_days for step in self.steps[1:]]
+        for number, step in enumerate(self.steps):
+            end = following[number] if number < len(following) else self.delete_after_days
+            minimum = storage_class(provider, step.storage_class).minimum_days
+            if end is not None and end - step.age_days < minimum:
+                stay = end - step.age_days
+                said.append(f"a day stays in {step.storage_class} for {stay} days, and is billed for {minimum}")
+        return said
+
     def is_over(self, age_days: int) -> bool:
         """Whether a day of that age is to be deleted."""
         return self.delete_after_days is not None and age_days >= self.delete_after_days
@@ -62,6 +74,17 @@ class RetentionPolicy:
 
     default: Retention = Retention()
     own: Mapping[str, Retention] = field(default_factory=dict)
+
+    def remarks(self, provider: Provider) -> list[str]:
+        """What anybody would want to know of it who looks at what it comes to, one sentence each."""
+        return [
+            f"{where}: {what}; the plan counts that as a penalty"
+            for where, each in {
+                "storage.retention": self.default,
+                **{f"datasets.{name}.retention": own for name, own in self.own.items()},
+            }.items()
+            for what in each.short_stays(provider)
+        ]
 
     def of(self, dataset: str) -> Retention:
         """The retention of one dataset."""
