@@ -151,6 +151,21 @@ def test_what_there_is_adds_up_to_what_the_store_lists(days):
     assert after.usd_per_month < shown.usd_per_month
 
 
+def test_objects_in_a_class_of_which_nothing_is_known_are_told_and_left_alone(days):
+    class Bucket(MemoryObjects):
+        """One in which somebody put an object into a class of his own."""
+
+        def survey(self, prefix):
+            first, *others = super().survey(prefix)
+            return iter([replace(first, storage_class="DURABLE_REDUCED_AVAILABILITY"), *others])
+
+    days.bucket.__class__ = Bucket
+    shown = days.tiering().show([MARKET_DATA])
+    assert [each["class"] for each in shown.document()["strange"]] == ["DURABLE_REDUCED_AVAILABILITY"]
+    assert shown.document()["objects"] == 3
+    assert len(days.apply().moved) == 2
+
+
 # --------------------------------------------------------------------------------------------------------------- drift
 
 
@@ -281,6 +296,23 @@ def test_readers_get_the_same_rows_while_objects_move(days):
     with listening(look):
         assert len(days.apply(threads=1).moved) == 3
     assert wrong == []
+
+
+def test_a_day_is_restated_while_its_object_moves(days):
+    """Neither waits for the other; readers get the new rows, and the earlier version is in the class that is due."""
+    restated: list[str] = []
+
+    def restate(point: str) -> None:
+        if point == "transition:before" and not restated:
+            restated.append("once")
+            days.publish(bars(day(2), close="7"))
+
+    with listening(restate):
+        done = days.apply(threads=1)
+    assert (len(done.moved), done.failed) == (3, [])
+    versions = [v for v in days.hot.vintages(MARKET_DATA, ALL_DAYS) if v.partition == day(2)]
+    assert [days.classes[v.receipt.path] for v in versions] == ["COLDLINE", "STANDARD"]
+    assert len(answer(days.hot, days.lake)) == 4 * 6
 
 
 # ------------------------------------------------------------------------------------------------------------ removals

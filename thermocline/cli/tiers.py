@@ -195,6 +195,12 @@ def _shown(invocation: Invocation, shown: "Shown") -> tuple[Table | str, ...]:
             f"Beside them {plural(len(shown.unnamed), 'object')} with {size(shown.unnamed_bytes)} that no kept version "
             "names; `thermocline expire` deletes those whose grace is over."
         )
+    if shown.strange:
+        names = ", ".join(sorted({each.storage_class for each in shown.strange}))
+        parts.append(
+            f"{plural(len(shown.strange), 'object')} in {names}, of which nothing is known here, are not counted, and "
+            "left alone."
+        )
     parts += [f"{path} is missing: run `thermocline verify`." for path in shown.missing]
     return tuple(parts)
 

@@ -12,13 +12,17 @@ from thermocline.model.tiering import Removal, TieredObject, TierPlan, Transitio
 
 @dataclass(frozen=True)
 class Surveyed:
-    """What lies in the lake of some datasets. `unnamed` are objects of no kept version, `missing` are paths of some."""
+    """What lies in the lake of some datasets. `unnamed` are objects of no kept version, `missing` are paths of some.
+
+    `strange` are objects in a class of which nothing is known here; they are left alone.
+    """
 
     objects: Sequence[TieredObject]
     stored: Mapping[str, StoredObject]
     days_in: Mapping[str, frozenset[Partition]]
     unnamed: Sequence[StoredObject] = ()
     missing: Sequence[str] = ()
+    strange: Sequence[StoredObject] = ()
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,11 @@ class Shown:
         return sum(each.size_bytes for each in self.unnamed)
 
     @property
+    def strange(self) -> Sequence[StoredObject]:
+        """Objects in a class of which nothing is known here; their bytes are not counted."""
+        return self.planned.surveyed.strange
+
+    @property
     def missing(self) -> Sequence[str]:
         """Paths of kept versions at which there is no object."""
         return self.planned.surveyed.missing
@@ -127,6 +136,7 @@ class Shown:
             "over": [each.document() for each in plan.removals],
             "unnamed": {"objects": len(self.unnamed), "bytes": self.unnamed_bytes},
             "missing": list(self.missing),
+            "strange": [{"path": each.path, "class": each.storage_class} for each in self.strange],
         }
 
 

@@ -78,6 +78,8 @@ class Tiering:
         days_in: dict[str, frozenset[Partition]] = {}
         unnamed: list[StoredObject] = []
         missing: list[str] = []
+        strange: list[StoredObject] = []
+        known = {"", *(each.name for each in classes_of(self.provider))}
         for dataset in datasets:
             # The ledger first: what is written meanwhile then looks as if it had no name, and is left alone.
             kept = by_path(self.hot.vintages(dataset, ALL_DAYS, states=KEPT))
@@ -90,12 +92,15 @@ class Tiering:
                 if path not in found:
                     missing.append(path)
                     continue
+                if found[path].storage_class not in known:
+                    strange.append(found[path])
+                    continue
                 stored[path], days_in[path] = found[path], days
                 is_live = any(vintage.is_live for vintage in vintages)
                 made = self._object(found[path], days, busy, is_due_for_compaction=path in due, is_live=is_live)
                 objects.append(made)
             unnamed += [each for path, each in found.items() if path not in kept]
-        return Surveyed(objects, stored, days_in, unnamed, missing)
+        return Surveyed(objects, stored, days_in, unnamed, missing, strange)
 
     def show(self, datasets: Sequence[Dataset]) -> Shown:
         """In which classes the lake lies, what that costs, and what is due; changes nothing."""
