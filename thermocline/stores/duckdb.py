@@ -15,7 +15,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from thermocline.errors import LakeError
+from thermocline.errors import ArchivedError, LakeError, TransientLakeError
 from thermocline.model.dataset import PRECISION, Column, Dataset, Kind
 from thermocline.model.datasets import DATASETS
 from thermocline.model.partition import ONE_DAY, midnight
@@ -39,6 +39,8 @@ _TYPES = {
     Kind.DATE: "DATE",
     Kind.TIMESTAMP: "TIMESTAMPTZ",
 }
+
+_OF_FILESYSTEMS = {error.__name__: error for error in (ArchivedError, LakeError, TransientLakeError)}
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,10 @@ def explained(
         yield
     except duckdb.Error as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
+        # Of what a file system raises, DuckDB keeps the name and the text.
+        name, _, told = reason.partition(": ")
+        if told and (ours := _OF_FILESYSTEMS.get(name)):
+            raise ours(told) from error
         if isinstance(error, duckdb.OutOfMemoryException):
             remedy = "ask for less at once, raise the memory limit, or free some disk for temporary files"
         msg = f"{what}: {reason}; nothing was changed; {remedy}"

@@ -19,6 +19,7 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 from thermocline.errors import (
     ArchivedError,
@@ -108,6 +109,7 @@ class S3Objects:
         self._client: tuple[int, Any] | None = None
         self._filesystem: tuple[int, Any] | None = None
         self._must_replace = False
+        self._is_proven = False
 
     def __repr__(self) -> str:
         """The class and the URL."""
@@ -152,6 +154,7 @@ class S3Objects:
         placed: dict[str, Any] = {"Metadata": dict(labels or {}), **self._encryption()}
         if storage_class:
             placed["StorageClass"] = storage_class
+        self._prove()
         first = content.read(PART_BYTES)
         following = content.read(PART_BYTES) if len(first) == PART_BYTES else b""
         with self._explained("write", path):
@@ -298,6 +301,32 @@ class S3Objects:
     def _encryption(self) -> dict[str, str]:
         key = self._options.kms_key_id
         return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key} if key else {}
+
+    def _prove(self) -> None:
+        """See once, at other stores than Amazon's, that one which knows no conditions does not overwrite silently.
+
+        Raises:
+            LakeError: It does; nothing was written but an object of no bytes below `cache/`, which is gone again.
+        """
+        if self._is_proven or self._is_aws(self._made()):
+            return
+        path = f"cache/written-once-{uuid4().hex}"
+        try:
+            with self._explained("write", path):
+                self._put_whole(path, b"", self._encryption())
+                self._put_whole(path, b"", {**self._encryption(), "IfNoneMatch": "*"})
+        except ObjectExistsError:
+            self._is_proven = True
+        finally:
+            with suppress(Exception):
+                self.delete(path)
+        if not self._is_proven:
+            msg = (
+                f"the store at {self._made().meta.endpoint_url} does not keep objects from being overwritten "
+                "(If-None-Match is ignored), which a lake relies on; nothing was written. Take a newer release of it, "
+                "or another store"
+            )
+            raise LakeError(msg)
 
     def _put_whole(self, path: str, body: bytes, placed: Mapping[str, Any]) -> str:
         checksum = _checksum(body)
