@@ -27,11 +27,15 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class MonthCost:
-    """What one month of a simulation cost, in US dollars."""
+    """What one month of a simulation cost, in US dollars.
+
+    `bytes_kept` and `objects` are those at its end; `gib_months` is what was kept, each day's from that day on.
+    """
 
     month: date
     bytes_kept: int
     objects: int
+    gib_months: float
     storage_usd: float = 0.0
     transition_usd: float = 0.0
     penalty_usd: float = 0.0
@@ -104,8 +108,10 @@ def simulate(growth: Growth, policy: RetentionPolicy, prices: PriceBook) -> Simu
     )
     ours = list(_grown(growth, policy, prices))
     first = list(_grown(growth, plain, prices))
-    usd = growth.postgres_factor * prices.postgres_usd_per_gib_month / GIB
-    rows = [MonthCost(each.month, each.bytes_kept, each.objects, each.bytes_kept * usd) for each in first]
+    usd = growth.postgres_factor * prices.postgres_usd_per_gib_month
+    rows = [
+        MonthCost(each.month, each.bytes_kept, each.objects, each.gib_months, each.gib_months * usd) for each in first
+    ]
     return Simulation(prices.provider, prices.region, ours, first, rows)
 
 
@@ -146,11 +152,12 @@ def _grown(growth: Growth, policy: RetentionPolicy, prices: PriceBook) -> Iterat
             storage += share * prices.storage_usd_per_month(each.storage_class, each.size_bytes)
             reads = policy.of(each.dataset).reads_per_month
             reading += share * reads * prices.read_usd(each.storage_class, each.size_bytes)
-        total, count = sum(each.size_bytes for each, _ in kept), len(lake)
+        total = sum(each.size_bytes for each, _ in kept)
+        gib_months = sum(each.size_bytes * days for each, days in kept) / GIB / DAYS_PER_MONTH
         if growth.compaction:
             writes += _brought_together(lake, streams, month, following, first)
         requests = writes * prices.of(first).write_usd_per_1000 / 1000
-        yield MonthCost(month, total, count, storage, transition, penalty, requests, reading)
+        yield MonthCost(month, total, len(lake), gib_months, storage, transition, penalty, requests, reading)
 
 
 def _moved(move: Transition, at: datetime, prices: PriceBook) -> TieredObject:
