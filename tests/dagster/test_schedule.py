@@ -8,8 +8,8 @@ import pytest
 from dagster_world import FIRST
 
 from pipelines.definitions import build_defs
-from pipelines.partitions import days_from
-from pipelines.schedules import nightly_schedule, rotation_freshness
+from pipelines.partitions import days_from, months_from
+from pipelines.schedules import nightly_schedule, rotation_freshness, storage_schedules
 from thermocline.settings import AutoRotation, load_settings
 
 ZONES = ["UTC", "America/New_York", "Asia/Tokyo", "Pacific/Kiritimati", "Pacific/Pago_Pago"]
@@ -60,6 +60,37 @@ def test_the_schedule_is_that_of_the_settings(home):
     assert schedule.job_name == "nightly_rotation"
 
 
+STORAGE = ["compact", "lifecycle_tiering", "expire"]
+
+
+def statuses(home, **variables):
+    """Which of the schedules of storage run by default."""
+    settings = load_settings(home, environ={f"THERMOCLINE_{name}": value for name, value in variables.items()})
+    return {each.name: each.default_status.value for each in storage_schedules(settings) if each.name in STORAGE}
+
+
+def test_the_lake_is_rewritten_by_itself_only_where_there_is_a_retention(home):
+    assert statuses(home) == dict.fromkeys(STORAGE, "STOPPED")
+    assert statuses(home, DATASETS__NEWS__RETENTION='{"preset": "local"}') == dict.fromkeys(STORAGE, "RUNNING")
+    assert statuses(home, STORAGE__LIFECYCLE__EXPIRY__ENABLED="true")["expire"] == "RUNNING"
+    policy = {"STORAGE__RETENTION__DELETE_AFTER_DAYS": "2555"}
+    assert statuses(home, **policy, STORAGE__TIERING__ENABLED="false") == {
+        "compact": "RUNNING",
+        "lifecycle_tiering": "STOPPED",
+        "expire": "RUNNING",
+    }
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Pago_Pago"])
+def test_the_month_that_ended_has_a_key_where_the_schedule_runs(home, zone):
+    settings = load_settings(home, environ={"THERMOCLINE_STORAGE__LIFECYCLE__AUTO_ROTATION__TIMEZONE": zone})
+    at = datetime(2024, 1, 2, 5, tzinfo=ZoneInfo(zone))
+    request = tick(build_defs(settings=settings), at.astimezone(UTC), name="lifecycle_tiering")
+    assert request.partition_key == "2023-12"
+    with dg.partition_loading_context(effective_dt=at):
+        assert months_from(settings).has_partition_key(request.partition_key)
+
+
 @pytest.mark.parametrize(
     ("schedule", "deadline"),
     [("0 2 * * *", "30 2 * * *"), ("45 3 * * 1-5", "15 4 * * 1-5"), ("29 23 * * *", "59 23 * * *")],
@@ -87,9 +118,9 @@ def test_a_tick_gives_a_run_that_works(world):
     assert world.hot_days() == []
 
 
-def tick(defs, at, instance=None):
+def tick(defs, at, instance=None, *, name="nightly"):
     """The run that the schedule asks for at an instant."""
-    schedule = defs.resolve_schedule_def("nightly")
+    schedule = defs.resolve_schedule_def(name)
     with dg.build_schedule_context(
         instance, scheduled_execution_time=at, repository_def=defs.get_repository_def()
     ) as context:
