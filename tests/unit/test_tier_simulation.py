@@ -1,7 +1,7 @@
 """What a lake costs over years, against arithmetic by hand; and how long it takes to find out.
 
-Prices are Iowa's: STANDARD 0.020 and NEARLINE 0.010 USD for a GiB and month, an operation 0.005 and 0.01 for a thousand,
-to read 0.0004 for a thousand. A GiB comes every day, which is 15 in PostgreSQL at 0.17. A month has 365 / 12 days.
+Prices are Iowa's: STANDARD 0.020 and NEARLINE 0.010 USD for a GiB and month, an operation 0.005 and 0.01 for a thousand
+and 0.0004 to read from STANDARD. A GiB comes every day, which is 15 in PostgreSQL at 0.17. A month has 365 / 12 days.
 """
 
 import time
