@@ -26,6 +26,8 @@ ThermoclineError                     something could not be done; the text says 
 ```
 """
 
+from collections.abc import Sequence
+
 
 class ThermoclineError(Exception):
     """Something could not be done. The text says what happened and what to do next."""
@@ -88,7 +90,15 @@ class LakeError(ThermoclineError):
 
 
 class ArchivedError(LakeError):
-    """An object lies in an archive: it must be restored before it can be read. Nothing was changed."""
+    """Objects lie in an archive: they must be restored before they can be read. Nothing was changed.
+
+    `paths` are all of them that were needed, where that is known.
+    """
+
+    def __init__(self, message: str, paths: Sequence[str] = ()) -> None:
+        """Say what happened, and of which objects."""
+        super().__init__(message)
+        self.paths = tuple(paths)
 
 
 class ObjectExistsError(LakeError):

@@ -26,6 +26,7 @@ from thermocline.api.lake import LakeKeeping
 from thermocline.api.opened import TIERS, Storage, new_run_id
 from thermocline.api.quarantine import Quarantining
 from thermocline.api.recovering import Recovering
+from thermocline.api.restoring import ArchiveKeeping
 from thermocline.api.schemas import Schemas
 from thermocline.api.storage import Programs
 from thermocline.api.tiering import TierKeeping
@@ -79,6 +80,7 @@ class Thermocline(
     LakeKeeping,
     TierKeeping,
     BucketRuleKeeping,
+    ArchiveKeeping,
     Asking,
     Checking,
     Vintages,

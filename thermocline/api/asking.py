@@ -147,7 +147,7 @@ class Asking(Opened):
         as_of_vintage: Instant | None = None,
         instrument: str | None = None,
     ) -> Explanation:
-        """How `query` would answer: which tier, which objects, how many bytes.
+        """How `query` would answer: which tier, which objects, how many bytes, and what a provider takes for them.
 
         Raises:
             UsageError: A name is unknown, or no such instrument is known.
@@ -163,8 +163,8 @@ class Asking(Opened):
             as_of_vintage=as_of_vintage,
         )
         if instrument is not None:
-            return explain_instrument(self.hot, self.lake, asked, instrument)
-        return explain(self.hot, asked)
+            return explain_instrument(self.hot, self.lake, asked, instrument, lambda: self.settings.prices)
+        return explain(self.hot, asked, self.lake, lambda: self.settings.prices)
 
     def sql(self, statement: str, *, as_of_vintage: Instant | None = None) -> Answer:
         """The answer to one read-only SELECT in DuckDB's SQL; every dataset is a table over both tiers.

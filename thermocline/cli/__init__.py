@@ -22,6 +22,7 @@ from thermocline.cli.lake import compact, expire
 from thermocline.cli.moving import backfill, ingest, load, rehydrate, rotate, undo
 from thermocline.cli.quarantine import quarantine
 from thermocline.cli.recover import recover
+from thermocline.cli.restore import restore
 from thermocline.cli.schemas import schema
 from thermocline.cli.tiers import tiers
 from thermocline.cli.vintages import accept, diff, reject, vintages
@@ -34,7 +35,7 @@ _SECTIONS: Mapping[str, Sequence[click.Command]] = {
     "Moving rows": (backfill, ingest, derive, load, rotate, undo, rehydrate),
     "Asking": (query, explain, sql, instruments, status, coverage, check, verify, drill, audit, quarantine),
     "Vintages": (vintages, diff, accept, reject),
-    "Keeping house": (cleanup, vacuum, compact, expire, tiers, lifecycle, schema, migrate, recover, stop),
+    "Keeping house": (cleanup, vacuum, compact, expire, tiers, lifecycle, restore, schema, migrate, recover, stop),
 }
 
 

@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -21,11 +22,15 @@ from thermocline.cli.options import (
     output_option,
     symbols_option,
 )
-from thermocline.cli.words import ROWS_SHOWN, Size, Table, first_rows, plural, size
+from thermocline.cli.words import ROWS_SHOWN, Number, Size, Table, first_rows, plural, size, usd
 
 if TYPE_CHECKING:
     from thermocline.answer import Answer
+    from thermocline.api import Thermocline
     from thermocline.ports import Trouble, Unfinished
+    from thermocline.tasks.query import Explanation
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _COUNTED = 100_000
 """Rows that are counted beyond those on the screen; who wants to know more asks for a file."""
@@ -36,6 +41,47 @@ instrument_option = click.option(
     metavar="ID",
     help="The instrument with this id, under every symbol that it had (see `thermocline instruments`).",
 )
+
+
+def wait_options(command: F) -> F:
+    """Give a command what says whether and how long to wait for archived objects that are being restored."""
+    for option in reversed(
+        (
+            click.option("--wait", is_flag=True, help="Wait for archived objects whose restore is on its way."),
+            click.option(
+                "--wait-seconds",
+                type=click.FloatRange(0),
+                metavar="N",
+                help="Wait N seconds at most.",
+            ),
+            click.option(
+                "--poll-seconds",
+                type=click.FloatRange(0.1),
+                default=60.0,
+                metavar="N",
+                help="Ask the store every N seconds.  [default: 60]",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What the options say of waiting."""
+
+    wait: bool
+    wait_seconds: float | None
+    poll_seconds: float
+
+    def once_restored(self, invocation: Invocation, opened: "Thermocline", answer: "Answer") -> "Answer":
+        """The answer, which waits for restores where that was asked for."""
+        if not (self.wait or self.wait_seconds is not None):
+            return answer
+        return opened.once_restored(
+            answer, wait_seconds=self.wait_seconds, poll_seconds=self.poll_seconds, progress=invocation.progress
+        )
 
 
 @command(
@@ -61,6 +107,7 @@ instrument_option = click.option(
 @click.option("--adjust-as-of", type=DAY, help="Only events up to and with this day count; today if not said.")
 @click.option("--columns", metavar="A,B", help="Only these columns, separated by commas.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="At most the first N rows.")
+@wait_options
 @output_option
 def query(
     invocation: Invocation, dataset: str, columns: str | None, limit: int | None, output: str | None, **asked: Any
@@ -68,13 +115,15 @@ def query(
     """Give rows wherever they live, each exactly once.
 
     Ordered by interval, time and key. On the screen the first rows; all of them with `--json`, where prices are exact
-    strings and times UTC, or with `--output`.
+    strings and times UTC, or with `--output`. Where objects must be restored from an archive first it fails before the
+    first row and says how; with `--wait` it waits for those that `restore request` has asked for.
     """
+    waiting = _waiting(asked)
     names = [name.strip() for name in columns.split(",")] if columns else []
     with invocation.opened() as opened:
 
         def ask(most: int | None) -> "Answer":
-            return opened.query(dataset, columns=names, limit=most, **asked)
+            return waiting.once_restored(invocation, opened, opened.query(dataset, columns=names, limit=most, **asked))
 
         _give(invocation, ask, limit, output, named=bool(names))
 
@@ -87,16 +136,28 @@ def query(
 )
 @click.argument("statement")
 @as_of_vintage_option
+@wait_options
 @output_option
-def sql(invocation: Invocation, statement: str, as_of_vintage: str | None, output: str | None) -> None:
+def sql(invocation: Invocation, statement: str, as_of_vintage: str | None, output: str | None, **asked: Any) -> None:
     """Answer one read-only SELECT over both tiers, in DuckDB's SQL.
 
-    Every dataset is a table of its name. STATEMENT - reads it from standard input.
+    Every dataset is a table of its name. STATEMENT - reads it from standard input. It reads the whole of each dataset
+    that it names, so archived objects of any day must be restored first; `--wait` is as with `query`.
     """
     if statement == "-":
         statement = sys.stdin.read()
+    waiting = _waiting(asked)
     with invocation.opened() as opened:
-        _give(invocation, lambda _: opened.sql(statement, as_of_vintage=as_of_vintage), None, output, named=True)
+
+        def ask(_: int | None) -> "Answer":
+            return waiting.once_restored(invocation, opened, opened.sql(statement, as_of_vintage=as_of_vintage))
+
+        _give(invocation, ask, None, output, named=True)
+
+
+def _waiting(asked: dict[str, Any]) -> Waiting:
+    """What of the options is about waiting; the others are left."""
+    return Waiting(asked.pop("wait"), asked.pop("wait_seconds"), asked.pop("poll_seconds"))
 
 
 def _give(
@@ -134,7 +195,8 @@ def explain(invocation: Invocation, dataset: str, **asked: Any) -> None:
     Takes the symbols, intervals, times and the instrument that `query` takes, and reads no row of the answer.
     """
     with invocation.opened() as opened:
-        document = opened.explain(dataset, **asked).document()
+        found = opened.explain(dataset, **asked)
+    document = found.document()
     segments = document["segments"]
     table = Table(
         ("tier", "interval", "first", "last", "days", "files", "size"),
@@ -158,7 +220,21 @@ def explain(invocation: Invocation, dataset: str, **asked: Any) -> None:
         f"{plural(document['files'], 'object')} of the lake, {size(document['bytes'])}{late}."
         if segments
         else "No day holds such rows.",
+        *_billed(dataset, found),
     )
+
+
+def _billed(dataset: str, found: "Explanation") -> tuple[Table | str, ...]:
+    """What the lake's provider takes for reading, and what must be restored first."""
+    reads = [(each.storage_class, each.objects, Size(each.size_bytes), Number(usd(each.usd))) for each in found.reads]
+    parts: list[Table | str] = [*first_rows(Table(("class", "objects", "size", "reading it whole"), reads))]
+    if found.archived:
+        cost = "; ".join(f"{each.speed} {usd(each.usd)} within {each.hours:g} hours" for each in found.offers)
+        objects = (
+            f"{plural(len(found.archived), 'object')} with {size(sum(each.size_bytes for each in found.archived))}"
+        )
+        parts.append(f"{objects} must be restored first ({cost}): `thermocline restore request {dataset}`.")
+    return tuple(parts)
 
 
 @command(examples=("thermocline status", "thermocline status market_data --as-of 2013-02-25 --json"))
@@ -254,10 +330,11 @@ def verify(invocation: Invocation, datasets: Sequence[str], **asked: Any) -> Non
     for problem in report.table:
         click.echo(f"Error: {problem}", err=True)
     wrong = plural(len(report.failed), "partition") + " wrong" if report.failed else "all as written"
+    apart = f" {plural(len(report.archived), 'partition')} in an archive were not read." if report.archived else ""
     invocation.answer(
         report.document(),
         f"{plural(report.verified, 'partition')} verified: {plural(report.rows, 'row')}, "
-        f"{size(report.size_bytes)}; {wrong}.",
+        f"{size(report.size_bytes)}; {wrong}.{apart}",
     )
     if report.failed or report.table:
         exit_with(FAILED)

@@ -109,8 +109,10 @@ def drill(invocation: Invocation, datasets: Sequence[str], **asked: Any) -> None
         f"{whole} of {plural(len(rows), 'partition')} came back whole ({done.cold:,d} are cold; --seed {done.seed} "
         "picks the same)."
         if rows
-        else "Nothing is cold, so there was nothing to restore."
+        else "Nothing is cold that can be read at once, so there was nothing to restore."
     )
+    if done.archived:
+        said += f" {plural(done.archived, 'partition')} in an archive were left out."
     invocation.answer(done.document(), *first_rows(table), said)
     if done.failed:
         exit_with(FAILED)

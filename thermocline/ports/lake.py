@@ -205,6 +205,32 @@ class Lake(Protocol):
         """
         ...
 
+    def states(self, paths: Collection[str]) -> list[StoredObject]:
+        """What the store says of these objects now; what there is not is left out.
+
+        A few are asked for one by one, more by a listing of their years.
+        """
+        ...
+
+    def archived(
+        self, receipts: Iterable[Receipt], *, beyond_policy: bool = False, anew: bool = False
+    ) -> list[StoredObject]:
+        """Of the objects that hold these receipts, those that must be restored before they are read.
+
+        Only what the retention policy lets into an archive by now is asked for, or all of them with `beyond_policy`;
+        what could be read a minute ago is not asked for again, except `anew`.
+        """
+        ...
+
+    def readable(self, receipts: Iterable[Receipt]) -> "AbstractContextManager[None]":
+        """A block that reads the objects of these receipts, and that does not begin where some are archived.
+
+        Raises:
+            ArchivedError: They are, or one turned out to be while it was read. It names all of them, what restoring
+                them costs, and how.
+        """
+        ...
+
     @property
     def page_store(self) -> PageStore:
         """Where pages of sources are kept until their rows are published, and stay as a raw record."""

@@ -53,6 +53,7 @@ def open_stores(settings: Settings, *, credentials: Any = None) -> Stores:
         temp_dir=temporary,
         patience=Patience(patience.attempts, patience.max_retries_per_run, patience.max_requests_per_run),
         policy=settings.retention,
+        prices=lambda: settings.prices,
         s3=S3Options(**settings.storage.s3.model_dump(), session=credentials),
         gcs=GcsOptions(**settings.storage.gcs.model_dump(), client=credentials),
     )

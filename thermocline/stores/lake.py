@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import partial
@@ -33,6 +33,7 @@ from thermocline.model.paths import (
     spans_a_year,
     table_location,
 )
+from thermocline.model.prices import PriceBook
 from thermocline.model.query import Query, Segment
 from thermocline.model.receipt import Contents, Receipt, StoredObject, Vintage
 from thermocline.model.recovery import TableVersion
@@ -41,6 +42,7 @@ from thermocline.model.schema import Schema
 from thermocline.model.storage_classes import COMPRESSED, Provider
 from thermocline.ports import Catalog, Changes, Classes, Located, Objects
 from thermocline.stores import duckdb, noted_schemas
+from thermocline.stores.archives import ArchiveWatch
 from thermocline.stores.changes import changes
 from thermocline.stores.duckdb import Engine
 from thermocline.stores.journal import JournalFiles
@@ -67,14 +69,17 @@ class ParquetLake:
         engine: Engine | None = None,
         *,
         policy: RetentionPolicy | None = None,
+        prices: Callable[[], PriceBook] | None = None,
         today: Callable[[], date] = lambda: datetime.now(UTC).date(),
     ) -> None:
         """Put the parts together; nothing is opened yet.
 
         Where the store has storage classes, an object is written into the one that is due for its rows by the policy.
+        `prices` finds what is said of archived objects.
         """
         self._policy, self._today = policy or RetentionPolicy(), today
         self._objects, self._catalog = objects, catalog
+        self._watch = ArchiveWatch(objects, self._policy, today, prices)
         self._engine = replace(engine or Engine(), filesystem=lambda: objects.filesystem)
         self._temp_dir = str(self._engine.temp_dir) if self._engine.temp_dir else None
 
@@ -117,6 +122,20 @@ class ParquetLake:
             return (self._objects.stat(path) for path in self.objects_of(dataset))
         found = classes.survey(f"{table_location(dataset.name)}/year=")
         return (stored for stored in found if has_rows(stored.path))
+
+    def states(self, paths: Collection[str]) -> list[StoredObject]:
+        """See `Lake.states`."""
+        return self._watch.states(paths)
+
+    def archived(
+        self, receipts: Iterable[Receipt], *, beyond_policy: bool = False, anew: bool = False
+    ) -> list[StoredObject]:
+        """See `Lake.archived`."""
+        return self._watch.archived(receipts, beyond_policy=beyond_policy, anew=anew)
+
+    def readable(self, receipts: Iterable[Receipt]) -> AbstractContextManager[None]:
+        """See `Lake.readable`."""
+        return self._watch.readable(receipts)
 
     @property
     def page_store(self) -> LakePageStore:
@@ -161,6 +180,7 @@ class ParquetLake:
         dataset, partitions = dataset_named(first.dataset), [receipt.partition for receipt in receipts]
         compressed = self._compresses(max(partitions), storage_class)
         with (
+            self._watch.telling(receipts),
             duckdb.sorted_rows(self._engine, dataset, self._located(receipts)) as batches,
             encode_shared(partitions, batches, compressed=compressed, directory=self._temp_dir) as file,
         ):
@@ -181,7 +201,7 @@ class ParquetLake:
         """See `Lake.observe`. The bytes that are hashed are the very bytes that are decoded."""
         first = receipts[0]
         dataset = dataset_named(first.partition.dataset)
-        with temporary_file(self._temp_dir) as copy:
+        with self._watch.telling(receipts), temporary_file(self._temp_dir) as copy:
             sha256, size_bytes, etag = self._fetched(first.path, copy)
             batches = decode(dataset, copy, self._objects.location(first.path))
             if holds_one_day(first.path):
@@ -196,7 +216,7 @@ class ParquetLake:
     def read(self, receipt: Receipt) -> Iterator[pa.RecordBatch]:
         """See `Lake.read`."""
         dataset = dataset_named(receipt.partition.dataset)
-        with self._opened(receipt.path) as stream:
+        with self._watch.telling([receipt]), self._opened(receipt.path) as stream:
             for batch in decode(dataset, stream, self._objects.location(receipt.path)):
                 if holds_one_day(receipt.path):
                     yield batch
@@ -209,10 +229,15 @@ class ParquetLake:
         """See `Lake.scan`."""
         return duckdb.scan(self._engine, query, segment, self.locations, late)
 
-    def changes(self, old: Vintage, new: Vintage) -> AbstractContextManager[Changes]:
+    @contextmanager
+    def changes(self, old: Vintage, new: Vintage) -> Iterator[Changes]:
         """See `Lake.changes`."""
         dataset = dataset_named(old.partition.dataset)
-        return changes(self._engine, dataset, self.locations([old]), self.locations([new]))
+        with (
+            self.readable([old.receipt, new.receipt]),
+            changes(self._engine, dataset, self.locations([old]), self.locations([new])) as found,
+        ):
+            yield found
 
     def delete(self, path: str) -> None:
         """See `Lake.delete`."""

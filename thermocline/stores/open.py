@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from thermocline.errors import UsageError
+from thermocline.model.prices import PriceBook
 from thermocline.model.retention import RetentionPolicy
 from thermocline.model.url import redacted
 from thermocline.ports import Objects
@@ -30,6 +31,7 @@ def open_lake(
     temp_dir: Path | None = None,
     patience: Patience | None = None,
     policy: RetentionPolicy | None = None,
+    prices: Callable[[], PriceBook] | None = None,
     s3: "S3Options | None" = None,
     gcs: "GcsOptions | None" = None,
 ) -> ParquetLake:
@@ -39,8 +41,8 @@ def open_lake(
 
     `catalog_url` is the SQLAlchemy URL of the database that keeps the Iceberg catalog, or what finds it on first use;
     `memory://` needs none. Nothing is opened or made before the lake is used. Requests that fail for a moment are made
-    again with `patience`. Objects are written into the storage class that `policy` says; `s3` and `gcs` say how a
-    bucket is reached.
+    again with `patience`. Objects are written into the storage class that `policy` says; `prices` finds what
+    restoring archived ones costs, `s3` and `gcs` say how a bucket is reached.
 
     Raises:
         UsageError: No store serves such a URL.
@@ -54,7 +56,7 @@ def open_lake(
         catalog = MemoryCatalog()
     else:
         catalog = IcebergCatalog(catalog_url, objects)
-    return ParquetLake(objects, catalog, engine, policy=policy)
+    return ParquetLake(objects, catalog, engine, policy=policy, prices=prices)
 
 
 def open_objects(lake_url: str, *, s3: "S3Options | None" = None, gcs: "GcsOptions | None" = None) -> Objects:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from time import monotonic
 from typing import Any
 
-from thermocline.errors import RequestBudgetError, ThermoclineError
+from thermocline.errors import ArchivedError, RequestBudgetError, ThermoclineError
 from thermocline.model.dataset import Dataset
 from thermocline.model.partition import DayRange, Partition
 from thermocline.model.receipt import Vintage
@@ -53,11 +53,15 @@ class Rehearsal:
 
 @dataclass
 class Drilled:
-    """What a drill found. With the same `seed` another one picks the same partitions, as long as there are the same."""
+    """What a drill found. Of `cold` partitions, those that are `archived` are not tried.
+
+    With the same `seed` another one picks the same partitions, as long as there are the same.
+    """
 
     run_id: str
     seed: int
     cold: int = 0
+    archived: int = 0
     rehearsals: list[Rehearsal] = field(default_factory=list)
 
     @property
@@ -71,6 +75,7 @@ class Drilled:
             "run_id": self.run_id,
             "seed": self.seed,
             "cold": self.cold,
+            "archived": self.archived,
             "restored": len(self.rehearsals) - len(self.failed),
             "failed": len(self.failed),
             "partitions": [rehearsal.document() for rehearsal in self.rehearsals],
@@ -91,16 +96,23 @@ def drill(
 ) -> Drilled:
     """Restore `count` cold partitions for a trial and compare each with its receipt; every one is as likely as another.
 
+    What is archived is left out: bringing it back costs money and hours.
     Nothing that readers see is touched. What was found of each partition goes into the audit log.
     """
     cold = [vintage for dataset in datasets for vintage in hot.live(dataset, days, intervals)]
     cold.sort(key=lambda vintage: vintage.partition)
-    result = Drilled(run_id, seed, len(cold))
+    apart = {each.path for each in lake.archived(vintage.receipt for vintage in cold)}
+    result = Drilled(run_id, seed, len(cold), sum(vintage.receipt.path in apart for vintage in cold))
+    cold = [vintage for vintage in cold if vintage.receipt.path not in apart]
     picked = random.Random(seed).sample(cold, min(count, len(cold)))  # noqa: S311  # to be repeated, not to be secret
     progress.begin("restoring for a trial", len(picked))
     with lake.run(run_id):
         for vintage in sorted(picked, key=lambda vintage: vintage.partition):
             rehearsal = _rehearsed(hot, lake, vintage)
+            if rehearsal is None:
+                result.archived += 1
+                progress.advance()
+                continue
             result.rehearsals.append(rehearsal)
             outcome = "restored" if rehearsal.ok else "failed"
             detail = {"outcome": outcome, "seed": seed, **rehearsal.document()}
@@ -109,12 +121,15 @@ def drill(
     return result
 
 
-def _rehearsed(hot: Hot, lake: Lake, vintage: Vintage) -> Rehearsal:
+def _rehearsed(hot: Hot, lake: Lake, vintage: Vintage) -> Rehearsal | None:
+    """What came of a trial; None where the object turned out to be archived."""
     receipt, began = vintage.receipt, monotonic()
     try:
         found = hot.rehearse(receipt.partition, lake.read(receipt))
     except RequestBudgetError:
         raise
+    except ArchivedError:
+        return None
     except ThermoclineError as error:
         differences = [str(error)]
     else:

@@ -1,6 +1,6 @@
 """Who is who: what the dataset `instruments` knows, and the rows of one instrument under all its symbols."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -10,6 +10,7 @@ from thermocline.errors import UsageError
 from thermocline.model.datasets import dataset_named
 from thermocline.model.instruments import Instruments, Naming, Span, ZoneOf, days_named, new_york
 from thermocline.model.partition import DayRange
+from thermocline.model.prices import PriceBook
 from thermocline.model.query import Query, Tier
 from thermocline.ports import Hot, Lake
 from thermocline.tasks.query import Explanation, explain, query
@@ -62,14 +63,16 @@ def listed_namings(instruments: Instruments, symbol: str | None = None, on: date
     return sorted(found, key=lambda each: (each.start, each.symbol, each.instrument_id))
 
 
-def explain_instrument(hot: Hot, lake: Lake, asked: Query, instrument_id: str) -> Explanation:
+def explain_instrument(
+    hot: Hot, lake: Lake, asked: Query, instrument_id: str, prices: Callable[[], PriceBook] | None = None
+) -> Explanation:
     """How `query_instrument` would be answered; of the lake only the dataset `instruments` is read.
 
     Raises:
         UsageError: No such instrument is known, or symbols are asked for besides.
     """
     spans = _spans_of(hot, lake, asked, instrument_id, tuple(Tier))
-    return explain(hot, replace(asked, symbols=_symbols(spans)))
+    return explain(hot, replace(asked, symbols=_symbols(spans)), lake, prices)
 
 
 def _spans_of(

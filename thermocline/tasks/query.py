@@ -1,14 +1,17 @@
 """Query: one question, answered from both tiers in one consistent look."""
 
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from thermocline.errors import LakeError
+from thermocline.model.archives import KEEP_DAYS, ClassRead, Offer, is_archived, offers, reads_of
+from thermocline.model.prices import PriceBook
 from thermocline.model.query import Query, Route, Tier, plan_route
-from thermocline.model.receipt import VintageState
+from thermocline.model.receipt import StoredObject, VintageState
+from thermocline.model.storage_classes import Provider
 from thermocline.ports import Hot, Lake, Snapshot
 
 if TYPE_CHECKING:
@@ -24,6 +27,9 @@ def query(
     The look at both tiers is held while the block is open, so a rotation that runs meanwhile is not noticed. Read the
     stream inside the block. With one of the `tiers` alone, rows of the other are not looked at; late rows lie in
     PostgreSQL and count as hot then.
+
+    Raises:
+        ArchivedError: An object that it needs must be restored first; no row was given.
     """
     with (
         hot.snapshot([asked.dataset], asked.days, asked.intervals) as snapshot,
@@ -36,7 +42,11 @@ def query(
 def query_in(
     snapshot: Snapshot, lake: Lake, asked: Query, tiers: Collection[Tier] = tuple(Tier)
 ) -> "Iterator[pa.RecordBatchReader]":
-    """As `query`, in a look that is open already and covers what is asked for, for several questions to one state."""
+    """As `query`, in a look that is open already and covers what is asked for, for several questions to one state.
+
+    Raises:
+        ArchivedError: An object that it needs must be restored first; no row was given.
+    """
     import pyarrow as pa  # noqa: PLC0415  # the import costs a quarter of a second, `--help` shall not pay it
 
     route = _route(snapshot, asked, tiers)
@@ -44,11 +54,12 @@ def query_in(
     late = snapshot.late_rows(asked) if is_late else None
     schema = pa.schema([asked.dataset.column(name).arrow_field for name in asked.names])
     batches = _batches(snapshot, lake, route, late)
-    try:
-        yield pa.RecordBatchReader.from_batches(schema, batches)
-    finally:
-        # Whoever asked may leave before the end; the tiers' own streams must be over before the snapshot is.
-        batches.close()
+    with lake.readable(vintage.receipt for vintage in route.vintages):
+        try:
+            yield pa.RecordBatchReader.from_batches(schema, batches)
+        finally:
+            # Whoever asked may leave before the end; the tiers' own streams must be over before the snapshot is.
+            batches.close()
 
 
 def _route(snapshot: Snapshot, asked: Query, tiers: Collection[Tier] = tuple(Tier)) -> Route:
@@ -99,10 +110,17 @@ def _batches(
 
 @dataclass(frozen=True)
 class Explanation:
-    """How a query would be answered."""
+    """How a query would be answered.
+
+    Of a lake whose provider bills reading, `reads` is the most that it costs, by class, and `archived` are objects that
+    must be restored first, for what `offers` say.
+    """
 
     route: Route
     late_days: int
+    reads: Sequence[ClassRead] = ()
+    archived: Sequence[StoredObject] = ()
+    offers: Sequence[Offer] = ()
 
     def document(self) -> dict[str, Any]:
         """The route as JSON: for each segment the tier, the days, the objects and their bytes."""
@@ -112,6 +130,9 @@ class Explanation:
             "late_days": self.late_days,
             "bytes": self.route.size_bytes,
             "files": len(self.route.paths),
+            "reads": [each.document() for each in self.reads],
+            "archived": [each.path for each in self.archived],
+            "offers": [each.document() for each in self.offers],
             "segments": [
                 {
                     "tier": segment.tier.value,
@@ -127,11 +148,26 @@ class Explanation:
         }
 
 
-def explain(hot: Hot, asked: Query) -> Explanation:
-    """Which tier answers which days, from which objects, and how many bytes those have."""
+def explain(
+    hot: Hot, asked: Query, lake: Lake | None = None, prices: Callable[[], PriceBook] | None = None
+) -> Explanation:
+    """Which tier answers which days, from which objects, and how many bytes those have.
+
+    With a lake and `prices`, also what its provider takes for reading, from listings.
+    """
     with hot.snapshot([asked.dataset], asked.days, asked.intervals) as snapshot:
         route = _route(snapshot, asked)
-        if asked.as_of_vintage is not None:
-            return Explanation(route, 0)
         cold = {day for segment in route.segments if segment.tier is Tier.COLD for day in segment.days}
-        return Explanation(route, len({p for p in snapshot.late if asked.wants(p) and p.day in cold}))
+        late = {p for p in snapshot.late if asked.wants(p) and p.day in cold}
+    found = Explanation(route, 0 if asked.as_of_vintage is not None else len(late))
+    if lake is None or prices is None or lake.classes is None or not route.paths:
+        return found
+    provider = lake.classes.provider
+    if provider is Provider.LOCAL:
+        return found
+    objects, now = lake.states(route.paths), datetime.now(UTC)
+    archived = [each for each in objects if is_archived(each, provider, now)]
+    apart = {each.path for each in archived}
+    book = prices()
+    reads = reads_of([each for each in objects if each.path not in apart], book)
+    return replace(found, reads=reads, archived=archived, offers=offers(archived, book, KEEP_DAYS))

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cached_property, partial
 
-from thermocline.errors import LakeError, RequestBudgetError, TransientLakeError
+from thermocline.errors import ArchivedError, LakeError, RequestBudgetError, TransientLakeError
 from thermocline.model.dataset import Dataset
 from thermocline.model.fingerprint import contents_of
 from thermocline.model.journal import Entry
@@ -103,6 +103,9 @@ class Repair:
             seen = self.lake.observe(*receipts)
         except (TransientLakeError, RequestBudgetError):
             raise
+        except ArchivedError:
+            # What an archive keeps is not damaged for being there.
+            return [(receipt, (receipt, "")) for receipt in receipts]
         except LakeError as error:
             return [(receipt, (None, str(error))) for receipt in receipts]
         told = [

@@ -31,6 +31,7 @@ def sql(
 
     Raises:
         UsageError: The statement is wrong or would do more than read.
+        ArchivedError: An object of a dataset that it names must be restored first, whichever days it asks for.
     """
     named = analytics.mentioned(statement, datasets)
     if not named:
@@ -38,17 +39,24 @@ def sql(
             yield reader
         return
     with hot.snapshot(named, ALL_DAYS) as snapshot:
-        relations = [_relation(snapshot, lake, Query(dataset, as_of_vintage=as_of_vintage)) for dataset in named]
-        with analytics.run(statement, relations) as reader:
-            yield reader
+        routes = [_route(snapshot, Query(dataset, as_of_vintage=as_of_vintage)) for dataset in named]
+        with lake.readable(vintage.receipt for route in routes for vintage in route.vintages):
+            relations = [_relation(snapshot, lake, route) for route in routes]
+            with analytics.run(statement, relations) as reader:
+                yield reader
 
 
-def _relation(snapshot: Snapshot, lake: Lake, asked: Query) -> Relation:
+def _route(snapshot: Snapshot, asked: Query) -> Route:
+    if asked.as_of_vintage is not None:
+        return as_of_route(snapshot, asked, asked.as_of_vintage)
+    return plan_route(asked, hot=snapshot.hot, live=snapshot.live, late=snapshot.late)
+
+
+def _relation(snapshot: Snapshot, lake: Lake, route: Route) -> Relation:
+    asked = route.query
     dataset = asked.dataset
     if asked.as_of_vintage is not None:
-        route = as_of_route(snapshot, asked, asked.as_of_vintage)
         return Relation(dataset, lake.locations(route.vintages), None, lambda: _hot_rows(snapshot, route, []))
-    route = plan_route(asked, hot=snapshot.hot, live=snapshot.live, late=snapshot.late)
     hot_segments = [segment for segment in route.segments if segment.tier is Tier.HOT]
     late = any(partition.dataset == dataset.name for partition in snapshot.late)
     return Relation(

@@ -97,7 +97,8 @@ class Survey:
             late = snapshot.late_rows(asked) if any(p.day in cold and asked.wants(p) for p in snapshot.late) else None
             # Late rows of days that are hot don't exist, those of other days and intervals were not asked for.
             locations = self.lake.locations(route.vintages)
-            yield Relation(dataset, locations, late, lambda: _hot_keys(snapshot, asked, segments))
+            with self.lake.readable(vintage.receipt for vintage in route.vintages):
+                yield Relation(dataset, locations, late, lambda: _hot_keys(snapshot, asked, segments))
 
 
 def _groups(counted: "pa.Table", dataset: Dataset, interval: str) -> "Iterator[tuple[Series, slice]]":

@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from thermocline.errors import LakeError, LockTimeoutError
+from thermocline.errors import ArchivedError, LakeError, LockTimeoutError
 from thermocline.model.dataset import Dataset
-from thermocline.model.partition import ALL_DAYS, DayRange
+from thermocline.model.partition import ALL_DAYS, DayRange, Partition
 from thermocline.model.receipt import Receipt, by_object
 from thermocline.model.report import Failed
 from thermocline.ports import SILENT, Hot, Lake, Progress
@@ -18,13 +18,14 @@ _THREADS = 4
 
 @dataclass
 class VerifyReport:
-    """What was re-read, and what is wrong with it."""
+    """What was re-read, and what is wrong with it. Of what is `archived` no row was read."""
 
     verified: int = 0
     rows: int = 0
     size_bytes: int = 0
     failed: list[Failed] = field(default_factory=list)
     table: list[str] = field(default_factory=list)
+    archived: list[Partition] = field(default_factory=list)
 
     def document(self) -> dict[str, Any]:
         """The report as JSON."""
@@ -34,6 +35,7 @@ class VerifyReport:
             "bytes": self.size_bytes,
             "failed": [failed.document() for failed in self.failed],
             "table": self.table,
+            "archived": len(self.archived),
         }
 
 
@@ -68,20 +70,29 @@ def verify_objects(
     report: VerifyReport,
     progress: Progress = SILENT,
 ) -> None:
-    """Compare the objects of some days, and what the journal says of them, with the ledger; add it to the report."""
+    """Compare the objects of some days, and what the journal says of them, with the ledger; add it to the report.
+
+    What is archived is not read; of it the journal alone is compared.
+    """
     objects = by_object(vintage.receipt for vintage in hot.live(dataset, days, intervals))
     progress.begin(f"verifying {dataset.name}", sum(map(len, objects.values())))
     journal = unjournaled(lake, dataset, [receipt for receipts in objects.values() for receipt in receipts])
+    archived = {each.path for each in lake.archived(r for receipts in objects.values() for r in receipts)}
     with ThreadPoolExecutor(_THREADS) as threads:
-        found = threads.map(lambda receipts: _wrong(lake, receipts), objects.values())
+        found = threads.map(
+            lambda receipts: _wrong(lake, receipts) if receipts[0].path not in archived else None, objects.values()
+        )
         for (path, receipts), wrong in zip(objects.items(), found, strict=True):
-            report.size_bytes += 0 if all(wrong) else receipts[0].size_bytes
-            for receipt, differences in zip(receipts, wrong, strict=True):
+            report.size_bytes += 0 if wrong is None or all(wrong) else receipts[0].size_bytes
+            for receipt, differences in zip(receipts, wrong or [[]] * len(receipts), strict=True):
                 progress.advance()
                 reasons = [f"{path}: {'; '.join(differences)}"] if differences else []
                 reasons += [journal[receipt.partition]] if receipt.partition in journal else []
                 if reasons:
                     report.failed.append(Failed(receipt.partition, "; ".join(reasons)))
+                    continue
+                if wrong is None:
+                    report.archived.append(receipt.partition)
                     continue
                 report.verified += 1
                 report.rows += receipt.contents.rows
@@ -124,9 +135,11 @@ def _table_differences(hot: Hot, lake: Lake, dataset: Dataset) -> list[str]:
     return problems
 
 
-def _wrong(lake: Lake, receipts: Sequence[Receipt]) -> list[list[str]]:
-    """For each of the receipts of one object, which is read once, what is wrong with it."""
+def _wrong(lake: Lake, receipts: Sequence[Receipt]) -> list[list[str]] | None:
+    """For each of the receipts of one object, which is read once, what is wrong with it; None where it is archived."""
     try:
         return [disagreements(*both) for both in zip(receipts, lake.observe(*receipts), strict=True)]
+    except ArchivedError:
+        return None
     except LakeError as error:
         return [[str(error)] for _ in receipts]
