@@ -169,6 +169,12 @@ def test_the_schedule_takes_the_month_that_ended_and_every_one_before_it(compact
     assert set(compacted.events("storage_classes", run=done)) == {JANUARY, "2024-02", MARCH}
 
 
+def test_a_range_of_months_is_one_run_and_ends_with_the_checks(compacted):
+    done = compacted.run("lifecycle_tiering", JANUARY, "2024-02")
+    assert set(compacted.events("storage_classes", run=done)) == {JANUARY, "2024-02"}
+    assert {each.check_name for each in done.get_asset_check_evaluations()} == set(CHECKS)
+
+
 def test_a_key_that_is_no_month_is_refused(world):
     world.run("lifecycle_tiering", "2024-04", "2024-01", ok=False)
     assert set(classes(world).values()) == {"STANDARD"}
