@@ -157,6 +157,18 @@ class TieringSettings(Section):
     threads: Annotated[Count, Field(ge=1, le=256)] = 16
 
 
+class PrefixSettings(Section):
+    """After how many days what lies beside the rows is deleted; what has no number is kept for ever.
+
+    A fetch can be gone on from for seven days, so that none is abandoned earlier.
+    """
+
+    raw_days: Annotated[Count, Field(ge=1, le=LONGEST_WINDOW_DAYS)] | None = None
+    processed_days: Annotated[Count, Field(ge=1, le=LONGEST_WINDOW_DAYS)] | None = None
+    cache_days: Annotated[Count, Field(ge=1, le=LONGEST_WINDOW_DAYS)] | None = None
+    abandoned_fetch_days: Annotated[Count, Field(ge=8, le=LONGEST_WINDOW_DAYS)] | None = None
+
+
 class S3Settings(Section):
     """How a bucket of S3, or of another store that speaks its protocol, is reached; credentials are never set here."""
 
@@ -182,6 +194,7 @@ class StorageSettings(Section):
     hot: HotSettings = HotSettings()
     lake: LakeSettings = LakeSettings()
     tiering: TieringSettings = TieringSettings()
+    prefixes: PrefixSettings = PrefixSettings()
     s3: S3Settings = S3Settings()
     gcs: GcsSettings = GcsSettings()
     retention: RetentionSettings = RetentionSettings()

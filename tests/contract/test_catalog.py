@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
@@ -19,6 +20,7 @@ from thermocline.model.dataset import Column, Kind
 from thermocline.model.datasets import MARKET_DATA, NEWS
 from thermocline.model.partition import Partition
 from thermocline.model.paths import object_path, table_location
+from thermocline.stores import iceberg_tables
 from thermocline.stores.iceberg import IcebergCatalog
 from thermocline.stores.iceberg_tables import IcebergTables
 from thermocline.stores.memory import MemoryCatalog
@@ -374,3 +376,86 @@ def test_old_snapshots_are_forgotten_but_never_the_newest(catalog, objects):
     assert len(catalog.paths(MARKET_DATA)) == 3
     last = publish(catalog, [put(objects, 3)], head=heads[-1])
     assert (catalog.head(MARKET_DATA), len(catalog.paths(MARKET_DATA))) == (last, 4)
+
+
+# ------------------------------------------------------------------------------------------ metadata that nothing names
+
+
+@pytest.fixture
+def few_versions(monkeypatch):
+    """Only two versions before the newest are kept."""
+    monkeypatch.setattr(iceberg_tables, "_KEPT_METADATA", 2)
+    monkeypatch.setitem(iceberg_tables._PROPERTIES, "write.metadata.previous-versions-max", "2")  # noqa: SLF001
+
+
+def deleted_metadata(catalog, objects, before=NOW + timedelta(days=1)) -> list[str]:
+    gone = [stored.path for stored in catalog.unnamed_metadata(MARKET_DATA, before)]
+    for path in gone:
+        objects.delete(path)
+    return gone
+
+
+@pytest.mark.usefixtures("few_versions")
+def test_metadata_that_no_kept_version_names_can_go_and_kept_versions_stay_whole(catalog, objects):
+    assert list(catalog.unnamed_metadata(MARKET_DATA, NOW + timedelta(days=1))) == []
+    paths = [put(objects, number) for number in range(9)]
+    head = ""
+    for path in paths[:5]:
+        head = publish(catalog, [path], head=head)
+    lost = f"{table_location('market_data')}/metadata/00002-lost.metadata.json"
+    strange = f"{table_location('market_data')}/metadata/README.md"
+    for path in (lost, strange):
+        objects.put(path, BytesIO(b"{}"))
+    catalog.expire_snapshots(MARKET_DATA, NOW + timedelta(days=1))
+    for number in range(5, 8):
+        head = publish(catalog, [paths[number]], [paths[number - 5]], head=head)
+    catalog.expire_snapshots(MARKET_DATA, NOW + timedelta(days=1))
+    head = publish(catalog, paths[:1], head=head)
+    head = publish(catalog, (), paths[:1], head=head)
+    assert list(catalog.unnamed_metadata(MARKET_DATA, NOW - timedelta(days=1))) == []
+    gone = deleted_metadata(catalog, objects)
+    if isinstance(catalog, MemoryCatalog):
+        assert gone == []
+        return
+    assert lost in gone
+    assert strange not in gone
+    assert any("/snap-" in path for path in gone)
+    assert any("-m" in path for path in gone)
+    assert deleted_metadata(catalog, objects) == []
+    assert catalog.paths(MARKET_DATA) == set(paths[3:8])
+    assert catalog.newest(MARKET_DATA).head == head
+    publish(catalog, paths[8:], head=head)
+    assert catalog.paths(MARKET_DATA) == set(paths[3:])
+
+
+@pytest.mark.usefixtures("few_versions")
+def test_an_engine_that_opened_a_version_that_is_kept_goes_on_reading(local, tmp_path):
+    catalog = IcebergCatalog(f"sqlite:///{tmp_path}/catalog.db", local)
+    head = publish(catalog, [put(local, 0)])
+    head = publish(catalog, [put(local, 1)], head=head)
+    folder = f"{table_location('market_data')}/metadata"
+    with local.open(f"{folder}/version-hint.text") as stream:
+        opened = StaticTable.from_metadata(local.location(f"{folder}/v{stream.read().decode()}.metadata.json"))
+    publish(catalog, [put(local, 2)], head=head)
+    catalog.expire_snapshots(MARKET_DATA, NOW + timedelta(days=1))
+    deleted_metadata(catalog, local)
+    assert len(opened.scan().to_arrow()) == 2 * 6
+    catalog.close()
+
+
+@pytest.mark.usefixtures("few_versions")
+def test_nothing_goes_where_the_catalog_is_older_than_the_lake_or_the_lake_was_moved(local, tmp_path):
+    catalog = IcebergCatalog(f"sqlite:///{tmp_path}/catalog.db", local)
+    head = publish(catalog, [put(local, 0)])
+    for number in range(1, 4):
+        head = publish(catalog, [put(local, number)], head=head)
+    newer = f"{table_location('market_data')}/metadata/00099-newer.metadata.json"
+    local.put(newer, BytesIO(b"{}"))
+    assert deleted_metadata(catalog, local) == []
+    local.delete(newer)
+    catalog.close()
+    (tmp_path / "lake 'of' [mine]").rename(tmp_path / "moved")
+    moved = IcebergCatalog(f"sqlite:///{tmp_path}/catalog.db", LocalObjects(tmp_path / "moved"))
+    with suppress(LakeError):
+        assert deleted_metadata(moved, LocalObjects(tmp_path / "moved")) == []
+    moved.close()

@@ -9,6 +9,7 @@ from thermocline.model.partition import DayRange, parse_interval
 from thermocline.ports import SILENT, Progress
 from thermocline.tasks.compact import Compacted, Compaction, CompactionPlan
 from thermocline.tasks.expire import Expired, Expiry
+from thermocline.tasks.prefixes import ExpiredPrefix, PrefixExpiry, PrefixRetention
 
 _MIB = 1 << 20
 
@@ -99,6 +100,27 @@ class LakeKeeping(Opened):
         """
         expiry = self._expiry(keep_vintages_days, grace_hours, as_of, progress)
         return expiry.run(self._datasets(datasets), run_id=run_id or new_run_id())
+
+    def plan_prefixes(self, datasets: Collection[str] = ()) -> list[ExpiredPrefix]:
+        """What `expire_prefixes` would delete; changes nothing."""
+        return self._prefixes(SILENT).plan(self._datasets(datasets) if datasets else None)
+
+    def expire_prefixes(
+        self, datasets: Collection[str] = (), *, progress: Progress = SILENT, run_id: str | None = None
+    ) -> list[ExpiredPrefix]:
+        """Delete what lies beside the rows for longer than `storage.prefixes` says: pages, caches, abandoned fetches.
+
+        Args:
+            datasets: Only what is of these alone; everything when empty.
+            progress: Told how far it is.
+            run_id: Named in the audit log; made up when None.
+        """
+        chosen = self._datasets(datasets) if datasets else None
+        return self._prefixes(progress).run(chosen, run_id=run_id or new_run_id())
+
+    def _prefixes(self, progress: Progress) -> PrefixExpiry:
+        retention = PrefixRetention(**self.settings.storage.prefixes.model_dump())
+        return PrefixExpiry(self.hot, self.lake, retention, datetime.now(UTC), progress)
 
     def _compaction(
         self,

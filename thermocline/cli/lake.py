@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from thermocline.tasks.compact import LeftApart
     from thermocline.tasks.expire import Expired
     from thermocline.tasks.periods import Period
+    from thermocline.tasks.prefixes import ExpiredPrefix
 
 _LARGEST_MIB = 1 << 20
 _LONGEST_DAYS = 36_500
@@ -132,22 +133,35 @@ def expire(
 
     Superseded versions of days that are older than they are kept (by default they are kept forever), snapshots of the
     Iceberg table, and objects that no kept version names: those that compaction or a run that died left behind. An
-    object is deleted only when it was without a name for the grace, 24 hours by default.
+    object is deleted only when it was without a name for the grace, 24 hours by default. So are files of the table
+    that no kept version of it names, and what lies below raw/, processed/ and cache/ for longer than the settings say.
     """
     with invocation.opened() as opened:
         if dry_run:
             found = opened.plan_expiry(datasets, as_of=as_of, **chosen)
+            prefixes = opened.plan_prefixes(datasets)
         else:
             with invocation.progress() as progress:
                 found = opened.expire(datasets, as_of=as_of, progress=progress, **chosen)
+                prefixes = opened.expire_prefixes(datasets, progress=progress)
     deleted = [(each.dataset, idle.path, Size(idle.size_bytes)) for each in found for idle in each.deleted]
     would = "would be " if dry_run else ""
     invocation.answer(
-        {"dry_run": dry_run, "datasets": [each.document() for each in found]},
+        {
+            "dry_run": dry_run,
+            "datasets": [each.document() for each in found],
+            "prefixes": [each.document() for each in prefixes],
+        },
         *first_rows(Table(("dataset", "object", "size"), deleted)),
+        *_beside(prefixes),
         *_strange(found),
         _told(found, would),
     )
+
+
+def _beside(prefixes: "Sequence[ExpiredPrefix]") -> tuple[Table | str, ...]:
+    rows = [(each.prefix, each.days, len(each.deleted), Size(each.deleted_bytes), each.kept) for each in prefixes]
+    return (Table(("prefix", "older than days", "deleted", "size", "kept"), rows),) if rows else ()
 
 
 def _strange(found: "Sequence[Expired]") -> tuple[Table | str, ...]:
@@ -162,7 +176,8 @@ def _strange(found: "Sequence[Expired]") -> tuple[Table | str, ...]:
 
 
 def _told(found: "Sequence[Expired]", would: str) -> str:
-    objects, waiting = sum(len(each.deleted) for each in found), sum(len(each.waiting) for each in found)
+    objects = sum(len(each.deleted) + len(each.metadata) for each in found)
+    waiting = sum(len(each.waiting) for each in found)
     freed = size(sum(each.deleted_bytes for each in found))
     vintages, snapshots = sum(len(each.vintages) for each in found), sum(len(each.snapshots) for each in found)
     return (

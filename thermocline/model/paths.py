@@ -10,6 +10,8 @@ from thermocline.model.partition import Partition, parse_day
 
 COLD = "cold_storage"
 RAW = "raw"
+PROCESSED = "processed"
+CACHE = "cache"
 METADATA = "metadata"
 
 _OBJECT = re.compile(

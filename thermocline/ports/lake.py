@@ -149,6 +149,13 @@ class Catalog(Protocol):
         """
         ...
 
+    def unnamed_metadata(self, dataset: Dataset, before: datetime) -> Sequence[StoredObject]:
+        """Objects of the table's metadata, written before an instant, that no version of the table that is kept names.
+
+        There are none where that can't be told for sure.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Located:
@@ -316,6 +323,14 @@ class Lake(Protocol):
 
     def expire_snapshots(self, dataset: Dataset, before: datetime) -> list[str]:
         """See `Catalog.expire_snapshots`."""
+        ...
+
+    def unnamed_metadata(self, dataset: Dataset, before: datetime) -> Sequence[StoredObject]:
+        """See `Catalog.unnamed_metadata`."""
+        ...
+
+    def stored(self, prefix: str) -> Iterator[StoredObject]:
+        """Everything whose path starts with the prefix, in order, with size and time, from listings where that does."""
         ...
 
     def schemas(self, dataset: Dataset) -> Sequence[Schema]:

@@ -113,6 +113,10 @@ class PageStore(Protocol):
         """
         ...
 
+    def open_prefixes(self) -> frozenset[str]:
+        """What the paths of the pages of fetches begin with that are open."""
+        ...
+
     def unfinished(self) -> Sequence[Unfinished]:
         """The questions that runs have begun and not published, oldest first."""
         ...

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from thermocline.model.dataset import Dataset
+from thermocline.model.receipt import StoredObject
 from thermocline.model.recovery import TableVersion
 from thermocline.ports import Objects
 
@@ -57,6 +58,10 @@ class IcebergCatalog:
     def expire_snapshots(self, dataset: Dataset, before: datetime) -> list[str]:
         """See `Catalog.expire_snapshots`."""
         return self._tables.expire_snapshots(dataset, before)
+
+    def unnamed_metadata(self, dataset: Dataset, before: datetime) -> list[StoredObject]:
+        """See `Catalog.unnamed_metadata`."""
+        return self._tables.unnamed_metadata(dataset, before)
 
     def close(self) -> None:
         """Give the database connections back."""

@@ -51,10 +51,12 @@ from thermocline.faults import Step, reached, step
 from thermocline.model.dataset import PRECISION, Dataset, Kind
 from thermocline.model.datasets import dataset_named
 from thermocline.model.paths import table_location
+from thermocline.model.receipt import StoredObject
 from thermocline.model.recovery import TableVersion
 from thermocline.model.url import without_secrets
 from thermocline.ports import Objects
 from thermocline.stores.iceberg_io import OBJECTS, ObjectsFileIO
+from thermocline.stores.iceberg_metadata import unnamed_files
 from thermocline.stores.iceberg_versions import BUILT_ON, RUN_ID, data_files, found_version, numbered_file
 
 _log = logging.getLogger(__name__)
@@ -197,6 +199,15 @@ class IcebergTables:
                 raise CatalogConflictError(_conflict(dataset, "was moved meanwhile", _head(table))) from None
             self._point_to(table.refresh(), dataset)
             return old
+
+    def unnamed_metadata(self, dataset: Dataset, before: datetime) -> list[StoredObject]:
+        """See `Catalog.unnamed_metadata`."""
+        with self._explained():
+            table = self._found(dataset)
+            if table is None:
+                return []
+            with _unbroken(dataset):
+                return unnamed_files(self._objects, dataset, table, _KEPT_METADATA, before)
 
     def close(self) -> None:
         """Give the database connections back."""

@@ -117,11 +117,7 @@ class ParquetLake:
 
     def survey(self, dataset: Dataset) -> Iterator[StoredObject]:
         """See `Lake.survey`."""
-        classes = self._objects.classes
-        if classes is None:
-            return (self._objects.stat(path) for path in self.objects_of(dataset))
-        found = classes.survey(f"{table_location(dataset.name)}/year=")
-        return (stored for stored in found if has_rows(stored.path))
+        return (stored for stored in self.stored(f"{table_location(dataset.name)}/year=") if has_rows(stored.path))
 
     def states(self, paths: Collection[str]) -> list[StoredObject]:
         """See `Lake.states`."""
@@ -261,6 +257,16 @@ class ParquetLake:
     def expire_snapshots(self, dataset: Dataset, before: datetime) -> list[str]:
         """See `Lake.expire_snapshots`."""
         return self._catalog.expire_snapshots(dataset, before)
+
+    def unnamed_metadata(self, dataset: Dataset, before: datetime) -> Sequence[StoredObject]:
+        """See `Lake.unnamed_metadata`."""
+        return self._catalog.unnamed_metadata(dataset, before)
+
+    def stored(self, prefix: str) -> Iterator[StoredObject]:
+        """See `Lake.stored`."""
+        if classes := self._objects.classes:
+            return classes.survey(prefix)
+        return (self._objects.stat(path) for path in self._objects.list(prefix))
 
     def schemas(self, dataset: Dataset) -> list[Schema]:
         """See `Lake.schemas`."""

@@ -246,6 +246,10 @@ class MemoryCatalog:
         """See `Catalog.snapshots`."""
         return dict(self._snapshots.get(dataset.name, {}))
 
+    def unnamed_metadata(self, dataset: Dataset, before: datetime) -> Sequence[StoredObject]:  # noqa: ARG002  # has none
+        """See `Catalog.unnamed_metadata`."""
+        return ()
+
     def expire_snapshots(self, dataset: Dataset, before: datetime) -> list[str]:
         """See `Catalog.expire_snapshots`."""
         with self._lock:

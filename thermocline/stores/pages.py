@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from thermocline.errors import ObjectExistsError
 from thermocline.faults import Step, step
-from thermocline.model.paths import fetch_path, fetches_prefix, page_path, page_prefix, page_version
+from thermocline.model.paths import RAW, fetch_path, fetches_prefix, page_path, page_prefix, page_version
 from thermocline.ports import KeptPages, Objects, Page, Question, Unfinished
 
 FRESH = timedelta(days=7)
@@ -177,6 +177,16 @@ class LakePageStore:
     def unfinished(self) -> list[Unfinished]:
         """See `PageStore.unfinished`."""
         return sorted(self._unfinished(), key=lambda each: each.opened_at)
+
+    def open_prefixes(self) -> frozenset[str]:
+        """See `PageStore.open_prefixes`. Where a marker can't be read, any page of its dataset may be open."""
+        found = set()
+        for path in self.objects.list(fetches_prefix()):
+            if marker := _marker(self.objects, path):
+                found.add(page_prefix(*(str(marker[name]) for name in ("dataset", "label", "stamp"))))
+            else:
+                found.add(f"{RAW}/{path.removeprefix(fetches_prefix()).partition('/')[0]}/")
+        return frozenset(found)
 
     def _unfinished(self) -> Iterator[Unfinished]:
         pages: dict[str, set[int]] = {}  # by what their paths begin with; each folder is listed once

@@ -20,7 +20,7 @@ from thermocline.model.journal import Entry, Event
 from thermocline.model.partition import ALL_DAYS, Partition, midnight
 from thermocline.model.receipt import Vintage, VintageState
 from thermocline.model.recovery import Rebuilt
-from thermocline.ports import SILENT, Hot, Lake, Progress, Writer
+from thermocline.ports import SILENT, Act, Hot, Lake, Progress, Writer
 from thermocline.tasks.archive import settled_head
 
 GRACE_HOURS = 24
@@ -45,7 +45,8 @@ class Idle:
 class Expired:
     """What goes, or went: `vintages` and `snapshots` are forgotten, `deleted` objects deleted; `waiting` go later.
 
-    `unaccounted` are objects that never go by themselves: they were published, but not by this ledger.
+    `unaccounted` are objects that never go by themselves: they were published, but not by this ledger. `metadata` are
+    deleted files of the Iceberg table that no version of it which is kept names.
     """
 
     dataset: str
@@ -55,11 +56,12 @@ class Expired:
     deleted: list[Idle] = field(default_factory=list)
     waiting: list[Idle] = field(default_factory=list)
     unaccounted: list[Idle] = field(default_factory=list)
+    metadata: list[Idle] = field(default_factory=list)
 
     @property
     def deleted_bytes(self) -> int:
         """The bytes of the objects that are deleted."""
-        return sum(idle.size_bytes for idle in self.deleted)
+        return sum(idle.size_bytes for idle in (*self.deleted, *self.metadata))
 
     def document(self) -> dict[str, Any]:
         """The result as JSON."""
@@ -69,6 +71,7 @@ class Expired:
             "vintages": [vintage.document() for vintage in self.vintages],
             "snapshots": self.snapshots,
             "deleted": [idle.document() for idle in self.deleted],
+            "metadata": [idle.document() for idle in self.metadata],
             "deleted_bytes": self.deleted_bytes,
             "waiting": [idle.document() for idle in self.waiting],
             "unaccounted": [idle.document() for idle in self.unaccounted],
@@ -93,7 +96,8 @@ class Expiry:
         for dataset in datasets:
             old, snapshots = self._old_vintages(dataset), self._old_snapshots(dataset)
             waiting, due, strange = self._idle(dataset, old)
-            planned.append(Expired(dataset.name, "", old, snapshots, due, waiting, strange))
+            metadata = [] if strange else self._metadata(dataset)
+            planned.append(Expired(dataset.name, "", old, snapshots, due, waiting, strange, metadata))
         return planned
 
     def run(self, datasets: Sequence[Dataset], *, run_id: str) -> list[Expired]:
@@ -134,7 +138,20 @@ class Expiry:
                 self.lake.delete(idle.path)
             writer.gone(idle.path, size_bytes=idle.size_bytes, run_id=run_id)
             result.deleted.append(idle)
+        result.metadata = [] if result.unaccounted else self._metadata(dataset)
+        for idle in result.metadata:
+            with step(Step.DELETE_OBJECT):
+                self.lake.delete(idle.path)
+        if result.metadata:
+            freed = sum(idle.size_bytes for idle in result.metadata)
+            detail = {"dataset": dataset.name, "objects": len(result.metadata), "bytes": freed}
+            self.hot.record(Act("delete-metadata", None, run_id, detail))
         return result
+
+    def _metadata(self, dataset: Dataset) -> list[Idle]:
+        """Files of the table that nothing names, and that are too old to be of a commit on its way."""
+        found = self.lake.unnamed_metadata(dataset, self.now - self.grace)
+        return [Idle(stored.path, stored.size_bytes, stored.modified_at) for stored in found]
 
     def _old_vintages(self, dataset: Dataset) -> list[Vintage]:
         if self.keep_days is None:
@@ -156,12 +173,13 @@ class Expiry:
         known = self.hot.vintages(dataset, ALL_DAYS)
         named = {v.receipt.path for v in known if v.state in _KEPT and v not in expiring}
         since: dict[str, datetime | None] = {noted.path: noted.since for noted in self.hot.unnamed(dataset)}
-        for path in self.lake.objects_of(dataset):
+        sizes = {stored.path: stored.size_bytes for stored in self.lake.survey(dataset)}
+        for path in sizes:
             since.setdefault(path, None)
         waiting: list[Idle] = []
         due: list[Idle] = []
         for path in sorted(since.keys() - named):
-            idle = Idle(path, self.lake.size_of(path), since[path])
+            idle = Idle(path, sizes.get(path, 0), since[path])
             over = idle.since is not None and idle.since <= self.now - self.grace
             (due if over else waiting).append(idle)
         strange = self._unaccounted(dataset, known, {idle.path for idle in due})
