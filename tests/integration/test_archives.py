@@ -1,12 +1,15 @@
 """Archived objects: what needs them fails before it begins and says what to do; the rest goes on without them."""
 
+import json
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 import pytest
+from click.testing import CliRunner
 from hot_acts import answer, assert_answers, ingest, migrated, publish, table
 from made_rows import NOON, as_sorted_lists, bars
 
+from thermocline.cli import main
 from thermocline.errors import ArchivedError, UsageError
 from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.lifecycle import Lifecycle
@@ -19,6 +22,7 @@ from thermocline.settings_retention import load_prices
 from thermocline.stores.analytics import DuckDBAnalytics
 from thermocline.stores.lake import ParquetLake
 from thermocline.stores.memory import MemoryCatalog, MemoryObjects
+from thermocline.stores.open import open_lake
 from thermocline.stores.postgres import PostgresHot
 from thermocline.stores.retrying import RetryingObjects
 from thermocline.stores.spool import DuckDBSpool
@@ -295,3 +299,39 @@ def test_waiting_ends_where_nothing_is_on_its_way_or_time_is_up(world):
 def run_sql(world):
     statement = "SELECT sum(close) FROM market_data"
     return sql(world.hot, world.lake, DuckDBAnalytics(world.lake.engine), statement, [MARKET_DATA])
+
+
+def test_the_command_brings_back_what_lies_in_an_archive_of_s3(moto_server, new_database, monkeypatch, tmp_path):
+    bucket, url, catalog = moto_server.new_bucket(), new_database("embedded"), f"sqlite:///{tmp_path}/catalog.db"
+    for name, value in moto_server.environment.items():
+        monkeypatch.setenv(name, value)
+    config = tmp_path / "thermocline.yaml"
+    config.write_text(
+        f"lake_url: s3://{bucket}/lake\ncatalog_url: '{catalog}'\nhot_url: '{url}'\n"
+        "storage:\n  retention: {steps: {100: GLACIER}}\n"
+    )
+
+    def run(*arguments, expected=0):
+        ran = CliRunner().invoke(main, ["--home", str(tmp_path / "home"), "--config", str(config), *arguments])
+        assert ran.exit_code == expected, ran.output
+        return ran
+
+    with open_lake(f"s3://{bucket}/lake", catalog_url=catalog) as lake:
+        publish(PostgresHot(url), lake, bars(day(1)), bars(day(2)))
+        for stored in list(lake.survey(MARKET_DATA)):
+            lake.classes.transition(stored, "GLACIER")
+    for asked in (["query", "market_data"], ["sql", "from market_data"], ["query", "market_data", "--wait"]):
+        said = run(*asked, expected=1).stderr
+        assert "2 objects" in said
+        assert "`thermocline restore request market_data --start 2024-01-01 --end 2024-01-03`" in said
+    shown = run("restore", "request", "market_data", "--speed", "standard", "--dry-run").stdout
+    assert "archived" in shown
+    assert "5 hours" in shown
+    assert "must be restored first" in run("explain", "market_data").stdout
+    run("restore", "request", "market_data", "--json", expected=2)
+    asked = json.loads(run("restore", "request", "market_data", "--days", "2", "--yes", "--json").stdout)
+    assert (len(asked["requested"]), asked["failed"], asked["offer"]["hours"]) == (2, [], 12)
+    status = json.loads(run("restore", "status", "market_data", "--json").stdout)
+    assert [len(status[state]) for state in ("archived", "restoring", "restored")] == [0, 0, 2]
+    waited = run("query", "market_data", "--wait", "--wait-seconds", "1", "--json").stdout
+    assert len(json.loads(waited)["rows"]) == 2 * len(bars(day(1)))
