@@ -169,6 +169,9 @@ def test_what_is_said_of_single_figures_holds():
     assert said(f"`reads_per_month` is {Retention().reads_per_month:g} where nothing is set")
     assert said(f"a byte of the lake is `{POSTGRES_FACTOR:g}` bytes in PostgreSQL")
     assert said(f"keeps what was written over for {GCS.soft_delete_days:g} days")
+    read = SESSIONS * GCS.read_usd("ARCHIVE", DAILY)
+    assert said(f"a year of daily bars costs {usd(read)} to read out of `ARCHIVE`")
+    assert SESSIONS * GCS.early_usd("ARCHIVE", DAILY, 0) < 0.0001
     near, far = (GCS.of(name) for name in ("COLDLINE", "ARCHIVE"))
     often = (near.storage_usd_per_gib_month - far.storage_usd_per_gib_month) / (
         far.retrieval_usd_per_gib - near.retrieval_usd_per_gib
