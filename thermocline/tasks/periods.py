@@ -96,11 +96,13 @@ def due_periods(
     target_bytes: int = TARGET_BYTES,
 ) -> list[Period]:
     """The months and years that are due to be brought together, of those that have one of the days."""
-    chosen = {_month(vintage.partition) for vintage in hot.live(dataset, days, intervals)}
+    found = hot.live(dataset, days, intervals)
+    chosen = {_month(vintage.partition) for vintage in found}
     busy = _busy_months(hot, dataset)
     due: list[Period] = []
     for years in years_of(Partition(dataset.name, interval, month) for interval, month in chosen):
-        receipts = [vintage.receipt for vintage in hot.live(dataset, years, intervals)]
+        whole = found if days == ALL_DAYS else hot.live(dataset, years, intervals)
+        receipts = [vintage.receipt for vintage in whole if vintage.partition.day in years]
         for year in _periods(dataset, receipts, is_year=True):
             is_small = year.objects > 1 and year.size_bytes <= target_bytes
             if is_small and _spans_months(year) and _is_closed(year, lifecycle, busy, as_of) and _any(year, chosen):
