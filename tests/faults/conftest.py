@@ -27,8 +27,8 @@ def pytest_xdist_auto_num_workers() -> int:
     return min(os.cpu_count() or 1, 8) + 1
 
 
-MANY = ("test_hostile_lake.py", "test_corruption.py")
-"""What has so many cases that a run may be content with a share of them, chosen by its seed."""
+MANY = ("test_hostile_lake.py", "test_hostile_wire.py", "test_corruption.py")
+"""What has so many cases that a run may do with a share of them, by its seed; in buckets with a fifth of it."""
 
 SHARE = float(os.environ.get("CASES_SHARE", "1"))
 
