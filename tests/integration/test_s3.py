@@ -312,11 +312,14 @@ def test_a_session_that_is_lent_signs_what_duckdb_asks_too(objects, opened, monk
 
 def test_moving_what_was_surveyed_keeps_what_the_object_was_labelled_with(objects, s3_server):
     objects.put(PATH, io.BytesIO(b"0123456789"), labels={"dataset": "news", "day": "2024-01-15"})
+    named = {"Bucket": "tests", "Key": objects.location(PATH).removeprefix("s3://tests/")}
+    tags = {"TagSet": [{"Key": "cost centre", "Value": "research: bars + news"}]}
+    s3_server.client().put_object_tagging(**named, Tagging=tags)
     [stored] = objects.survey("")
     moved = objects.transition(stored, "STANDARD_IA")
     assert [(each.storage_class, each.etag) for each in objects.survey("")] == [("STANDARD_IA", moved.etag)]
-    head = s3_server.client().head_object(Bucket="tests", Key=objects.location(PATH).removeprefix("s3://tests/"))
-    assert head["Metadata"] == {"dataset": "news", "day": "2024-01-15"}
+    assert s3_server.client().head_object(**named)["Metadata"] == {"dataset": "news", "day": "2024-01-15"}
+    assert s3_server.client().get_object_tagging(**named)["TagSet"] == tags["TagSet"]
     assert content_of(objects) == b"0123456789"
 
 
@@ -342,14 +345,17 @@ def test_an_object_too_large_for_one_copy_is_moved_in_parts_and_keeps_its_labels
     monkeypatch.setattr(s3, "_LARGEST_COPY_BYTES", 6 << 20)
     monkeypatch.setattr(s3, "_COPIED_PART_BYTES", 5 << 20)
     objects.put(PATH, io.BytesIO(bytes(LARGE)), labels={"dataset": "news"})
+    named = {"Bucket": "tests", "Key": objects.location(PATH).removeprefix("s3://tests/")}
+    tags = {"TagSet": [{"Key": "cost centre", "Value": "research: bars + news"}]}
+    s3_server.client().put_object_tagging(**named, Tagging=tags)
     [stored] = objects.survey("")
     asked = _Asked(objects)
     objects.transition(stored, "STANDARD_IA")
     assert asked.operations.count("UploadPartCopy") == 4
     [moved] = objects.survey("")
     assert (moved.storage_class, moved.size_bytes) == ("STANDARD_IA", LARGE)
-    head = s3_server.client().head_object(Bucket="tests", Key=objects.location(PATH).removeprefix("s3://tests/"))
-    assert head["Metadata"] == {"dataset": "news"}
+    assert s3_server.client().head_object(**named)["Metadata"] == {"dataset": "news"}
+    assert s3_server.client().get_object_tagging(**named)["TagSet"] == tags["TagSet"]
     assert content_of(objects) == bytes(LARGE)
 
 

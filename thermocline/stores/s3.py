@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 from uuid import uuid4
 
 from thermocline.errors import (
@@ -48,6 +48,9 @@ _SKIPPED_BYTES = 256 << 10
 _CONNECT_SECONDS, _READ_SECONDS = 10, 60
 _MOST_CONNECTIONS = 64
 
+_DESCRIBED = (
+    "Metadata", "ContentType", "ContentEncoding", "ContentLanguage", "ContentDisposition", "CacheControl",
+)  # fmt: skip
 _MISSING = frozenset({"NoSuchKey", "404", "NotFound"})
 _TRANSIENT = frozenset({
     "500", "502", "503", "504", "BadDigest", "ConditionalRequestConflict", "InternalError", "OperationAborted",
@@ -313,8 +316,8 @@ class S3Objects:
         path = f"cache/written-once-{uuid4().hex}"
         try:
             with self._explained("write", path):
-                self._put_whole(path, b"", self._encryption())
-                self._put_whole(path, b"", {**self._encryption(), "IfNoneMatch": "*"})
+                for condition in ({}, {"IfNoneMatch": "*"}):
+                    self._ask("put_object", Key=self._key(path), Body=b"", **self._encryption(), **condition)
         except ObjectExistsError:
             self._is_proven = True
         finally:
@@ -377,16 +380,24 @@ class S3Objects:
                 if _code(error) != "InvalidRequest":
                     raise
                 self._must_replace = True
-        described = self._ask("head_object", Key=key)
-        kept = {name: described[name] for name in ("Metadata", "ContentType", "ContentEncoding") if described.get(name)}
+        kept = self._kept(key)
         answer = self._ask("copy_object", MetadataDirective="REPLACE", TaggingDirective="COPY", **kept, **request)
         return _etag(answer["CopyObjectResult"])
 
+    def _kept(self, key: str) -> dict[str, Any]:
+        """What an object is described with, which a request that replaces that must say again."""
+        described = self._ask("head_object", Key=key)
+        return {name: described[name] for name in _DESCRIBED if described.get(name)}
+
+    def _tags(self, key: str) -> dict[str, str]:
+        tags = {tag["Key"]: tag["Value"] for tag in self._ask("get_object_tagging", Key=key)["TagSet"]}
+        return {"Tagging": urlencode(tags)} if tags else {}
+
     def _copy_parts(self, key: str, stored: StoredObject, placed: Mapping[str, Any]) -> str:
         """Copy an object that is too large for one request onto itself."""
-        described = self._ask("head_object", Key=key)
-        labels = {"Metadata": described.get("Metadata", {})}
-        upload = self._ask("create_multipart_upload", Key=key, **labels, **placed)["UploadId"]
+        upload = self._ask("create_multipart_upload", Key=key, **self._kept(key), **self._tags(key), **placed)[
+            "UploadId"
+        ]
         ranges = [
             (start, min(start + _COPIED_PART_BYTES, stored.size_bytes) - 1)
             for start in range(0, stored.size_bytes, _COPIED_PART_BYTES)
