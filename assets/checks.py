@@ -51,6 +51,7 @@ def verified(report: VerifyReport, name: str | None = None) -> dg.AssetCheckResu
             "objects": report.verified,
             "rows": report.rows,
             "bytes": report.size_bytes,
+            "archived": len(report.archived),
             "table": "\n".join(report.table),
         },
     )

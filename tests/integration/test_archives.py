@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from hot_acts import answer, assert_answers, ingest, migrated, publish, table
@@ -17,7 +18,7 @@ from thermocline.model.partition import ALL_DAYS, Partition
 from thermocline.model.query import Query
 from thermocline.model.retention import ClassStep, Retention, RetentionPolicy
 from thermocline.model.storage_classes import Provider
-from thermocline.ports import AuditQuery
+from thermocline.ports import AuditQuery, Fetched, FetchRequest
 from thermocline.settings_retention import load_prices
 from thermocline.stores.analytics import DuckDBAnalytics
 from thermocline.stores.lake import ParquetLake
@@ -27,6 +28,7 @@ from thermocline.stores.postgres import PostgresHot
 from thermocline.stores.retrying import RetryingObjects
 from thermocline.stores.spool import DuckDBSpool
 from thermocline.tasks.archive import note_head
+from thermocline.tasks.backfill import Backfill
 from thermocline.tasks.drill import drill
 from thermocline.tasks.query import explain, query
 from thermocline.tasks.restores import Restoring, Wait, once_readable
@@ -69,6 +71,18 @@ class Counting(MemoryObjects):
 
 
 @dataclass
+class Rows:
+    """A source of these rows."""
+
+    rows: pa.Table
+    name = "made"
+
+    def fetch(self, _request):
+        """See `Source.fetch`."""
+        yield Fetched(self.rows, "made", accepted_before=True)
+
+
+@dataclass
 class World:
     """A hot tier and a lake whose oldest days are archived."""
 
@@ -102,6 +116,12 @@ class World:
         """Rotate what is due, and fold what is late."""
         lifecycle = Lifecycle(hot_days=30)
         return Rotation(self.hot, self.lake, DuckDBSpool, lifecycle, "rotate").run([MARKET_DATA], as_of=TODAY)
+
+    def backfill(self, *batches, repair: bool = False):
+        """Bring rows into the lake."""
+        lifecycle, request = Lifecycle(hot_days=30), FetchRequest(MARKET_DATA, ALL_DAYS)
+        parts = (Rows(table(*batches)), self.hot, self.lake, DuckDBSpool, lifecycle, TODAY, NOON, "backfill")
+        return Backfill(*parts, repair=repair).run(request)
 
     def ask(self):
         """A query for everything."""
@@ -335,3 +355,22 @@ def test_the_command_brings_back_what_lies_in_an_archive_of_s3(moto_server, new_
     assert [len(status[state]) for state in ("archived", "restoring", "restored")] == [0, 0, 2]
     waited = run("query", "market_data", "--wait", "--wait-seconds", "1", "--json").stdout
     assert len(json.loads(waited)["rows"]) == 2 * len(bars(day(1)))
+
+
+def test_other_rows_for_an_archived_day_fail_that_day_and_no_other(world):
+    world.archive(day(1))
+    more = bars(day(1), ("MORE",), ingested_at=NOON + timedelta(hours=1))
+    made = world.backfill(more, bars(day(3)))
+    assert [failed.partition for failed in made.failed] == [day(1)]
+    assert "restore request market_data --start 2024-01-01 --end 2024-01-02" in made.failed[0].reason
+    world.restore(day(1))
+    assert_answers(world.hot, world.lake, *(bars(each) for each in (day(1), day(2), day(3), day(1, 5))))
+    assert world.backfill(more).failed == []
+    assert_answers(world.hot, world.lake, more, *(bars(each) for each in (day(1), day(2), day(3), day(1, 5))))
+
+
+def test_repair_takes_an_archived_object_for_whole(world):
+    world.archive(day(1))
+    before = world.hot.live(MARKET_DATA, ALL_DAYS)
+    assert world.backfill(bars(day(1)), repair=True).failed == []
+    assert world.hot.live(MARKET_DATA, ALL_DAYS) == before

@@ -7,7 +7,7 @@ from functools import cached_property, partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from thermocline.errors import LakeError, RequestBudgetError, TransientLakeError
+from thermocline.errors import ArchivedError, LakeError, RequestBudgetError, TransientLakeError
 from thermocline.model.dataset import Dataset
 from thermocline.model.fingerprint import contents_of
 from thermocline.model.partition import ALL_DAYS, DayRange, Partition, chunks
@@ -52,14 +52,13 @@ class Batch:
         partitions = [p for p in partitions if p not in self._refused]
         new = [p for p in partitions if p not in wrong and not self._is_content_of(live.get(p), p)]
         hot_only = {p for p in new if self._stays_hot(p, hot, live)}
-        # What came goes over what is there; the spool keeps the later row of each key.
-        for partition in new:
-            if partition in live and partition not in hot_only:
-                self.at[:] = [partition]
-                self.spool.append(trusted(lake, live[partition].receipt))
-        self.at.clear()
+        self._merge([live[p].receipt for p in new if p in live and p not in hot_only])
+        new = [p for p in new if p not in self._refused]
         changed = [p for p in new if p not in hot_only and not self._is_content_of(live.get(p), p)]
-        overtaken = self._overtaken([live[p] for p in partitions if p in live and p not in {*changed, *wrong}])
+        overtaken = self._overtaken(
+            [live[p] for p in partitions if p in live and p not in {*changed, *wrong, *self._refused}]
+        )
+        partitions = [p for p in partitions if p not in self._refused]
         restated = self._too_far([p for p in (*changed, *sorted(hot_only)) if p in live], live)
         held = self._hold(restated, live, hot_only)
         changed = [p for p in changed if p not in restated] + overtaken + list(wrong)
@@ -98,6 +97,19 @@ class Batch:
     @property
     def _refused(self) -> set[Partition]:
         return {failed.partition for failed in self.failed}
+
+    def _merge(self, receipts: Sequence[Receipt]) -> None:
+        """Have what came go over what is there; the spool keeps the later row of each key.
+
+        A day that would have to be restored from an archive first is refused, by itself.
+        """
+        for receipt in receipts:
+            self.at[:] = [receipt.partition]
+            try:
+                self.spool.append(trusted(self.backfill.lake, receipt))
+            except ArchivedError as error:
+                self.failed.append(Failed(receipt.partition, str(error)))
+        self.at.clear()
 
     def _mended(self, wrong: Mapping[Partition, Wrong]) -> tuple[dict[Partition, Wrong], list[Receipt]]:
         """Of the days that are not well, those to write anew from the spool, and where other days of theirs lie then.
@@ -180,7 +192,14 @@ class Batch:
         Their vintages are written anew, for these rows to be the later ones.
         """
         late = self.backfill.hot.late(self.dataset)
-        return [v.partition for v in unchanged if v.partition in late and self._overtakes(v)]
+        overtaken = []
+        for vintage in unchanged:
+            try:
+                if vintage.partition in late and self._overtakes(vintage):
+                    overtaken.append(vintage.partition)
+            except ArchivedError as error:
+                self.failed.append(Failed(vintage.partition, str(error)))
+        return overtaken
 
     def _overtakes(self, vintage: Vintage) -> bool:
         partition = vintage.partition
