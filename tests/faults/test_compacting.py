@@ -1,5 +1,7 @@
 """Deaths of a compaction, and of acts on days of a compacted month: every row once, and the next run completes it."""
 
+from datetime import date
+
 import pytest
 from hot_acts import migrated
 from lake_world import LATER, content, day, objects_of, two_months, world_in
@@ -66,6 +68,16 @@ def test_wherever_a_compaction_dies_every_row_is_there_once_and_the_next_run_com
         assert content(world.answer()) == content(world.expected()), point
         assert len(objects_of(world, month)) == 1, point
         world.check()
+
+
+@pytest.mark.parametrize("point", ["combine:after", "commit:committed"])
+def test_wherever_the_compaction_of_a_year_dies_the_next_run_completes_it(point, world):
+    world.backfill(*(bars(day(number, month), ("AAPL",), 1) for month in (1, 7) for number in (2, 3)))
+    dies_at(point, lambda: world.compact(as_of=date(2025, 3, 1)))
+    assert content(world.answer()) == content(world.expected())
+    assert [str(year) for year in world.compact(as_of=date(2025, 3, 1)).periods] == ["2024"]
+    assert len(set(world.live.values())) == 1
+    world.check()
 
 
 @pytest.mark.parametrize("act", ["backfill", "rotate", "delete", "withdraw"])

@@ -10,15 +10,17 @@ import psycopg
 import pytest
 from hot_acts import migrated
 from lake_world import AS_OF, LATER, day, two_months, world_in
-from made_rows import bars
+from made_rows import as_sorted_lists, bars
 
 from thermocline.faults import listening
 from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.partition import ALL_DAYS
+from thermocline.model.query import Query
 from thermocline.model.receipt import VintageState
 from thermocline.ports import AuditQuery
 from thermocline.stores.postgres import PostgresHot
 from thermocline.tasks.expire import Expiry
+from thermocline.tasks.query import query
 
 SOON = timedelta(0)
 
@@ -68,6 +70,17 @@ def test_what_compaction_replaced_goes_when_its_grace_is_over_and_not_before(com
     assert sorted(act.detail["path"] for act in logged) == [idle.path for idle in done.deleted]
     again = expire(compacted)
     assert (again.deleted, again.waiting, again.vintages) == ([], [], [])
+
+
+def test_a_reader_that_began_before_a_compaction_and_an_expiry_reads_to_the_end(compacted):
+    compacted.backfill(bars(day(9), ("AAPL",), 2))
+    expected = compacted.expected()
+    with query(compacted.hot, compacted.lake, Query(MARKET_DATA)) as reader:
+        assert len(compacted.compact().periods) == 1
+        early = expire(compacted, grace=timedelta(hours=1))
+        assert (early.deleted, early.metadata) == ([], [])
+        assert as_sorted_lists(reader.read_all(), MARKET_DATA) == expected
+    compacted.check()
 
 
 def test_a_plan_changes_nothing_and_is_what_a_run_then_does(compacted):
