@@ -459,7 +459,7 @@ def test_the_store_is_found_by_the_variable_of_emulators(server, bucket, monkeyp
         assert stream.read() == b"rows"
 
 
-def test_a_client_that_is_given_does_the_asking(server, bucket):
+def test_a_client_that_is_given_does_the_asking(server, bucket, asked):
     class Noting(storage.Client):
         asked = 0
 
@@ -470,8 +470,10 @@ def test_a_client_that_is_given_does_the_asking(server, bucket):
     client = Noting(
         project="mine", client_options={"api_endpoint": server.endpoint_url}, use_auth_w_custom_endpoint=False
     )
-    GcsObjects(bucket, "", GcsOptions(client=client)).put(PATH, io.BytesIO(b"rows"))
+    with asked() as requests:
+        GcsObjects(bucket, "", GcsOptions(client=client)).put(PATH, io.BytesIO(b"rows"))
     assert Noting.asked
+    assert [request.method for request in requests] == ["POST"]
 
 
 # ------------------------------------------------------------------------------------------------------------- queries

@@ -303,7 +303,7 @@ class GcsObjects:
 
         options = self._options
         if options.client is not None:
-            return options.client
+            return _untraced(options.client)
         with self._explained("reach", ""):
             endpoint = {"api_endpoint": options.endpoint_url} if options.endpoint_url else None
             is_google = endpoint is None or (urlsplit(str(options.endpoint_url)).hostname or "").endswith(_GOOGLE)
@@ -313,9 +313,7 @@ class GcsObjects:
         adapter = HTTPAdapter(pool_connections=_MOST_CONNECTIONS, pool_maxsize=_MOST_CONNECTIONS)
         for scheme in ("https://", "http://"):
             client._http.mount(scheme, adapter)  # noqa: SLF001  # the only way to more than ten connections
-        # It would ask for the bucket, in the background, to tell tracing where that is.
-        client._bucket_metadata_cache = None  # noqa: SLF001
-        return client
+        return _untraced(client)
 
     def _key(self, path: str) -> str:
         if not path or path.startswith("/") or any(part in {"", ".", ".."} for part in path.split("/")):
@@ -329,6 +327,15 @@ class GcsObjects:
 
 _TRIES: Mapping[str, Any] = {"retry": None, "timeout": (_CONNECT_SECONDS, _READ_SECONDS)}
 """Requests are made again by `RetryingObjects`, which counts them."""
+
+
+def _untraced(client: Any) -> Any:
+    """The client, which does not ask for the bucket, in the background, to tell tracing where that is.
+
+    Where whoever asks pays it would ask without saying who does, in vain and beside each request.
+    """
+    client._bucket_metadata_cache = None  # noqa: SLF001  # it has no switch
+    return client
 
 
 def _carried(blob: Any) -> dict[str, Any]:
