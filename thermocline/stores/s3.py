@@ -158,13 +158,15 @@ class S3Objects:
         if storage_class:
             placed["StorageClass"] = storage_class
         self._prove()
-        first = content.read(PART_BYTES)
-        following = content.read(PART_BYTES) if len(first) == PART_BYTES else b""
+        read = [_read(content, PART_BYTES)]
+        if len(read[0]) == PART_BYTES and (following := _read(content, PART_BYTES)):
+            read.append(following)
+            del following  # or it would stay in memory to the end
         with self._explained("write", path):
-            if following:
-                etag, size_bytes = self._put_parts(path, _joined(first, following, content), placed)
+            if len(read) > 1:
+                etag, size_bytes = self._put_parts(path, _parts(read, content), placed)
             else:
-                etag, size_bytes = self._put_whole(path, first, {**placed, "IfNoneMatch": "*"}), len(first)
+                etag, size_bytes = self._put_whole(path, read[0], {**placed, "IfNoneMatch": "*"}), len(read[0])
         reached("put:named")
         return StoredObject(path, size_bytes, etag, storage_class or "STANDARD")
 
@@ -588,16 +590,30 @@ def _described(path: str, answer: Mapping[str, Any]) -> StoredObject:
     )
 
 
-def _joined(first: bytes, second: bytes, content: BinaryIO) -> Iterator[bytes]:
-    """The parts of what is left, all of one size but the last; larger ones where there would be too many."""
+def _parts(read: list[bytes], content: BinaryIO) -> Iterator[bytes]:
+    """What was read and what is left in parts, all of one size but the last; larger ones where they would be too many.
+
+    No part is held here once it was given.
+    """
     position = content.tell()
     left = content.seek(0, io.SEEK_END) - position
     content.seek(position)
-    yield first
-    yield second
+    while read:
+        yield read.pop(0)
     part_bytes = max(PART_BYTES, -(-left // (_MOST_PARTS - 2)))
-    while part := content.read(part_bytes):
+    while part := _read(content, part_bytes):
         yield part
+
+
+def _read(content: BinaryIO, size_bytes: int) -> bytes:
+    """So many bytes, fewer only at the end, also of a stream that gives what it has."""
+    chunk = content.read(size_bytes)
+    if not chunk or len(chunk) == size_bytes:
+        return chunk
+    chunks = [chunk]
+    while (size_bytes := size_bytes - len(chunk)) and (chunk := content.read(size_bytes)):
+        chunks.append(chunk)
+    return b"".join(chunks)
 
 
 def _in_parallel(
