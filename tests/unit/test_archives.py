@@ -55,6 +55,8 @@ def test_an_archived_object_can_be_read_while_its_copy_is_there():
     assert is_archived(archived(1, readable_until=NOW - hour), Provider.S3, NOW)
     assert not is_archived(archived(1, named="GLACIER_IR"), Provider.S3, NOW)
     assert not is_archived(archived(1, named="ARCHIVE"), Provider.GCS, NOW)
+    # Of a class of which nothing is known, the store says so when it is read.
+    assert not is_archived(archived(1, named="INTELLIGENT_TIERING"), Provider.S3, NOW)
 
 
 def test_only_objects_whose_days_have_all_reached_an_archive_are_looked_up():
@@ -93,6 +95,8 @@ def test_what_is_said_names_the_objects_the_days_the_price_and_what_is_on_its_wa
 
 
 def test_reading_is_priced_by_class():
-    [read] = reads_of([StoredObject("a", GIB, "e", "STANDARD"), StoredObject("b", GIB, "e", "")], BOOK)
+    known = [StoredObject("a", GIB, "e", "STANDARD"), StoredObject("b", GIB, "e", "")]
+    read, unknown = reads_of([archived(1, named="INTELLIGENT_TIERING"), *known], BOOK)
+    assert (unknown.storage_class, unknown.usd) == ("INTELLIGENT_TIERING", None)
     assert (read.storage_class, read.objects, read.size_bytes) == ("STANDARD", 2, 2 * GIB)
     assert read.usd == pytest.approx(2 * 0.4 / 1000)

@@ -22,7 +22,8 @@ from thermocline.cli.options import (
     output_option,
     symbols_option,
 )
-from thermocline.cli.words import ROWS_SHOWN, Number, Size, Table, first_rows, plural, size, usd
+from thermocline.cli.restore import reading
+from thermocline.cli.words import ROWS_SHOWN, Size, Table, first_rows, plural, size, usd
 
 if TYPE_CHECKING:
     from thermocline.answer import Answer
@@ -226,8 +227,7 @@ def explain(invocation: Invocation, dataset: str, **asked: Any) -> None:
 
 def _billed(dataset: str, found: "Explanation") -> tuple[Table | str, ...]:
     """What the lake's provider takes for reading, and what must be restored first."""
-    reads = [(each.storage_class, each.objects, Size(each.size_bytes), Number(usd(each.usd))) for each in found.reads]
-    parts: list[Table | str] = [*first_rows(Table(("class", "objects", "size", "reading it whole"), reads))]
+    parts = list(reading(found.reads))
     if found.archived:
         cost = "; ".join(f"{each.speed} {usd(each.usd)} within {each.hours:g} hours" for each in found.offers)
         objects = (

@@ -12,6 +12,7 @@ from thermocline.cli.words import Number, Size, Table, first_rows, plural, size,
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from thermocline.model.archives import ClassRead
     from thermocline.model.receipt import StoredObject
     from thermocline.tasks.restores import Requested, Restores
 
@@ -91,10 +92,7 @@ def _shown(plan: "Restores") -> tuple[Table | str, ...]:
     rows = [row for state, objects in held for row in _by_class(state, objects)]
     if not rows:
         at_once = f"{plural(plan.at_once, 'object')} can be read at once; nothing is to be restored."
-        reads = [
-            (each.storage_class, each.objects, Size(each.size_bytes), Number(usd(each.usd))) for each in plan.reads
-        ]
-        return (*first_rows(Table(("class", "objects", "size", "reading it whole"), reads)), at_once)
+        return (*reading(plan.reads), at_once)
     parts: list[Table | str] = [Table(("state", "class", "objects", "size", "readable until"), rows)]
     parts += first_rows(
         Table(
@@ -111,6 +109,15 @@ def _shown(plan: "Restores") -> tuple[Table | str, ...]:
     if plan.at_once:
         parts.append(f"{plural(plan.at_once, 'object')} of these days can be read at once.")
     return tuple(parts)
+
+
+def reading(reads: "Sequence[ClassRead]") -> tuple[Table | str, ...]:
+    """What the lake's provider takes for reading objects, by their class."""
+    rows = [
+        (each.storage_class, each.objects, Size(each.size_bytes), None if each.usd is None else Number(usd(each.usd)))
+        for each in reads
+    ]
+    return first_rows(Table(("class", "objects", "size", "reading it whole"), rows))
 
 
 def _by_class(state: str, objects: "Sequence[StoredObject]") -> list[tuple[object, ...]]:

@@ -30,9 +30,15 @@ def has_archives(provider: Provider) -> bool:
     return any(not each.is_read_at_once for each in classes_of(provider))
 
 
+def is_read_at_once(stored: StoredObject, provider: Provider) -> bool:
+    """Whether an object's class needs no restore; one of which nothing is known is read before it is judged."""
+    facts = (each for each in classes_of(provider) if each.name == stored.storage_class)
+    return all(each.is_read_at_once for each in facts)
+
+
 def is_archived(stored: StoredObject, provider: Provider, now: datetime) -> bool:
     """Whether an object must be restored before it is read, or a restore of it is still on its way."""
-    if not stored.storage_class or storage_class(provider, stored.storage_class).is_read_at_once:
+    if is_read_at_once(stored, provider):
         return False
     return stored.readable_until is None or stored.readable_until <= now
 
@@ -100,14 +106,18 @@ class Offer:
 
 
 def offers(objects: Sequence[StoredObject], prices: PriceBook, keep_days: int) -> list[Offer]:
-    """Every speed at which all these archived objects can be restored, the cheapest kind first."""
+    """Every speed at which all these archived objects can be restored, the cheapest kind first.
+
+    None where the book lacks one of their classes.
+    """
     if not objects:
         return []
     first = first_class(prices.provider).name
     copies = sum(prices.storage_usd_per_month(first, each.size_bytes) for each in objects) * keep_days / DAYS_PER_MONTH
     found = []
     for speed in SPEEDS:
-        rates = [prices.of(each.storage_class).restores.get(speed) for each in objects]
+        priced = [prices.classes.get(each.storage_class) for each in objects]
+        rates = [price.restores.get(speed) if price else None for price in priced]
         known = [rate for rate in rates if rate is not None]
         if len(known) < len(objects):
             continue
@@ -163,12 +173,12 @@ def _usd(amount: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ClassRead:
-    """What a query reads of one storage class, and what the provider takes for it."""
+    """What a query reads of one storage class, and what the provider takes for it; None where no price is known."""
 
     storage_class: str
     objects: int
     size_bytes: int
-    usd: float
+    usd: float | None
 
     def document(self) -> dict[str, object]:
         """The class as one flat JSON object."""
@@ -176,7 +186,7 @@ class ClassRead:
 
 
 def reads_of(objects: Iterable[StoredObject], prices: PriceBook) -> list[ClassRead]:
-    """What reading objects whole costs, by class from the first to the coldest.
+    """What reading objects whole costs, by class from the first to the coldest; classes nothing is known of come last.
 
     A query reads ranges of them: this is the most that it comes to, but for requests.
     """
@@ -189,7 +199,7 @@ def reads_of(objects: Iterable[StoredObject], prices: PriceBook) -> list[ClassRe
             name,
             len(held),
             sum(each.size_bytes for each in held),
-            sum(prices.read_usd(name, each.size_bytes) for each in held),
+            sum(prices.read_usd(name, each.size_bytes) for each in held) if name in prices.classes else None,
         )
-        for name, held in sorted(found.items(), key=lambda item: order[item[0]])
+        for name, held in sorted(found.items(), key=lambda item: (order.get(item[0], len(order)), item[0]))
     ]

@@ -12,12 +12,21 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from thermocline.errors import ArchivedError, RequestBudgetError, ThermoclineError, UsageError
-from thermocline.model.archives import KEEP_DAYS, ClassRead, Offer, has_archives, is_archived, offers, reads_of
+from thermocline.model.archives import (
+    KEEP_DAYS,
+    ClassRead,
+    Offer,
+    has_archives,
+    is_archived,
+    is_read_at_once,
+    offers,
+    reads_of,
+)
 from thermocline.model.dataset import Dataset
 from thermocline.model.partition import ALL_DAYS, DayRange
 from thermocline.model.prices import PriceBook
 from thermocline.model.receipt import StoredObject
-from thermocline.model.storage_classes import Provider, storage_class
+from thermocline.model.storage_classes import Provider
 from thermocline.ports import SILENT, Act, Hot, Lake, Progress
 
 if TYPE_CHECKING:
@@ -132,7 +141,7 @@ class Restoring:
         now = datetime.now(UTC)
         away = [each for each in found if is_archived(each, provider, now)]
         asleep = [each for each in away if not each.is_restoring]
-        at_once = [each for each in found if storage_class(provider, each.storage_class).is_read_at_once]
+        at_once = [each for each in found if is_read_at_once(each, provider)]
         apart = {each.path for each in (*away, *at_once)}
         return Restores(
             dataset.name,
