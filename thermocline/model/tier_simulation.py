@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from thermocline.model.partition import midnight
@@ -123,12 +124,14 @@ def _grown(growth: Growth, policy: RetentionPolicy, prices: PriceBook) -> Iterat
     provider, streams, begin = prices.provider, growth.streams, growth.begin
     first = first_class(provider).name
     lake: dict[str, TieredObject] = {}
+    keep_usd, read_usd = cache(prices.storage_usd_per_month), cache(prices.read_usd)
     day = begin.replace(day=1)
     for _ in range(12 * growth.years):
         month, following = day, (day + timedelta(days=31)).replace(day=1)
         transition = penalty = 0.0
         writes = 0
-        plan = plan_tiers(lake.values(), policy, provider, prices, month)
+        unsettled = [each for each in lake.values() if not _is_settled(each, policy.of(each.dataset), first, month)]
+        plan = plan_tiers(unsettled, policy, provider, prices, month)
         for move in plan.transitions:
             at = midnight(month)
             lake[move.object.path] = _moved(move, at, prices)
@@ -149,15 +152,21 @@ def _grown(growth: Growth, policy: RetentionPolicy, prices: PriceBook) -> Iterat
             day += timedelta(days=1)
         for each, days in kept:
             share = days / DAYS_PER_MONTH
-            storage += share * prices.storage_usd_per_month(each.storage_class, each.size_bytes)
+            storage += share * keep_usd(each.storage_class, each.size_bytes)
             reads = policy.of(each.dataset).reads_per_month
-            reading += share * reads * prices.read_usd(each.storage_class, each.size_bytes)
+            reading += share * reads * read_usd(each.storage_class, each.size_bytes)
         total = sum(each.size_bytes for each, _ in kept)
         gib_months = sum(each.size_bytes * days for each, days in kept) / GIB / DAYS_PER_MONTH
         if growth.compaction:
             writes += _brought_together(lake, streams, month, following, first)
         requests = writes * prices.of(first).write_usd_per_1000 / 1000
         yield MonthCost(month, total, len(lake), gib_months, storage, transition, penalty, requests, reading)
+
+
+def _is_settled(each: TieredObject, retention: Retention, first: str, as_of: date) -> bool:
+    """Whether an object stays where it is, so that no plan need weigh it."""
+    age_days = (as_of - each.last_day).days
+    return not retention.is_over(age_days) and retention.due_class(age_days, first) == each.storage_class
 
 
 def _moved(move: Transition, at: datetime, prices: PriceBook) -> TieredObject:
