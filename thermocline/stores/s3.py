@@ -3,79 +3,52 @@
 https://docs.aws.amazon.com/AmazonS3/latest/API/, read 2026-11.
 """
 
-import base64
-import errno
-import hashlib
 import io
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import Any, BinaryIO, cast
 from urllib.parse import urlencode, urlsplit
 from uuid import uuid4
 
 from thermocline.errors import (
-    ArchivedError,
     LakeError,
     ObjectExistsError,
     PlanDriftError,
-    TransientLakeError,
-    UsageError,
 )
 from thermocline.faults import Step, reached, step
 from thermocline.model.receipt import StoredObject
 from thermocline.model.storage_classes import Provider
 from thermocline.ports import Rule
+from thermocline.stores.s3_errors import OnItsWayError, PreconditionFailedError, code_of, explained
+from thermocline.stores.s3_parts import (
+    PART_BYTES,
+    PARTS_AT_ONCE,
+    checksum_of,
+    compare,
+    in_parallel,
+    parts_of,
+    read_whole,
+)
+from thermocline.stores.s3_reader import ObjectReader
 
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
-
-PART_BYTES = 8 << 20
-_PARTS_AT_ONCE = 4
-_MOST_PARTS = 10_000
 _LARGEST_COPY_BYTES = 5 << 30  # https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
 _COPIED_PART_BYTES = 512 << 20
-_SKIPPED_BYTES = 256 << 10
-"""Bytes that are read and thrown away sooner than a new request is made."""
 
+_BUFFER_BYTES = 64 << 10
 _CONNECT_SECONDS, _READ_SECONDS = 10, 60
 _MOST_CONNECTIONS = 64
 
 _DESCRIBED = (
     "Metadata", "ContentType", "ContentEncoding", "ContentLanguage", "ContentDisposition", "CacheControl",
 )  # fmt: skip
-_MISSING = frozenset({"NoSuchKey", "404", "NotFound"})
-_TRANSIENT = frozenset({
-    "500", "502", "503", "504", "BadDigest", "ConditionalRequestConflict", "InternalError", "OperationAborted",
-    "RequestTimeout", "RequestTimeoutException", "ServiceUnavailable", "SlowDown", "ThrottlingException",
-    "TooManyRequests", "XAmzContentSHA256Mismatch",
-})  # fmt: skip
-_REMEDIES = {
-    "NoSuchBucket": "there is no such bucket; make it, or correct the lake's URL",
-    "AccessDenied": "these credentials may not do that; docs/guide/lakes.md has the policy that they need",
-    "403": "these credentials may not do that; docs/guide/lakes.md has the policy that they need",
-    "AllAccessDisabled": "the account may not use S3; ask who runs it",
-    "InvalidAccessKeyId": "the store does not know that access key; check AWS_ACCESS_KEY_ID or the profile",
-    "SignatureDoesNotMatch": "the secret key is wrong; check AWS_SECRET_ACCESS_KEY or the profile",
-    "ExpiredToken": "the session token has expired; log in again",
-    "InvalidToken": "the session token is not valid; log in again",
-    "RequestTimeTooSkewed": "the clock of this machine is wrong; set it, then run it again",
-    "PermanentRedirect": "the bucket is in another region; set storage.s3.region or AWS_REGION",
-    "AuthorizationHeaderMalformed": "the bucket is in another region; set storage.s3.region or AWS_REGION",
-    "301": "the bucket is in another region; set storage.s3.region or AWS_REGION",
-    "NotImplemented": "this store does not know that request; choose another store, or do without",
-    "KMS.DisabledException": "the KMS key is disabled; enable it, or set another storage.s3.kms_key_id",
-    "KMS.NotFoundException": "there is no such KMS key; correct storage.s3.kms_key_id",
-    "InvalidStorageClass": "this store does not have that storage class; change storage.retention",
-    "EntityTooLarge": "the object is larger than the store takes",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,13 +131,13 @@ class S3Objects:
         if storage_class:
             placed["StorageClass"] = storage_class
         self._prove()
-        read = [_read(content, PART_BYTES)]
-        if len(read[0]) == PART_BYTES and (following := _read(content, PART_BYTES)):
+        read = [read_whole(content, PART_BYTES)]
+        if len(read[0]) == PART_BYTES and (following := read_whole(content, PART_BYTES)):
             read.append(following)
             del following  # or it would stay in memory to the end
         with self._explained("write", path):
             if len(read) > 1:
-                etag, size_bytes = self._put_parts(path, _parts(read, content), placed)
+                etag, size_bytes = self._put_parts(path, parts_of(read, content), placed)
             else:
                 etag, size_bytes = self._put_whole(path, read[0], {**placed, "IfNoneMatch": "*"}), len(read[0])
         reached("put:named")
@@ -179,7 +152,9 @@ class S3Objects:
 
     def open(self, path: str) -> BinaryIO:
         """See `Objects.open`. What is read in order comes in one answer."""
-        return cast("BinaryIO", io.BufferedReader(_Reader(self, path), 1 << 16))
+        return cast(
+            "BinaryIO", io.BufferedReader(ObjectReader(self.location(path), partial(self.ask_range, path)), 1 << 16)
+        )
 
     def stat(self, path: str) -> StoredObject:
         """See `Objects.stat`."""
@@ -213,7 +188,7 @@ class S3Objects:
                     etag = self._copy_parts(key, stored, placed)
                 else:
                     etag = self._copied(key, stored, placed)
-        except _PreconditionFailedError:
+        except PreconditionFailedError:
             msg = f"{self.location(path)} changed since it was surveyed; nothing was changed. Make the plan again"
             raise PlanDriftError(msg) from None
         return StoredObject(path, stored.size_bytes, etag, storage_class, datetime.now(UTC))
@@ -221,7 +196,7 @@ class S3Objects:
     def restore(self, path: str, *, days: int, speed: str) -> None:
         """See `Classes.restore`."""
         wanted = {"Days": days, "GlacierJobParameters": {"Tier": speed}}
-        with suppress(_OnItsWayError), self._explained("restore", path):
+        with suppress(OnItsWayError), self._explained("restore", path):
             self._ask("restore_object", Key=self._key(path), RestoreRequest=wanted)
 
     def rules(self) -> Sequence[Rule]:
@@ -334,10 +309,10 @@ class S3Objects:
             raise LakeError(msg)
 
     def _put_whole(self, path: str, body: bytes, placed: Mapping[str, Any]) -> str:
-        checksum = _checksum(body)
+        checksum = checksum_of(body)
         reached("put:written")
         answer = self._ask("put_object", Key=self._key(path), Body=body, ChecksumSHA256=checksum, **placed)
-        _compare(answer, checksum, self.location(path))
+        compare(answer, checksum, self.location(path))
         return _etag(answer)
 
     def _put_parts(self, path: str, parts: Iterator[bytes], placed: Mapping[str, Any]) -> tuple[str, int]:
@@ -345,15 +320,15 @@ class S3Objects:
         upload = self._ask("create_multipart_upload", Key=key, ChecksumAlgorithm="SHA256", **placed)["UploadId"]
 
         def send(number: int, body: bytes) -> dict[str, Any]:
-            checksum = _checksum(body)
+            checksum = checksum_of(body)
             answer = self._ask(
                 "upload_part", Key=key, UploadId=upload, PartNumber=number, Body=body, ChecksumSHA256=checksum
             )
-            _compare(answer, checksum, self.location(path))
+            compare(answer, checksum, self.location(path))
             return {"PartNumber": number, "ETag": answer["ETag"], "ChecksumSHA256": checksum}
 
         try:
-            sent, size_bytes = _in_parallel(send, parts)
+            sent, size_bytes = in_parallel(send, parts)
             reached("put:written")
             answer = self._ask(
                 "complete_multipart_upload", Key=key, UploadId=upload, MultipartUpload={"Parts": sent}, IfNoneMatch="*"
@@ -379,7 +354,7 @@ class S3Objects:
                 return _etag(answer["CopyObjectResult"])
             except ClientError as error:
                 # Some stores don't take another class for a change.
-                if _code(error) != "InvalidRequest":
+                if code_of(error) != "InvalidRequest":
                     raise
                 self._must_replace = True
         kept = self._kept(key)
@@ -418,7 +393,7 @@ class S3Objects:
             return {"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]}
 
         try:
-            with ThreadPoolExecutor(_PARTS_AT_ONCE) as threads:
+            with ThreadPoolExecutor(PARTS_AT_ONCE) as threads:
                 sent = list(threads.map(send, range(1, len(ranges) + 1), ranges))
             answer = self._ask(
                 "complete_multipart_upload",
@@ -466,7 +441,7 @@ class S3Objects:
         try:
             answer = self._ask("get_bucket_lifecycle_configuration")
         except ClientError as error:
-            if _code(error) == "NoSuchLifecycleConfiguration":
+            if code_of(error) == "NoSuchLifecycleConfiguration":
                 return [], {}
             raise
         name = "TransitionDefaultMinimumObjectSize"
@@ -480,99 +455,8 @@ class S3Objects:
             yield
 
 
-def _no_credentials() -> tuple[type[Exception], ...]:
-    from botocore import exceptions  # noqa: PLC0415
-
-    return exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.CredentialRetrievalError
-
-
-class _PreconditionFailedError(Exception):
-    """The object is not the one that was named."""
-
-
-class _OnItsWayError(Exception):
-    """A restore is on its way already."""
-
-
-@contextmanager
-def explained(act: str, location: str) -> Iterator[None]:
-    """Turn what the SDK says into an error with a remedy; a missing object is a FileNotFoundError."""
-    from botocore import exceptions  # noqa: PLC0415
-    from urllib3.exceptions import HTTPError  # noqa: PLC0415
-
-    try:
-        yield
-    except exceptions.ClientError as error:
-        raise _from_answer(error, act, location) from error
-    except _no_credentials() as none:
-        msg = (
-            f"can't {act} {location}: there are no credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a "
-            "profile, or run where the machine has a role. Nothing that was stored before is lost"
-        )
-        raise LakeError(msg) from none
-    except (exceptions.SSLError, exceptions.ProxyConnectionError, exceptions.InvalidProxiesConfigError) as error:
-        msg = f"can't {act} {location}: {_plain(error)}; look at the certificates and the proxy of this machine"
-        raise LakeError(msg) from error
-    except (
-        exceptions.HTTPClientError,
-        exceptions.ConnectionError,
-        exceptions.IncompleteReadError,
-        exceptions.FlexibleChecksumError,
-        HTTPError,
-    ) as error:
-        msg = f"can't {act} {location}: {_plain(error)}; nothing that was stored before is lost"
-        raise TransientLakeError(msg) from error
-    except (exceptions.BotoCoreError, ValueError) as error:
-        msg = f"can't {act} {location}: {_plain(error)}; correct the lake's URL or the settings under storage.s3"
-        raise UsageError(msg) from error
-
-
-def _from_answer(error: Any, act: str, location: str) -> Exception:
-    code = _code(error)
-    if code in _MISSING:
-        return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), location)
-    if code in {"PreconditionFailed", "412"}:
-        if act == "write":
-            return ObjectExistsError(f"{location} exists already; an object is never overwritten")
-        return _PreconditionFailedError()
-    if code == "RestoreAlreadyInProgress":
-        return _OnItsWayError()
-    if code == "InvalidObjectState":
-        named = error.response["Error"].get("StorageClass", "an archive")
-        return ArchivedError(
-            f"{location} lies in {named} and must be restored before it is read; `thermocline restore request` asks "
-            "for that and says what it costs. Nothing is lost"
-        )
-    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    remedy = _REMEDIES.get(code, "look at what the store says, then run it again")
-    said = str(error.response["Error"].get("Message") or code)
-    msg = f"can't {act} {location}: {said.rstrip('.')} ({code}); {remedy}. Nothing that was stored before is lost"
-    is_transient = code in _TRANSIENT or status in {429, 500, 502, 503, 504}
-    return TransientLakeError(msg) if is_transient else LakeError(msg)
-
-
-def _code(error: Any) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
-def _plain(error: BaseException) -> str:
-    """The first line of what the SDK says, without the parameters of a URL, which may be a signature."""
-    return re.sub(r"\?[^\s'\")]*", "", str(error).partition("\n")[0]).rstrip(".") or type(error).__name__
-
-
 def _etag(answer: Mapping[str, Any]) -> str:
     return str(answer["ETag"]).strip('"')
-
-
-def _checksum(body: bytes) -> str:
-    return base64.b64encode(hashlib.sha256(body).digest()).decode()
-
-
-def _compare(answer: Mapping[str, Any], checksum: str, location: str) -> None:
-    """Stores that compute checksums say which they had; one that says another has stored something else."""
-    if (theirs := answer.get("ChecksumSHA256")) and theirs != checksum:
-        msg = f"{location} was sent with checksum {checksum}, the store has {theirs}; nothing was changed"
-        raise TransientLakeError(msg)
 
 
 def _described(path: str, answer: Mapping[str, Any]) -> StoredObject:
@@ -588,101 +472,3 @@ def _described(path: str, answer: Mapping[str, Any]) -> StoredObject:
         parsedate_to_datetime(until[1]).astimezone(UTC) if until else None,
         'ongoing-request="true"' in restore,
     )
-
-
-def _parts(read: list[bytes], content: BinaryIO) -> Iterator[bytes]:
-    """What was read and what is left in parts, all of one size but the last; larger ones where they would be too many.
-
-    No part is held here once it was given.
-    """
-    position = content.tell()
-    left = content.seek(0, io.SEEK_END) - position
-    content.seek(position)
-    while read:
-        yield read.pop(0)
-    part_bytes = max(PART_BYTES, -(-left // (_MOST_PARTS - 2)))
-    while part := _read(content, part_bytes):
-        yield part
-
-
-def _read(content: BinaryIO, size_bytes: int) -> bytes:
-    """So many bytes, fewer only at the end, also of a stream that gives what it has."""
-    chunk = content.read(size_bytes)
-    if not chunk or len(chunk) == size_bytes:
-        return chunk
-    chunks = [chunk]
-    while (size_bytes := size_bytes - len(chunk)) and (chunk := content.read(size_bytes)):
-        chunks.append(chunk)
-    return b"".join(chunks)
-
-
-def _in_parallel(
-    send: Callable[[int, bytes], dict[str, Any]], parts: Iterator[bytes]
-) -> tuple[list[dict[str, Any]], int]:
-    """Send parts, a few at a time, none read before there is room; what each returned in order, and all bytes."""
-    waiting: dict[Future[dict[str, Any]], int] = {}
-    sent: dict[int, dict[str, Any]] = {}
-    size_bytes = 0
-
-    def gather() -> None:
-        for done in wait(waiting, return_when=FIRST_COMPLETED).done:
-            sent[waiting.pop(done)] = done.result()
-
-    with ThreadPoolExecutor(_PARTS_AT_ONCE) as threads:
-        for number, part in enumerate(parts, 1):
-            size_bytes += len(part)
-            waiting[threads.submit(partial(send, number, part))] = number
-            if len(waiting) == _PARTS_AT_ONCE:
-                gather()
-        while waiting:
-            gather()
-    return [sent[number] for number in sorted(sent)], size_bytes
-
-
-class _Reader(io.RawIOBase):
-    """Reads one object: in order from one answer, from elsewhere with another request."""
-
-    def __init__(self, objects: S3Objects, path: str) -> None:
-        super().__init__()
-        self._objects, self._path = objects, path
-        self._position = self._at = 0
-        self._body, self._size = objects.ask_range(path, 0)
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        self._position = max(origin + offset, 0)
-        return self._position
-
-    def readinto(self, buffer: "Buffer") -> int:
-        view = memoryview(buffer)
-        if self._position >= self._size:
-            return 0
-        with explained("read", self._objects.location(self._path)):
-            self._go()
-            chunk = self._body.read(len(view))
-        view[: len(chunk)] = chunk
-        self._position = self._at = self._at + len(chunk)
-        return len(chunk)
-
-    def close(self) -> None:
-        if not self.closed:
-            self._body.close()
-        super().close()
-
-    def _go(self) -> None:
-        ahead = self._position - self._at
-        if 0 < ahead <= _SKIPPED_BYTES:
-            self._at += len(self._body.read(ahead))
-        if self._at != self._position:
-            self._body.close()
-            self._body, _ = self._objects.ask_range(self._path, self._position)
-            self._at = self._position

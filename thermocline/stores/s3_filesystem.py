@@ -10,7 +10,7 @@ from fsspec.asyn import sync
 from s3fs.core import _error_wrapper
 
 from thermocline.stores.range_reader import ExactPaths, KeptEnds
-from thermocline.stores.s3 import explained
+from thermocline.stores.s3_errors import explained
 
 if TYPE_CHECKING:
     from thermocline.stores.s3 import S3Options
