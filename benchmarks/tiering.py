@@ -57,16 +57,16 @@ def main() -> None:
                 receipts.append(Receipt(partition, 1, path, SIZE_BYTES, "0" * 64, "1", 1, "run", contents))
             with hot.writer(dataset) as writer:
                 writer.publish(Publication(dataset, None, "run", receipts))
-        for _ in range(3):
+        for target_bytes in (1, 128 << 20, 1, 128 << 20, 1, 128 << 20):  # with 1 nothing is to be compacted first
             begun = time.perf_counter()
             with lake.run("plan") as budget:
-                planned = Tiering(hot, lake, POLICY, load_prices(Provider.GCS), AS_OF, lifecycle=Lifecycle()).plan(
-                    [MARKET_DATA, NEWS]
-                )
+                prices, lifecycle = load_prices(Provider.GCS), Lifecycle()
+                tiering = Tiering(hot, lake, POLICY, prices, AS_OF, lifecycle=lifecycle, target_bytes=target_bytes)
+                planned = tiering.plan([MARKET_DATA, NEWS])
             seconds = time.perf_counter() - begun
             print(
                 f"{len(days) * len(series):,d} objects: planned in {seconds:.2f} s, {len(planned.plan.transitions):,d} "
-                f"due, {budget.requests} requests of the store"
+                f"would move, {planned.plan.postponed:,d} later, {len(planned.plan.left):,d} stay, {budget.requests} requests of the store"
             )
 
 

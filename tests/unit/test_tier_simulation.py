@@ -4,7 +4,6 @@ Prices are Iowa's: STANDARD 0.020 and NEARLINE 0.010 USD for a GiB and month, an
 and 0.0004 to read from STANDARD. A GiB comes every day, which is 15 in PostgreSQL at 0.17. A month has 365 / 12 days.
 """
 
-import time
 from datetime import date
 
 import pytest
@@ -79,14 +78,12 @@ def test_what_is_drawn_and_told_are_the_same_months():
 
 
 @pytest.mark.parametrize(("preset", "provider"), [("gcs_b", Provider.GCS), ("s3", Provider.S3)])
-def test_ten_years_of_three_streams_take_less_than_two_seconds_and_pay(preset, provider):
+def test_ten_years_of_three_streams_pay(preset, provider):
     streams = [
         Stream("market_data", 2_340_000, "1min"),
         Stream("market_data", 6_000, "1day"),
         Stream("news", 60_000_000),
     ]
-    begun = time.process_time()
     simulated = simulate(Growth(streams, date(2027, 1, 1), 10), RetentionPolicy(PRESETS[preset]), load_prices(provider))
-    assert time.process_time() - begun < 2
     total = simulated.document()["total_usd"]
     assert total["policy"] < total["first_class"] < total["postgres"]
