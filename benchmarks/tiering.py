@@ -64,9 +64,10 @@ def main() -> None:
                 tiering = Tiering(hot, lake, POLICY, prices, AS_OF, lifecycle=lifecycle, target_bytes=target_bytes)
                 planned = tiering.plan([MARKET_DATA, NEWS])
             seconds = time.perf_counter() - begun
+            plan = planned.plan
             print(
-                f"{len(days) * len(series):,d} objects: planned in {seconds:.2f} s, {len(planned.plan.transitions):,d} "
-                f"would move, {planned.plan.postponed:,d} later, {len(planned.plan.left):,d} stay, {budget.requests} requests of the store"
+                f"{len(days) * len(series):,d} objects: planned in {seconds:.2f} s, {len(plan.transitions):,d} would move, "
+                f"{plan.postponed:,d} later, {len(plan.left):,d} stay, {budget.requests} requests of the store"
             )
 
 
