@@ -7,7 +7,7 @@ from datetime import date, timedelta
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner
-from hot_acts import answer, assert_answers, ingest, migrated, publish, table
+from hot_acts import answer, assert_answers, ingest, load, migrated, publish, table
 from made_rows import NOON, as_sorted_lists, bars
 
 from thermocline.cli import main
@@ -15,6 +15,7 @@ from thermocline.errors import ArchivedError, UsageError
 from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.partition import ALL_DAYS, Partition
+from thermocline.model.paths import object_path
 from thermocline.model.query import Query
 from thermocline.model.retention import ClassStep, Retention, RetentionPolicy
 from thermocline.model.storage_classes import Provider
@@ -374,3 +375,13 @@ def test_repair_takes_an_archived_object_for_whole(world):
     before = world.hot.live(MARKET_DATA, ALL_DAYS)
     assert world.backfill(bars(day(1)), repair=True).failed == []
     assert world.hot.live(MARKET_DATA, ALL_DAYS) == before
+
+
+def test_a_day_that_was_brought_back_leaves_postgresql_by_a_new_object_once_its_own_is_archived(world):
+    [vintage] = [each for each in world.hot.live(MARKET_DATA, ALL_DAYS) if each.partition == day(1)]
+    load(world.hot, world.lake, vintage)
+    world.archive(day(1))
+    rotated = world.rotate()
+    assert rotated.failed == []
+    assert [(each.partition, each.path) for each in rotated.moved] == [(day(1), object_path(day(1), 2))]
+    assert_answers(world.hot, world.lake, bars(day(1)), bars(day(2)), bars(day(1, 5)))
