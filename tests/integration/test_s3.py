@@ -13,7 +13,14 @@ from made_rows import DAY, NOON, bars
 from s3_server import KEY as ACCESS_KEY
 from s3_server import REGION, SECRET
 
-from thermocline.errors import ArchivedError, LakeError, ObjectExistsError, PlanDriftError, TransientLakeError
+from thermocline.errors import (
+    ArchivedError,
+    LakeError,
+    ObjectExistsError,
+    PlanDriftError,
+    TransientLakeError,
+    UsageError,
+)
 from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.partition import Partition
 from thermocline.model.query import Query, Segment, Tier
@@ -474,8 +481,15 @@ def test_without_credentials_it_is_said_where_they_are_looked_for(opened, monkey
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    with pytest.raises(LakeError, match="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile"):
-        opened(session=None, region=REGION).stat(PATH)
+    objects = opened(session=None, region=REGION)
+    for read in (objects.stat, lambda path: objects.filesystem.open(objects.location(path))):
+        with pytest.raises(LakeError, match="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile"):
+            read(PATH)
+
+
+def test_a_name_that_no_bucket_can_have_is_wrong_usage():
+    with pytest.raises(UsageError, match=r'Invalid bucket name "No_bucket at all".*correct the lake\'s URL'):
+        S3Objects("No_bucket at all", "", S3Options(region=REGION)).stat(PATH)
 
 
 def test_a_bucket_that_is_not_there_is_no_missing_object(s3_server):

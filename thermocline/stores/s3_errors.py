@@ -18,7 +18,10 @@ _TRANSIENT = frozenset({
 _REMEDIES = {
     "NoSuchBucket": "there is no such bucket; make it, or correct the lake's URL",
     "AccessDenied": "these credentials may not do that; docs/guide/lakes.md has the policy that they need",
-    "403": "these credentials may not do that; docs/guide/lakes.md has the policy that they need",
+    # An answer to HEAD has no body that would say more.
+    "400": "the store says no more; expired credentials and a bucket in another region look like this",
+    "403": "these credentials may not do that, or their secret key is wrong; docs/guide/lakes.md has the policy",
+    "MethodNotAllowed": "this store does not know that request; choose another store, or do without",
     "AllAccessDisabled": "the account may not use S3; ask who runs it",
     "InvalidAccessKeyId": "the store does not know that access key; check AWS_ACCESS_KEY_ID or the profile",
     "SignatureDoesNotMatch": "the secret key is wrong; check AWS_SECRET_ACCESS_KEY or the profile",
@@ -113,5 +116,7 @@ def code_of(error: Any) -> str:
 
 
 def _plain(error: BaseException) -> str:
-    """The first line of what the SDK says, without the parameters of a URL, which may be a signature."""
-    return re.sub(r"\?[^\s'\")]*", "", str(error).partition("\n")[0]).rstrip(".") or type(error).__name__
+    """The first sentence of what the SDK says, without the parameters of a URL, which may be a signature."""
+    first, _, following = str(error).partition("\n")
+    told = f"{first} {following.partition(chr(10))[0]}" if first.endswith(":") else first
+    return re.sub(r"\?[^\s'\")]*", "", told).rstrip(".") or type(error).__name__

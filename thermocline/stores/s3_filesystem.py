@@ -60,7 +60,8 @@ class ExactS3FileSystem(ExactPaths, s3fs.S3FileSystem):  # type: ignore[misc]  #
             return found
 
         try:
-            answered: tuple[int, bytes] = sync(self.loop, asked)
+            with explained("read", location):
+                answered: tuple[int, bytes] = sync(self.loop, asked)
         except OSError as error:  # which is what s3fs makes of the SDK's
             said = error.__cause__
             if not isinstance(said, ClientError):
