@@ -338,24 +338,25 @@ def test_the_command_brings_back_what_lies_in_an_archive_of_s3(moto_server, new_
         return ran
 
     with open_lake(f"s3://{bucket}/lake", catalog_url=catalog) as lake:
-        publish(PostgresHot(url), lake, bars(day(1)), bars(day(2)))
+        publish(PostgresHot(url), lake, *(bars(day(number)) for number in range(1, 19)))
         for stored in list(lake.survey(MARKET_DATA)):
             lake.classes.transition(stored, "GLACIER")
     for asked in (["query", "market_data"], ["sql", "from market_data"], ["query", "market_data", "--wait"]):
         said = run(*asked, expected=1).stderr
-        assert "2 objects" in said
-        assert "`thermocline restore request market_data --start 2024-01-01 --end 2024-01-03`" in said
+        assert "18 objects" in said
+        assert "`thermocline restore request market_data --start 2024-01-01 --end 2024-01-19`" in said
     shown = run("restore", "request", "market_data", "--speed", "standard", "--dry-run").stdout
     assert "archived" in shown
     assert "5 hours" in shown
     assert "must be restored first" in run("explain", "market_data").stdout
     run("restore", "request", "market_data", "--json", expected=2)
     asked = json.loads(run("restore", "request", "market_data", "--days", "2", "--yes", "--json").stdout)
-    assert (len(asked["requested"]), asked["failed"], asked["offer"]["hours"]) == (2, [], 12)
+    assert (len(asked["requested"]), asked["failed"], asked["offer"]["hours"]) == (18, [], 12)
+    # Its listings don't say what was restored.
     status = json.loads(run("restore", "status", "market_data", "--json").stdout)
-    assert [len(status[state]) for state in ("archived", "restoring", "restored")] == [0, 0, 2]
+    assert [len(status[state]) for state in ("archived", "restoring", "restored")] == [0, 0, 18]
     waited = run("query", "market_data", "--wait", "--wait-seconds", "1", "--json").stdout
-    assert len(json.loads(waited)["rows"]) == 2 * len(bars(day(1)))
+    assert len(json.loads(waited)["rows"]) == 18 * len(bars(day(1)))
 
 
 def test_other_rows_for_an_archived_day_fail_that_day_and_no_other(world):

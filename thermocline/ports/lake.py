@@ -212,10 +212,11 @@ class Lake(Protocol):
         """
         ...
 
-    def states(self, paths: Collection[str]) -> list[StoredObject]:
+    def states(self, paths: Collection[str], *, exact: bool = False) -> list[StoredObject]:
         """What the store says of these objects now; what there is not is left out.
 
-        A few are asked for one by one, more by a listing of their years.
+        A few are asked for one by one, more by a listing of their years. Not every store's listing says what was
+        restored: to be `exact`, archived objects of which it says nothing are asked for one by one as well.
         """
         ...
 
@@ -225,7 +226,7 @@ class Lake(Protocol):
         """Of the objects that hold these receipts, those that must be restored before they are read.
 
         Only what the retention policy lets into an archive by now is asked for, or all of them with `beyond_policy`;
-        what could be read a minute ago is not asked for again, except `anew`.
+        what could be read a minute ago is not asked for again. `anew` asks for all, and is exact.
         """
         ...
 

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 from time import monotonic
 
 from thermocline.errors import ArchivedError, UsageError
-from thermocline.model.archives import has_archives, is_archived, may_be_archived, said_of
+from thermocline.model.archives import has_archives, is_archived, is_read_at_once, may_be_archived, said_of
 from thermocline.model.prices import PriceBook
 from thermocline.model.receipt import Receipt, StoredObject
 from thermocline.model.retention import RetentionPolicy
@@ -53,7 +53,7 @@ class ArchiveWatch:
         )
         now = datetime.now(UTC)
         known = {} if anew else self._remembered(paths)
-        asked = self.states(paths - known.keys())
+        asked = self.states(paths - known.keys(), exact=anew)
         found = [each for each in asked if is_archived(each, classes.provider, now)]
         # Only what can be read is remembered: who is told to restore something may come back soon.
         gone = {each.path for each in found}
@@ -61,9 +61,18 @@ class ArchiveWatch:
             self._known.update({each.path: monotonic() for each in asked if each.path not in gone})
         return found if found and self._is_refused(found) else []
 
-    def states(self, paths: Collection[str]) -> list[StoredObject]:
+    def states(self, paths: Collection[str], *, exact: bool = False) -> list[StoredObject]:
         """See `Lake.states`."""
-        return sorted(self._asked(sorted(paths)), key=lambda stored: stored.path)
+        found = {each.path: each for each in self._asked(sorted(paths))}
+        if exact and self.objects.classes and len(paths) > _ASKED_ONE_BY_ONE:
+            provider = self.objects.classes.provider
+            untold = [
+                each.path
+                for each in found.values()
+                if not (is_read_at_once(each, provider) or each.is_restoring or each.readable_until)
+            ]
+            found |= {each.path: each for each in self._one_by_one(untold)}
+        return [found[path] for path in sorted(found)]
 
     @contextmanager
     def readable(self, receipts: Iterable[Receipt]) -> Iterator[None]:
@@ -115,13 +124,16 @@ class ArchiveWatch:
     def _asked(self, paths: Sequence[str]) -> list[StoredObject]:
         classes = self.objects.classes
         if classes is None or len(paths) <= _ASKED_ONE_BY_ONE:
-            with ThreadPoolExecutor(_THREADS) as threads:
-                return [stored for found in threads.map(self._described, paths) for stored in found]
+            return self._one_by_one(paths)
         wanted = frozenset(paths)
         years = sorted({match[1] if (match := _YEAR.match(path)) else path for path in paths})
         with ThreadPoolExecutor(_THREADS) as threads:
             listed = threads.map(lambda year: [s for s in classes.survey(year) if s.path in wanted], years)
             return [stored for found in listed for stored in found]
+
+    def _one_by_one(self, paths: Sequence[str]) -> list[StoredObject]:
+        with ThreadPoolExecutor(_THREADS) as threads:
+            return [stored for found in threads.map(self._described, paths) for stored in found]
 
     def _described(self, path: str) -> list[StoredObject]:
         with suppress(FileNotFoundError):

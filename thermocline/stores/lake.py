@@ -119,9 +119,9 @@ class ParquetLake:
         """See `Lake.survey`."""
         return (stored for stored in self.stored(f"{table_location(dataset.name)}/year=") if has_rows(stored.path))
 
-    def states(self, paths: Collection[str]) -> list[StoredObject]:
+    def states(self, paths: Collection[str], *, exact: bool = False) -> list[StoredObject]:
         """See `Lake.states`."""
-        return self._watch.states(paths)
+        return self._watch.states(paths, exact=exact)
 
     def archived(
         self, receipts: Iterable[Receipt], *, beyond_policy: bool = False, anew: bool = False

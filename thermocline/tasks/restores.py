@@ -134,7 +134,7 @@ class Restoring:
         paths = {vintage.receipt.path for vintage in self.hot.live(dataset, self.days, self.intervals)}
         if provider is Provider.LOCAL:
             return Restores(dataset.name, keep_days, speed, at_once=len(paths))
-        found = self.lake.states(paths)
+        found = self.lake.states(paths, exact=True)
         if not has_archives(provider):
             reads = reads_of(found, self.prices)
             return Restores(dataset.name, keep_days, speed, at_once=len(found), reads=reads)
@@ -240,7 +240,7 @@ def _wait_for(lake: Lake, error: ArchivedError, wait: Wait, began: float, progre
     left = len(error.paths)
     while True:
         now = datetime.now(UTC)
-        away = [each for each in lake.states(error.paths) if is_archived(each, classes.provider, now)]
+        away = [each for each in lake.states(error.paths, exact=True) if is_archived(each, classes.provider, now)]
         for _ in range(left - len(away)):
             progress.advance()
         left = len(away)
