@@ -66,8 +66,8 @@ def main() -> None:
             seconds = time.perf_counter() - begun
             plan = planned.plan
             print(
-                f"{len(days) * len(series):,d} objects: planned in {seconds:.2f} s, {len(plan.transitions):,d} would move, "
-                f"{plan.postponed:,d} later, {len(plan.left):,d} stay, {budget.requests} requests of the store"
+                f"{len(days) * len(series):,d} objects: planned in {seconds:.2f} s, "
+                f"{len(plan.transitions):,d} would move, {plan.postponed:,d} later, {len(plan.left):,d} stay, {budget.requests} requests of the store"
             )
 
 
