@@ -67,7 +67,8 @@ def main() -> None:
             plan = planned.plan
             print(
                 f"{len(days) * len(series):,d} objects: planned in {seconds:.2f} s, "
-                f"{len(plan.transitions):,d} would move, {plan.postponed:,d} later, {len(plan.left):,d} stay, {budget.requests} requests of the store"
+                f"{len(plan.transitions):,d} would move, {plan.postponed:,d} later, "
+                f"{len(plan.left):,d} stay, {budget.requests} requests of the store"
             )
 
 
