@@ -25,7 +25,7 @@ def instant(text):
 def test_s3_gets_a_rule_for_each_year_with_the_dates_on_which_its_last_day_is_due():
     first, second, uploads = rules_for(S3, S3_POLICY, YEARS)
     assert first == {
-        "ID": "thermocline-news-2024",
+        "ID": "thermocline-lake/news-2024",
         "Filter": {"And": {"Prefix": "lake/cold_storage/news/year=2024/", "ObjectSizeGreaterThan": 131_071}},
         "Status": "Enabled",
         "Transitions": [
@@ -35,9 +35,9 @@ def test_s3_gets_a_rule_for_each_year_with_the_dates_on_which_its_last_day_is_du
             {"Date": instant("2029-12-30"), "StorageClass": "DEEP_ARCHIVE"},
         ],
     }
-    assert second["ID"] == "thermocline-news-2025"
+    assert second["ID"] == "thermocline-lake/news-2025"
     assert uploads == {
-        "ID": "thermocline-uploads",
+        "ID": "thermocline-lake/uploads",
         "Filter": {"Prefix": "lake/"},
         "Status": "Enabled",
         "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7},
@@ -102,6 +102,29 @@ def test_rules_that_the_policy_has_no_more_are_taken_away(place, policy):
 def test_a_lake_beside_in_the_bucket_is_somebody_else():
     theirs = rules_for(Place(Provider.GCS, "other/"), GCS_POLICY, YEARS)
     assert planned_rules(GCS, GCS_POLICY, YEARS, theirs).others == theirs
+
+
+@pytest.mark.parametrize("prefixes", [("lake/", "lake2/"), ("", "lake/"), ("lake/", "lake/b/")])
+def test_lakes_that_share_a_bucket_of_s3_leave_each_other_s_rules_and_name_theirs_otherwise(prefixes):
+    mine, theirs = (rules_for(Place(Provider.S3, prefix), S3_POLICY, YEARS) for prefix in prefixes)
+    for prefix, own, others in ((prefixes[0], mine, theirs), (prefixes[1], theirs, mine)):
+        plan = planned_rules(Place(Provider.S3, prefix), S3_POLICY, YEARS, [*own, *others])
+        assert (plan.added, plan.removed, list(plan.others)) == ([], [], others)
+    names = [rule["ID"] for rule in (*mine, *theirs)]
+    assert len(set(names)) == len(names), "S3 refuses two rules of one name"
+
+
+def test_a_rule_of_a_long_prefix_has_a_name_that_s3_takes():
+    names = [rule["ID"] for rule in rules_for(Place(Provider.S3, "x" * 900 + "/"), S3_POLICY, YEARS)]
+    assert max(map(len, names)) <= 255
+    assert len(set(names)) == len(names)
+
+
+def test_a_plan_is_not_named_by_a_letter_of_its_digest():
+    plan = planned_rules(S3, S3_POLICY, YEARS, [])
+    assert plan.is_named(plan.digest)
+    assert plan.is_named(plan.digest[:16])
+    assert not any(plan.is_named(digest) for digest in ("", plan.digest[:1], plan.digest[:15], "0" * 64))
 
 
 def s3_rule(prefix, **acts):

@@ -38,6 +38,8 @@ MOST_RULES: Mapping[Provider, int] = {Provider.S3: 1_000, Provider.GCS: 100}
 SMALLEST_BYTES = 128 << 10
 UPLOAD_DAYS = 7
 _NAME = "thermocline-"
+_LONGEST_NAME = 255  # https://docs.aws.amazon.com/AmazonS3/latest/API/API_LifecycleRule.html, read 2026-11
+_SHORTEST_DIGEST = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,10 @@ class RulesPlan:
         both = [[as_json(rule) for rule in rules] for rules in (self.current, self.wanted)]
         return hashlib.sha256(json.dumps(both, sort_keys=True).encode()).hexdigest()
 
+    def is_named(self, digest: str) -> bool:
+        """Whether a digest, or enough of its beginning, is this plan's."""
+        return len(digest) >= _SHORTEST_DIGEST and self.digest.startswith(digest)
+
     def document(self) -> dict[str, Any]:
         """The plan as JSON."""
         return {
@@ -125,7 +131,7 @@ def _s3_rules(place: Place, policy: RetentionPolicy, years: Mapping[str, Collect
         for year in sorted(years[dataset]) if steps else ():
             last = date(year, 12, 31)
             yield {
-                "ID": f"{_NAME}{dataset}-{year}",
+                "ID": _name(place, f"{dataset}-{year}"),
                 "Filter": {
                     "And": {"Prefix": f"{place.of(dataset)}{year}/", "ObjectSizeGreaterThan": SMALLEST_BYTES - 1}
                 },
@@ -136,11 +142,19 @@ def _s3_rules(place: Place, policy: RetentionPolicy, years: Mapping[str, Collect
                 ],
             }
     yield {
-        "ID": f"{_NAME}uploads",
+        "ID": _name(place, "uploads"),
         "Filter": {"Prefix": place.prefix},
         "Status": "Enabled",
         "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": UPLOAD_DAYS},
     }
+
+
+def _name(place: Place, of: str) -> str:
+    """What a rule is called, which no other of the bucket may be, be it of another lake in it."""
+    named = f"{_NAME}{place.prefix}{of}"
+    if len(named) <= _LONGEST_NAME:
+        return named
+    return f"{_NAME}{hashlib.sha256(place.prefix.encode()).hexdigest()}/{of}"
 
 
 def _gcs_rules(place: Place, policy: RetentionPolicy, years: Mapping[str, Collection[int]]) -> Iterator[Rule]:
@@ -164,8 +178,11 @@ def _gcs_rules(place: Place, policy: RetentionPolicy, years: Mapping[str, Collec
 def is_ours(place: Place, rule: Rule) -> bool:
     """Whether a rule is one that was written here for this lake. Google's have no names; ours alone look like that."""
     if place.provider is Provider.S3:
+        # A lake whose prefix begins with this one's, or with nothing, is another lake.
+        table = f"{place.prefix}{COLD}/"
+        prefixes = _prefixes(place.provider, rule)
         return str(rule.get("ID", "")).startswith(_NAME) and all(
-            prefix.startswith(place.prefix) for prefix in _prefixes(place.provider, rule)
+            prefix == place.prefix or prefix.startswith(table) for prefix in prefixes
         )
     condition = rule.get("condition", {})
     own = [prefix.startswith(f"{place.prefix}{COLD}/") for prefix in condition.get("matchesPrefix", ())]

@@ -39,7 +39,7 @@ class BucketRules:
             LakeError: A rule, be it of others, would take away what the ledger names or what queries read.
         """
         plan = self.plan(datasets)
-        if not digest or not plan.digest.startswith(digest):
+        if not plan.is_named(digest):
             msg = "the bucket's rules, or the policy, changed since the plan was made; nothing was changed. Plan again"
             raise PlanDriftError(msg)
         if plan.harms:
