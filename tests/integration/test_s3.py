@@ -92,9 +92,10 @@ class _Asked(list):
 
 
 def proven(objects):
-    """The store after its first write, before which it is tried whether objects may be overwritten there."""
-    objects.put("proven", io.BytesIO(b""))
-    objects.delete("proven")
+    """The store after its first writes, before which it is tried whether objects may be overwritten there."""
+    for path, size_bytes in (("proven", 0), ("proven in parts", s3.PART_BYTES + 1)):
+        objects.put(path, io.BytesIO(bytes(size_bytes)))
+        objects.delete(path)
     return objects
 
 
@@ -249,6 +250,19 @@ def test_a_store_that_would_overwrite_is_found_out_before_anything_is_written(ob
     with pytest.raises(LakeError, match=r"does not keep objects from being overwritten.*nothing was written"):
         objects.put(PATH, io.BytesIO(b"x"))
     assert list(objects.list("")) == []
+
+
+def test_a_store_that_would_overwrite_with_what_comes_in_parts_is_found_out_as_well(objects):
+    """As stores do that know the condition of one request and not that of the end of many."""
+
+    def forget(request, **_):
+        del request.headers["If-None-Match"]
+
+    events_of(objects).register("before-sign.s3.CompleteMultipartUpload", forget)
+    objects.put(PATH, io.BytesIO(b"there before"))
+    with pytest.raises(LakeError, match=r"does not keep larger objects.*nothing was written"):
+        objects.put(PATH, io.BytesIO(bytes(LARGE)))
+    assert (list(objects.list("")), content_of(objects)) == ([PATH], b"there before")
 
 
 def test_two_who_write_in_the_same_moment_are_told_to_come_again(objects):

@@ -85,7 +85,7 @@ class S3Objects:
         self._client: tuple[int, Any] | None = None
         self._filesystem: tuple[int, Any] | None = None
         self._must_replace = False
-        self._is_proven = False
+        self._proven: set[bool] = set()
 
     def __repr__(self) -> str:
         """The class and the URL."""
@@ -130,14 +130,15 @@ class S3Objects:
         placed: dict[str, Any] = {"Metadata": dict(labels or {}), **self._encryption()}
         if storage_class:
             placed["StorageClass"] = storage_class
-        self._prove()
+        self._prove(in_parts=False)
         read = [read_whole(content, PART_BYTES)]
         if len(read[0]) == PART_BYTES and (following := read_whole(content, PART_BYTES)):
             read.append(following)
             del following  # or it would stay in memory to the end
+            self._prove(in_parts=True)
         with self._explained("write", path):
             if len(read) > 1:
-                etag, size_bytes = self._put_parts(path, parts_of(read, content), placed)
+                etag, size_bytes = self._put_parts(path, parts_of(read, content), placed, "put:written")
             else:
                 etag, size_bytes = self._put_whole(path, read[0], {**placed, "IfNoneMatch": "*"}), len(read[0])
         reached("put:named")
@@ -282,27 +283,33 @@ class S3Objects:
         key = self._options.kms_key_id
         return {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key} if key else {}
 
-    def _prove(self) -> None:
+    def _prove(self, *, in_parts: bool) -> None:
         """See once, at other stores than Amazon's, that one which knows no conditions does not overwrite silently.
 
+        Some know them where an object is one request, and not where it comes in parts.
+
         Raises:
-            LakeError: It does; nothing was written but an object of no bytes below `cache/`, which is gone again.
+            LakeError: It does; nothing was written but a small object below `cache/`, which is gone again.
         """
-        if self._is_proven or self._is_aws(self._made()):
+        if in_parts in self._proven or self._is_aws(self._made()):
             return
         path = f"cache/written-once-{uuid4().hex}"
         try:
             with self._explained("write", path):
-                for condition in ({}, {"IfNoneMatch": "*"}):
-                    self._ask("put_object", Key=self._key(path), Body=b"", **self._encryption(), **condition)
+                self._ask("put_object", Key=self._key(path), Body=b"", **self._encryption())
+                if in_parts:
+                    self._put_parts(path, iter([b"again"]), self._encryption())
+                else:
+                    self._ask("put_object", Key=self._key(path), Body=b"", IfNoneMatch="*", **self._encryption())
         except ObjectExistsError:
-            self._is_proven = True
+            self._proven.add(in_parts)
         finally:
             with suppress(Exception):
                 self.delete(path)
-        if not self._is_proven:
+        if in_parts not in self._proven:
+            which = "larger objects, which come in parts," if in_parts else "objects"
             msg = (
-                f"the store at {self._made().meta.endpoint_url} does not keep objects from being overwritten "
+                f"the store at {self._made().meta.endpoint_url} does not keep {which} from being overwritten "
                 "(If-None-Match is ignored), which a lake relies on; nothing was written. Take a newer release of it, "
                 "or another store"
             )
@@ -315,7 +322,10 @@ class S3Objects:
         compare(answer, checksum, self.location(path))
         return _etag(answer)
 
-    def _put_parts(self, path: str, parts: Iterator[bytes], placed: Mapping[str, Any]) -> tuple[str, int]:
+    def _put_parts(
+        self, path: str, parts: Iterator[bytes], placed: Mapping[str, Any], point: str = ""
+    ) -> tuple[str, int]:
+        """Store parts as one object; at the point, where one is named, all were sent and nothing is there yet."""
         key = self._key(path)
         upload = self._ask("create_multipart_upload", Key=key, ChecksumAlgorithm="SHA256", **placed)["UploadId"]
 
@@ -329,7 +339,8 @@ class S3Objects:
 
         try:
             sent, size_bytes = in_parallel(send, parts)
-            reached("put:written")
+            if point:
+                reached(point)
             answer = self._ask(
                 "complete_multipart_upload", Key=key, UploadId=upload, MultipartUpload={"Parts": sent}, IfNoneMatch="*"
             )
