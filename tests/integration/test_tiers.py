@@ -9,7 +9,7 @@ from hot_acts import answer, load, migrated, publish
 from made_rows import as_sorted_lists, bars
 from tiering_world import AS_OF, free
 
-from thermocline.errors import LockTimeoutError, PlanDriftError
+from thermocline.errors import LakeError, LockTimeoutError, PlanDriftError
 from thermocline.faults import listening
 from thermocline.model.datasets import MARKET_DATA, NEWS
 from thermocline.model.lifecycle import Lifecycle
@@ -351,3 +351,22 @@ def test_a_day_that_is_hot_is_not_removed_and_the_plan_says_so(days):
     [left] = planned.plan.left
     assert (left.object.path, "is hot" in left.detail) == (live[0].receipt.path, True)
     assert len(days.apply(planned.digest, **old()).removed) == 1
+
+
+@pytest.mark.parametrize("point", ["journal:before", "commit:before", "expire:before"])
+def test_days_that_cannot_go_are_named_and_hold_nothing_back_that_is_to_move(days, point):
+    policy = RetentionPolicy(Retention((ClassStep(30, "NEARLINE"),), 100))
+    digest = days.tiering(policy=policy).plan([MARKET_DATA]).digest
+
+    def break_off(reached: str) -> None:
+        if reached == point:
+            msg = "the catalog is away"
+            raise LakeError(msg)
+
+    with listening(break_off):
+        done = days.apply(digest, policy=policy)
+    assert (len(done.removed), len(done.moved), done.stopped) == (0, 1, "")
+    assert {each.reason for each in done.failed} == {"the catalog is away"}
+    done = days.apply(policy=policy)
+    assert (len(done.removed), done.failed) == (2, [])
+    assert {v.partition for v in days.hot.live(MARKET_DATA, ALL_DAYS)} == {day(10, 4), day(20, 5)}

@@ -151,6 +151,8 @@ class Tiering:
                 raise PlanDriftError(msg)
             result = Tiered(run_id, planned)
             self._retire(result)
+            if result.stopped:
+                return result
             if self.provider is Provider.LOCAL:
                 self._rewrite(result)
             else:
@@ -212,7 +214,13 @@ class Tiering:
             going.setdefault(removal.object.dataset, []).append(removal)
         for name, removals in going.items():
             paths = {removal.object.path: days_in[removal.object.path] for removal in removals}
-            left = retire(self.hot, self.lake, dataset_named(name), paths, run_id=result.run_id)
+            try:
+                left = retire(self.hot, self.lake, dataset_named(name), paths, run_id=result.run_id)
+            except RequestBudgetError as error:
+                result.stopped = str(error)
+                return
+            except (ThermoclineError, OSError) as error:  # other datasets, and what is to move, go on
+                left = dict.fromkeys(paths, str(error))
             for removal in removals:
                 if reason := left.get(removal.object.path):
                     result.failed.append(NotMoved(removal.object, "", reason))
@@ -266,6 +274,9 @@ class Tiering:
             except RequestBudgetError as error:
                 result.stopped = str(error)
                 return
+            except (ThermoclineError, OSError) as error:
+                there = [path for path in paths if moves[name, path] not in result.moved]
+                result.failed += [NotMoved(moves[name, path].object, to, str(error)) for path in there]
             finally:
                 self._log(unlogged, result.run_id)
 
