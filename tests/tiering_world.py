@@ -31,10 +31,10 @@ def in_class(
     first_age_days: int | None = None,
     **options: Any,
 ) -> TieredObject:
-    """An object whose youngest day is so old, and that has been in its class for so long at the end of that day."""
+    """An object whose youngest day is so old, and that was in its class for so long when the day of the plan begins."""
     last = AS_OF - timedelta(days=age_days)
     first = last if first_age_days is None else AS_OF - timedelta(days=first_age_days)
-    stored = None if stored_days is None else midnight(AS_OF + timedelta(days=1)) - timedelta(days=stored_days)
+    stored = None if stored_days is None else midnight(AS_OF) - timedelta(days=stored_days)
     path = options.pop("path", "an/object.parquet")
     return TieredObject("news", "", path, storage_class, size_bytes, first, last, stored, **options)
 

@@ -6,10 +6,10 @@ and DEEP_ARCHIVE 0.00099 USD; a thousand requests into them 0.005, 0.01, 0.02, 0
 GiB and nobody reads it. 1 GiB is 1,048,576 KiB.
 """
 
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
-from tiering_world import in_class, planned
+from tiering_world import AS_OF, in_class, planned
 
 from thermocline.model.partition import midnight
 from thermocline.model.prices import ClassPrice, PriceBook, RestorePrice
@@ -149,6 +149,14 @@ def test_an_object_waits_until_its_minimum_duration_is_over():
     left, _ = decided(to("DEEP_ARCHIVE"), 200, "GLACIER_IR", stored_days=30)
     assert left.reason is LeftReason.MINIMUM_DURATION
     assert left.move.penalty_usd == usd(0.789041)  # (90 - 30) / 30.41667 x 100 x 0.004
+
+
+def test_the_day_on_which_its_minimum_duration_ends_in_the_evening_is_not_over_in_the_morning():
+    """A plan is applied at any time of its day, most likely in the night, and what it says is what is billed."""
+    left, _ = decided(to("DEEP_ARCHIVE"), 200, "GLACIER_IR", stored_days=89.1)
+    assert left.move.penalty_usd == usd(0.0118356)  # (90 - 89.1) / 30.41667 x 100 x 0.004
+    assert left.detail == f"it is billed for GLACIER_IR until {AS_OF + timedelta(days=1)} all the same"
+    assert decided(to("DEEP_ARCHIVE"), 200, "GLACIER_IR", stored_days=90)[0].to == "DEEP_ARCHIVE"
 
 
 def test_what_is_deleted_early_pays_the_rest_of_its_minimum_duration():

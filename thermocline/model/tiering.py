@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from math import ceil
 from typing import Any
 
 from thermocline.model.partition import midnight
@@ -63,10 +64,10 @@ class TieredObject:
         return self.readable_until is not None and self.readable_until > midnight(as_of)
 
     def stored_days(self, as_of: date) -> float:
-        """For how many days it has been in its class at the end of a day; many where nobody knows."""
+        """For how many days it has been in its class as a day begins; many where nobody knows."""
         if self.stored_at is None:
             return float(LONGEST_STAY_DAYS)
-        elapsed = midnight(as_of + timedelta(days=1)) - self.stored_at.astimezone(UTC)
+        elapsed = midnight(as_of) - self.stored_at.astimezone(UTC)
         return max(elapsed / timedelta(days=1), 0.0)
 
 
@@ -284,7 +285,7 @@ def _weighed(each: TieredObject, to: str, retention: Retention, prices: PriceBoo
         what = f"read {retention.reads_per_month:g} times a month, it costs {-saving:.6f} USD a month more there"
         return Left(each, to, LeftReason.NO_SAVING, what, move)
     if early > 0:
-        until = as_of + timedelta(days=max(1, round(_minimum_days(prices, each) - stored_days + 0.5)))
+        until = as_of + timedelta(days=ceil(_minimum_days(prices, each) - stored_days))
         what = f"it is billed for {each.storage_class} until {until} all the same"
         return Left(each, to, LeftReason.MINIMUM_DURATION, what, move)
     if days > stay_days:

@@ -14,7 +14,7 @@ from typing import Any
 from thermocline.errors import RequestBudgetError, ThermoclineError
 from thermocline.model.dataset import Dataset
 from thermocline.model.lifecycle import Lifecycle
-from thermocline.model.partition import ALL_DAYS, DayRange
+from thermocline.model.partition import ALL_DAYS, ONE_DAY, DayRange, midnight
 from thermocline.model.prices import PriceBook
 from thermocline.model.receipt import Receipt, StoredObject
 from thermocline.model.report import Failed
@@ -163,7 +163,9 @@ class Compaction:
         if self.prices is None:
             return LeftApart(period, reason, until)
         usd = self.prices.early_usd
-        penalty = (usd(each.storage_class, each.size_bytes, facts[each.path].minimum_days - n) for each, n in early)
+        penalty = (
+            usd(each.storage_class, each.size_bytes, max(facts[each.path].minimum_days - n, 0)) for each, n in early
+        )
         return LeftApart(period, reason, until, sum(penalty))
 
     def _due(self, dataset: Dataset) -> list[Period]:
@@ -209,7 +211,8 @@ class Compaction:
 
 
 def _free_on(stored: StoredObject, facts: StorageClass) -> date:
-    """The first day on which an object can leave its class without being billed for more."""
+    """The first day on which an object can leave its class at any time without being billed for more."""
     if not facts.minimum_days or stored.modified_at is None:
         return date.min
-    return stored.modified_at.astimezone(UTC).date() + timedelta(days=facts.minimum_days)
+    end = stored.modified_at.astimezone(UTC) + timedelta(days=facts.minimum_days)
+    return end.date() if end == midnight(end.date()) else end.date() + ONE_DAY
