@@ -10,12 +10,12 @@ import dagster as dg
 from pydantic import Field
 
 from assets import compaction
-from assets.days import day_or_today
+from assets.days import day_or_today, today
 from assets.months import log_months, months_of
 from assets.progress import LoggedProgress
 from assets.report import LISTED_PARTITIONS, Metadata, long_bars, table, usd
 from thermocline.model.datasets import DATASETS, dataset_named
-from thermocline.model.partition import ALL_DAYS, DayRange, parse_interval
+from thermocline.model.partition import ALL_DAYS, ONE_DAY, DayRange, parse_interval
 from thermocline.model.storage_classes import Provider
 from thermocline.ports import SILENT, Hot, Lake, Progress
 from thermocline.settings import Settings
@@ -104,6 +104,9 @@ def storage_classes_asset(months: dg.MonthlyPartitionsDefinition) -> dg.AssetsDe
             shown = tiering.show(chosen)
             planned = _plan_metadata(shown.planned) | shown_metadata(shown)
             return dg.MaterializeResult(metadata=planned | _seconds(began))
+        if tiering.as_of > today(settings) + ONE_DAY:
+            msg = f"{config.as_of} is in the future, and nothing is moved or deleted before its time"
+            raise dg.Failure(msg, allow_retries=False)
         digest = config.digest or tiering.plan(chosen).digest
         done = tiering.apply(chosen, digest, run_id=context.run.run_id)
         metadata = _done_metadata(done) | shown_metadata(tiering.show(chosen)) | _seconds(began)

@@ -126,8 +126,9 @@ def test_what_a_dry_run_shows_is_done_and_nothing_else_and_only_once(compacted):
     assert compacted.events("storage_classes", run=again)[JANUARY]["moved"] == 0
 
 
-def test_a_plan_that_is_no_longer_the_one_that_was_shown_is_refused(compacted):
+def test_a_plan_that_is_no_longer_the_one_that_was_shown_is_refused_and_a_day_that_is_still_to_come(compacted):
     compacted.run("lifecycle_tiering", JANUARY, config=IN_SPRING | {"digest": "0" * 64}, ok=False)
+    compacted.run("lifecycle_tiering", JANUARY, config={"as_of": "2099-01-01"}, ok=False)
     assert set(classes(compacted).values()) == {"STANDARD"}
 
 

@@ -80,6 +80,17 @@ def test_days_whose_retention_is_over_are_shown_and_just_they_go(monkeypatch):
 
 
 @pytest.mark.usefixtures("home")
+def test_nothing_goes_before_its_time_though_a_plan_may_look_ahead(monkeypatch):
+    monkeypatch.setenv(OVER, "20000")
+    ahead = ("--as-of", "2099-01-01")
+    planned = answer("tiers", "plan", *ahead)
+    assert planned["removals"] != []
+    for agreed in ("--yes",), ("--digest", planned["digest"]):
+        assert "is in the future" in answer("tiers", "apply", *agreed, *ahead, code=2)["error"]["message"]
+    assert answer("tiers", "plan", *ahead) == planned
+
+
+@pytest.mark.usefixtures("home")
 def test_what_is_due_for_the_other_class_of_a_folder_is_written_anew_once(monkeypatch):
     late = ("--as-of", "2014-01-01")
     monkeypatch.setenv(STEPS, '{"90": "COMPRESSED"}')

@@ -17,6 +17,7 @@ from thermocline.errors import UsageError
 from thermocline.model.dataset import Dataset
 from thermocline.model.datasets import DATASETS, dataset_named
 from thermocline.model.lifecycle import Lifecycle
+from thermocline.model.partition import ONE_DAY
 from thermocline.model.query import Tier
 from thermocline.model.report import Moved
 from thermocline.model.rules import Rulebook, Strictness
@@ -115,6 +116,17 @@ class Opened:
 
     def _as_of(self, day: Day | None) -> date:
         return self.today if day is None else as_day(day)
+
+    def _not_ahead(self, day: date) -> date:
+        """A day that is no later than tomorrow, which it is somewhere.
+
+        Raises:
+            UsageError: It is, and what is to be done by it would delete days whose retention is not over.
+        """
+        if day > self.today + ONE_DAY:
+            msg = f"{day} is in the future, and nothing is moved or deleted before its time; nothing was changed"
+            raise UsageError(msg)
+        return day
 
     def _lifecycle(self, hot_days: int | None) -> Lifecycle:
         """The windows in force; `hot_days` replaces every one of them."""

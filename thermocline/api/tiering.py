@@ -72,14 +72,16 @@ class TierKeeping(Opened):
             start: Only objects whose youngest day is this one or later.
             end: Only objects whose youngest day is before this one.
             intervals: Only these, all when empty.
-            as_of: Today, for the age of days.
+            as_of: Today, for the age of days; no day that is still to come.
             max_requests: How many requests the run may make, instead of what the settings say.
             progress: Told how far it is.
             run_id: Named in the audit log; made up when None.
 
         Raises:
             PlanDriftError: What is due is not what the plan says any more; nothing was changed.
+            UsageError: The day is in the future; nothing was changed.
         """
+        self._not_ahead(self._as_of(as_of))
         tiering = self._tiering(start, end, intervals, as_of, max_requests, progress=progress)
         digest = plan if isinstance(plan, str) else plan.digest
         return tiering.apply(self._datasets(datasets), digest, run_id=run_id or new_run_id())
