@@ -167,7 +167,7 @@ def test_rows_in_every_state_get_a_column_and_stay_what_they_are(home):
     assert spreads(tc) == expected
     report = tc.verify(["market_data"])
     assert (report.failed, report.table) == ([], [])
-    assert [(state.version, sum(state.objects.values())) for state in tc.schemas(["market_data"])] == [(2, 2)]
+    assert [(state.version, sum(state.objects.values())) for state in tc.schemas(["market_data"])] == [(2, 1)]
     if isinstance(home.hot, PostgresHot):
         assert sorted(map(str, seen_by_others(home)["spread"].unique().to_pylist())) == [
             "0.02000000",
