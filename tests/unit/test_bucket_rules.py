@@ -5,9 +5,11 @@ from datetime import UTC, date, datetime
 import pytest
 
 from thermocline.errors import UsageError
-from thermocline.model.bucket_rules import Place, harms_of, planned_rules, rules_for
+from thermocline.model.bucket_rules import Place, harms_of, place_of, planned_rules, rules_for
 from thermocline.model.retention import PRESETS, ClassStep, Retention, RetentionPolicy
 from thermocline.model.storage_classes import Provider
+from thermocline.stores.gcs import GcsObjects
+from thermocline.stores.s3 import S3Objects
 
 S3 = Place(Provider.S3, "lake/")
 GCS = Place(Provider.GCS, "lake/")
@@ -90,6 +92,15 @@ def test_rules_of_others_stay_and_a_second_time_there_is_nothing_to_do(place, po
     again = planned_rules(place, policy, YEARS, plan.wanted)
     assert (again.added, again.removed, list(again.wanted)) == ([], [], list(plan.wanted))
     assert again.digest != plan.digest
+
+
+@pytest.mark.parametrize(("make", "provider"), [(S3Objects, Provider.S3), (GcsObjects, Provider.GCS)])
+@pytest.mark.parametrize(
+    ("prefix", "begin"), [("", ""), ("a/b/", "a/b/"), ("lake#1?x", "lake#1?x/"), ("a%2Fb", "a%2Fb/")]
+)
+def test_rules_are_for_the_very_prefix_of_the_lake_whatever_characters_it_has(make, provider, prefix, begin):
+    """`lake#1` is not `lake`, whose objects may be somebody else's."""
+    assert place_of(provider, make("bucket", prefix).url) == Place(provider, begin)
 
 
 @pytest.mark.parametrize(("place", "policy"), [(S3, S3_POLICY), (GCS, GCS_POLICY)], ids=["s3", "gcs"])

@@ -54,6 +54,12 @@ class Place:
         return f"{self.prefix}{table_location(dataset)}/year="
 
 
+def place_of(provider: Provider, url: str) -> Place:
+    """The place of a lake, from its own URL, in which a prefix stands as it is, whatever characters it has."""
+    _, _, prefix = url.partition("://")[2].partition("/")
+    return Place(provider, f"{prefix.strip('/')}/" if prefix.strip("/") else "")
+
+
 @dataclass(frozen=True, slots=True)
 class Harm:
     """What a rule would do that must not be done. `is_loss` says that rows or their ledger would be gone."""

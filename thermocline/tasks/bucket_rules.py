@@ -4,10 +4,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from urllib.parse import urlsplit
 
 from thermocline.errors import LakeError, PlanDriftError, UsageError
-from thermocline.model.bucket_rules import Place, RulesPlan, planned_rules
+from thermocline.model.bucket_rules import RulesPlan, place_of, planned_rules
 from thermocline.model.dataset import Dataset
 from thermocline.model.retention import RetentionPolicy
 from thermocline.model.storage_classes import Provider
@@ -29,7 +28,7 @@ class BucketRules:
         """What `apply` would do; changes nothing. Datasets that are not named are the policy's too."""
         classes = self._classes()
         years = {dataset.name: self._years(dataset) for dataset in datasets}
-        return planned_rules(self._place(classes), self.policy, years, classes.rules())
+        return planned_rules(place_of(classes.provider, self.lake.url), self.policy, years, classes.rules())
 
     def apply(self, datasets: Sequence[Dataset], digest: str, *, run_id: str) -> RulesPlan:
         """Do exactly what a plan says.
@@ -56,10 +55,6 @@ class BucketRules:
         """The years that there are objects of, and this one."""
         found = {int(match[1]) for path in self.lake.objects_of(dataset) if (match := _YEAR.search(path))}
         return found | {self.as_of.year}
-
-    def _place(self, classes: Classes) -> Place:
-        prefix = urlsplit(self.lake.url).path.strip("/")
-        return Place(classes.provider, f"{prefix}/" if prefix else "")
 
     def _classes(self) -> Classes:
         classes = self.lake.classes
