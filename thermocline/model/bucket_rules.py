@@ -272,7 +272,7 @@ def _is_archive(provider: Provider, name: str) -> bool:
 def _prefixes(provider: Provider, rule: Rule) -> list[str]:
     """What the keys that a rule is for begin with; one empty text where it is for all."""
     if provider is Provider.GCS:
-        return list(rule.get("condition", {}).get("matchesPrefix", [""]))
+        return list(rule.get("condition", {}).get("matchesPrefix") or [""])
     found = rule.get("Filter", {})
     return [str(found.get("Prefix") or found.get("And", {}).get("Prefix") or rule.get("Prefix") or "")]
 
@@ -300,7 +300,11 @@ def _deletes(rule: Rule) -> bool:
     """Whether a rule deletes what can be read now; versions that were replaced are nobody's any more."""
     if rule.get("action", {}).get("type") == "Delete":
         condition = rule.get("condition", {})
-        return not (condition.get("isLive") is False or "daysSinceNoncurrentTime" in condition)
+        if condition.get("numNewerVersions"):  # what can be read now has none
+            return False
+        return not (
+            condition.get("isLive") is False or {"daysSinceNoncurrentTime", "noncurrentTimeBefore"} & condition.keys()
+        )
     return bool({"Days", "Date"} & set(rule.get("Expiration", {})))
 
 
