@@ -5,6 +5,7 @@ import io
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +16,7 @@ from made_rows import DAY, bars
 from thermocline.errors import LakeError, ObjectExistsError, RequestBudgetError, TransientLakeError
 from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.partition import Partition
+from thermocline.model.storage_classes import Provider
 from thermocline.stores.memory import MemoryObjects
 from thermocline.stores.objects_local import LocalObjects
 from thermocline.stores.parquet import decode
@@ -267,3 +269,26 @@ def test_a_full_disk_is_not_for_a_moment(tmp_path, pauses, monkeypatch):
         pauses.of(LocalObjects(tmp_path)).put(PATH, io.BytesIO(BODY))
     assert not isinstance(raised.value, TransientLakeError)
     assert pauses == []
+
+
+class Forgetful(MemoryObjects):
+    """A store of S3's classes whose etag is that of the bytes, and whose first answer to a move is lost."""
+
+    moves = 0
+
+    def transition(self, stored, storage_class):
+        """Move it, and say so only from the second time on."""
+        self.moves += 1
+        moved = super().transition(replace(stored, etag=self.stat(stored.path).etag), storage_class)
+        if self.moves == 1:
+            msg = "the answer was lost"
+            raise TransientLakeError(msg)
+        return moved
+
+
+@pytest.mark.parametrize("storage_class", ["STANDARD_IA", "GLACIER", "DEEP_ARCHIVE"])
+def test_an_object_whose_move_was_not_answered_is_not_moved_and_paid_for_again(pauses, storage_class):
+    objects = Forgetful(Provider.S3)
+    stored = objects.put(PATH, io.BytesIO(BODY))
+    moved = pauses.of(objects).classes.transition(stored, storage_class)
+    assert (moved.storage_class, moved, objects.moves) == (storage_class, objects.stat(PATH), 1)

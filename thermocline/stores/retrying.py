@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
-from thermocline.errors import ObjectExistsError, PlanDriftError, RequestBudgetError, TransientLakeError
+from thermocline.errors import ArchivedError, ObjectExistsError, PlanDriftError, RequestBudgetError, TransientLakeError
 from thermocline.model.receipt import StoredObject
 from thermocline.model.storage_classes import Provider
 from thermocline.ports import Classes, Objects, Rule
@@ -297,12 +297,18 @@ class _RetryingClasses:
     def transition(self, stored: StoredObject, storage_class: str) -> StoredObject:
         """Where a failed attempt had moved it after all, its new state is the answer."""
 
+        def moved() -> StoredObject | None:
+            now = self.retrying.stat(stored.path)
+            return now if (now.storage_class, now.size_bytes) == (storage_class, stored.size_bytes) else None
+
         def attempt(failures: int) -> StoredObject:
+            # Moving it again would be billed again, and an archive does not even let it be copied.
+            if failures and (now := moved()):
+                return now
             try:
                 return self.classes.transition(stored, storage_class)
-            except PlanDriftError:
-                now = self.retrying.stat(stored.path) if failures else stored
-                if (now.storage_class, now.size_bytes) == (storage_class, stored.size_bytes):
+            except (PlanDriftError, ArchivedError):
+                if failures and (now := moved()):
                     return now
                 raise
 
