@@ -155,7 +155,7 @@ def test_a_query_that_needs_archived_objects_fails_before_its_first_row_and_says
     assert "2 objects" in said
     assert "GLACIER" in said
     assert "Nothing is lost" in said
-    assert "`thermocline restore request market_data --start 2024-01-01 --end 2024-01-03`" in said
+    assert "`thermocline restore request market_data --start 2024-01-01 --end 2024-01-03 --interval 1min`" in said
     assert "Bulk" in said
     assert len(failed.value.paths) == 2
 
@@ -344,11 +344,13 @@ def test_the_command_brings_back_what_lies_in_an_archive_of_s3(moto_server, new_
     for asked in (["query", "market_data"], ["sql", "from market_data"], ["query", "market_data", "--wait"]):
         said = run(*asked, expected=1).stderr
         assert "18 objects" in said
-        assert "`thermocline restore request market_data --start 2024-01-01 --end 2024-01-19`" in said
+        assert "`thermocline restore request market_data --start 2024-01-01 --end 2024-01-19 --interval 1min`" in said
     shown = run("restore", "request", "market_data", "--speed", "standard", "--dry-run").stdout
     assert "archived" in shown
     assert "5 hours" in shown
-    assert "must be restored first" in run("explain", "market_data").stdout
+    explained = run("explain", "market_data", "--start", "2024-01-02", "--end", "2024-01-03").stdout
+    assert "1 object with" in explained
+    assert "`thermocline restore request market_data --start 2024-01-02 --end 2024-01-03 --interval 1min`" in explained
     run("restore", "request", "market_data", "--json", expected=2)
     asked = json.loads(run("restore", "request", "market_data", "--days", "2", "--yes", "--json").stdout)
     assert (len(asked["requested"]), asked["failed"], asked["offer"]["hours"]) == (18, [], 12)

@@ -221,11 +221,11 @@ def explain(invocation: Invocation, dataset: str, **asked: Any) -> None:
         f"{plural(document['files'], 'object')} of the lake, {size(document['bytes'])}{late}."
         if segments
         else "No day holds such rows.",
-        *_billed(dataset, found),
+        *_billed(found),
     )
 
 
-def _billed(dataset: str, found: "Explanation") -> tuple[Table | str, ...]:
+def _billed(found: "Explanation") -> tuple[Table | str, ...]:
     """What the lake's provider takes for reading, and what must be restored first."""
     parts = list(reading(found.reads))
     if found.archived:
@@ -233,7 +233,7 @@ def _billed(dataset: str, found: "Explanation") -> tuple[Table | str, ...]:
         objects = (
             f"{plural(len(found.archived), 'object')} with {size(sum(each.size_bytes for each in found.archived))}"
         )
-        parts.append(f"{objects} must be restored first ({cost}): `thermocline restore request {dataset}`.")
+        parts.append(f"{objects} must be restored first ({cost}): `thermocline restore request {found.to_restore}`.")
     return tuple(parts)
 
 

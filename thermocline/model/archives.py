@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
+from thermocline.model.partition import Partition
 from thermocline.model.prices import DAYS_PER_MONTH, GIB, PriceBook
 from thermocline.model.receipt import Receipt, StoredObject
 from thermocline.model.retention import RetentionPolicy
@@ -132,10 +133,10 @@ def said_of(
 ) -> str:
     """What to tell somebody who needs these objects for these receipts: which, what it costs, and how to get them."""
     paths = {each.path: each for each in archived}
-    days: dict[str, list[date]] = {}
+    partitions: dict[str, list[Partition]] = {}
     for receipt in receipts:
         if receipt.path in paths:
-            days.setdefault(receipt.partition.dataset, []).append(receipt.partition.day)
+            partitions.setdefault(receipt.partition.dataset, []).append(receipt.partition)
     classes = " and ".join(sorted({each.storage_class for each in archived}))
     some = ", ".join(sorted(paths)[:_NAMED]) + (", …" if len(paths) > _NAMED else "")
     verb = "lies" if len(archived) == 1 else "lie"
@@ -144,13 +145,22 @@ def said_of(
     )
     waiting = [each for each in archived if not each.is_restoring]
     if waiting:
-        ranges = (f"{name} --start {min(of)} --end {max(of) + timedelta(days=1)}" for name, of in sorted(days.items()))
-        commands = " and ".join(f"`thermocline restore request {each}`" for each in ranges)
+        commands = " and ".join(
+            f"`thermocline restore request {request_of(of)}`" for _, of in sorted(partitions.items())
+        )
         text += f". {commands} brings back {_amount(waiting)}{_costs(waiting, prices, keep_days)}"
     if len(waiting) < len(archived):
-        commands = " and ".join(f"`thermocline restore status {name}`" for name in sorted(days))
+        commands = " and ".join(f"`thermocline restore status {name}`" for name in sorted(partitions))
         text += f". {_amount([e for e in archived if e.is_restoring])} on the way already, see {commands}"
     return f"{text}. Then run this again; `query` and `sql` can `--wait` for it"
+
+
+def request_of(partitions: Iterable[Partition]) -> str:
+    """What `restore request` is to be told for some partitions of a dataset: its name, the days and the intervals."""
+    wanted = list(partitions)
+    days = [each.day for each in wanted]
+    intervals = "".join(f" --interval {each}" for each in sorted({each.interval for each in wanted if each.interval}))
+    return f"{wanted[0].dataset} --start {min(days)} --end {max(days) + timedelta(days=1)}{intervals}"
 
 
 def _costs(objects: Sequence[StoredObject], prices: PriceBook | None, keep_days: int) -> str:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from thermocline.errors import LakeError
-from thermocline.model.archives import KEEP_DAYS, ClassRead, Offer, is_archived, offers, reads_of
+from thermocline.model.archives import KEEP_DAYS, ClassRead, Offer, is_archived, offers, reads_of, request_of
 from thermocline.model.prices import PriceBook
 from thermocline.model.query import Query, Route, Tier, plan_route
 from thermocline.model.receipt import StoredObject, VintageState
@@ -121,6 +121,13 @@ class Explanation:
     reads: Sequence[ClassRead] = ()
     archived: Sequence[StoredObject] = ()
     offers: Sequence[Offer] = ()
+
+    @property
+    def to_restore(self) -> str:
+        """What `thermocline restore request` is to be told for the archived objects, and for no others."""
+        paths = {each.path for each in self.archived}
+        receipts = (vintage.receipt for vintage in self.route.vintages)
+        return request_of(receipt.partition for receipt in receipts if receipt.path in paths)
 
     def document(self) -> dict[str, Any]:
         """The route as JSON: for each segment the tier, the days, the objects and their bytes."""
