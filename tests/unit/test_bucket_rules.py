@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
+from thermocline.cli.bucket_rules import in_a_line
 from thermocline.errors import UsageError
 from thermocline.model.bucket_rules import Place, harms_of, place_of, planned_rules, rules_for
 from thermocline.model.retention import PRESETS, ClassStep, Retention, RetentionPolicy
@@ -225,3 +226,24 @@ def test_a_rule_is_due_on_the_very_day_on_which_the_policy_moves_the_last_day():
     due = rule["Transitions"][0]["Date"].date()
     assert PRESETS["s3"].due_class((due - date(2024, 12, 31)).days, "STANDARD") == "STANDARD_IA"
     assert (due - date(2024, 12, 31)).days == 30
+
+
+def test_a_rule_is_said_in_a_line_with_what_it_does_and_to_what():
+    s3 = {
+        "ID": "thermocline-news-2026",
+        "Filter": {"Prefix": "lake/cold_storage/news/year=2026/"},
+        "Status": "Enabled",
+        "Transitions": [{"Date": datetime(2027, 1, 30, tzinfo=UTC), "StorageClass": "STANDARD_IA"}],
+    }
+    gcs = {
+        "action": {"type": "SetStorageClass", "storageClass": "NEARLINE"},
+        "condition": {"daysSinceCustomTime": 30, "matchesPrefix": [f"lake/{number}" for number in range(9)]},
+    }
+    assert in_a_line(s3) == (
+        "thermocline-news-2026; Filter Prefix lake/cold_storage/news/year=2026/; "
+        "Transitions Date 2027-01-30 StorageClass STANDARD_IA"
+    )
+    assert in_a_line(gcs) == (
+        "SetStorageClass NEARLINE; daysSinceCustomTime 30; matchesPrefix lake/0, lake/1, lake/2, lake/3 and 5 more"
+    )
+    assert in_a_line({"ID": "off", "Status": "Disabled", "Filter": {}}) == "off; Filter {}; Status Disabled"

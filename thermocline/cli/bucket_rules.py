@@ -1,6 +1,5 @@
 """The commands `lifecycle show`, `plan` and `apply`: the rules of the lake's bucket."""
 
-import json
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from thermocline.model.bucket_rules import Rule, RulesPlan
+
+_NAMED = 4
 
 
 @command(examples=("thermocline lifecycle show",))
@@ -89,7 +90,7 @@ def apply(invocation: Invocation, *, yes: bool, digest: str | None, as_of: date 
 def _planned(plan: "RulesPlan") -> tuple[Table | str, ...]:
     if not (plan.added or plan.removed):
         return (*_harms(plan), "The rules are those of the policy.")
-    rows = [("add", _words(rule)) for rule in plan.added] + [("remove", _words(rule)) for rule in plan.removed]
+    rows = [("add", in_a_line(rule)) for rule in plan.added] + [("remove", in_a_line(rule)) for rule in plan.removed]
     return (
         Table(("what", "rule"), rows),
         *_harms(plan),
@@ -98,21 +99,38 @@ def _planned(plan: "RulesPlan") -> tuple[Table | str, ...]:
 
 
 def _table(rules: "Sequence[Rule]", others: "Sequence[Rule]") -> tuple[Table | str, ...]:
-    rows = [("others" if rule in others else "ours", _words(rule)) for rule in rules]
+    rows = [("others" if rule in others else "ours", in_a_line(rule)) for rule in rules]
     return (Table(("whose", "rule"), rows),) if rows else ("The bucket has no rules.",)
 
 
 def _harms(plan: "RulesPlan") -> tuple[Table | str, ...]:
-    rows = [("LOSS" if harm.is_loss else "stop", _words(harm.rule), harm.what) for harm in plan.harms]
+    rows = [("LOSS" if harm.is_loss else "stop", in_a_line(harm.rule), harm.what) for harm in plan.harms]
     return (Table(("harm", "rule", "what it would do"), rows),) if rows else ()
 
 
-def _words(rule: "Rule") -> str:
-    """A rule in a line: its name where it has one, and what it says."""
+def in_a_line(rule: "Rule") -> str:
+    """A rule in a line: its name where it has one, what it does, and to what; --json has it as it is written."""
     from thermocline.model.bucket_rules import as_json  # noqa: PLC0415
 
     said: dict[str, Any] = as_json(rule)
-    return str(said["ID"]) if said.get("ID") else json.dumps(said)
+    name = said.pop("ID", "")
+    action = said.pop("action", {})
+    does = " ".join(str(action[key]) for key in ("type", "storageClass") if key in action)
+    return "; ".join(part for part in (name, does, *_parts(said.pop("condition", {})), *_parts(said)) if part)
+
+
+def _parts(conditions: dict[str, Any]) -> list[str]:
+    """What a rule says, a text each; of long lists the beginning."""
+    return [f"{key} {_value(value)}" for key, value in conditions.items() if (key, value) != ("Status", "Enabled")]
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        more = f" and {len(value) - _NAMED} more" if len(value) > _NAMED else ""
+        return ", ".join(_value(each) for each in value[:_NAMED]) + more
+    if isinstance(value, dict) and value:
+        return " ".join(f"{key} {_value(each)}" for key, each in value.items())
+    return str(value).removesuffix("T00:00:00+00:00")
 
 
 @group(show, plan, apply)
