@@ -61,6 +61,7 @@ def test_days_whose_retention_is_over_are_shown_and_just_they_go(monkeypatch):
     assert "add --yes, or --digest" in run("tiers", "apply", *TODAY, "--json", code=2).output
     refused = run("tiers", "apply", *TODAY, stdin="n\n")
     assert "FOR GOOD" in refused.stdout
+    assert "saves a month" in refused.stdout
     assert "Nothing was changed." in refused.stdout
     drifted = answer("tiers", "apply", *TODAY, "--digest", "0123456789abcdef", code=1)
     assert drifted["error"]["type"] == "PlanDriftError"

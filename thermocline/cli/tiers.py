@@ -236,7 +236,7 @@ def _planned(planned: "Planned") -> tuple[Table | str, ...]:
     elif not planned.has_policy:
         parts.append(_NO_POLICY)
     else:
-        parts.append("No object is due for another class.")
+        parts.append("No object would move." if planned.plan.left else "Every object is in the class that is due.")
     if plan.postponed:
         parts.append(
             f"{plural(plan.postponed, 'object')} more are due, and left to later runs by the budget of requests."
@@ -257,14 +257,20 @@ def _deleted(removals: "Sequence[Removal]") -> tuple[Table | str, ...]:
             _days(each.object),
             Size(each.object.size_bytes),
             each.age_days,
+            Number(usd(each.penalty_usd)),
+            Number(usd(each.freed_usd_per_month)),
         )
         for each in removals
     ]
     freed = size(sum(each.object.size_bytes for each in removals))
+    early = sum(each.penalty_usd for each in removals)
+    billed = (
+        f" Gone before the minimum duration of their class is over, they are billed {usd(early)} more." if early else ""
+    )
     warning = click.style("FOR GOOD", fg="red", bold=True)
     return (
-        f"Deleted {warning}, since their retention is over: {plural(len(removals), 'object')} with {freed}.",
-        *first_rows(Table(("dataset", "interval", "days", "size", "age in days"), rows)),
+        f"Deleted {warning}, since their retention is over: {plural(len(removals), 'object')} with {freed}.{billed}",
+        *first_rows(Table(("dataset", "interval", "days", "size", "age in days", "costs", "saves a month"), rows)),
     )
 
 
@@ -293,7 +299,7 @@ def _done(done: "Tiered") -> tuple[Table | str, ...]:
         objects = plural(len(done.moved), "object")
         parts.append(f"{objects} with {moved} moved: {usd(fees)} once, {usd(saved)} less a month.")
     if not parts and not done.failed:
-        parts.append("Nothing is due." if done.planned.has_policy else _NO_POLICY)
+        parts.append("There is nothing to do." if done.planned.has_policy else _NO_POLICY)
     if done.remaining:
         parts.append(f"{plural(done.remaining, 'object')} more are due; run it again to go on.")
     return tuple(parts)
