@@ -94,14 +94,6 @@ def default_intervals() -> dict[str, int | None]:
     return dict(Lifecycle().hot_intervals)
 
 
-def _url(text: str) -> SecretUrl:
-    scheme, separator, rest = text.partition("://")
-    if not (scheme and separator and rest):
-        msg = f"{redacted(text)!r} is not a URL; write one such as postgresql://USER:PASSWORD@HOST:5432/DATABASE"
-        raise UsageError(msg)
-    return SecretUrl(text)
-
-
 _HOT_SCHEMES = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
 _CATALOG_SCHEMES = frozenset({"postgresql", "postgresql+psycopg", "sqlite"})
 
@@ -150,7 +142,11 @@ def _lake_url(text: str) -> SecretUrl:
     if text.startswith("file:") and local_path(text) is None:
         msg = f"{redacted(text)!r} is not an absolute file URL; write file:///a/folder, or only the folder"
         raise UsageError(msg)
-    return _url(text)
+    scheme, separator, rest = text.partition("://")
+    if not (scheme and separator and (rest or scheme == "memory")):
+        msg = f"{redacted(text)!r} is not the URL of a lake; write s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or a folder"
+        raise UsageError(msg)
+    return SecretUrl(text)
 
 
 def _dataset_name(value: Any, info: ValidationInfo) -> str:

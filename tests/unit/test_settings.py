@@ -330,6 +330,7 @@ def test_a_sources_path_starts_at_the_folder_of_its_file(write, tmp_path):
         ("partitions: {start: 1990-13-01}", "partitions.start: '1990-13-01' is not a date"),
         ("hot_url: localhost", "hot_url: not the URL of a PostgreSQL; write one such as"),
         ("lake_url: file://lake", "lake_url: 'file://lake' is not an absolute file URL"),
+        ("lake_url: s3://", "lake_url: 's3://' is not the URL of a lake; write s3://BUCKET/PREFIX"),
     ],
 )
 def test_a_wrong_value_is_told_with_its_path_and_what_is_allowed(write, document, expected):
@@ -565,3 +566,7 @@ def test_feeds_and_freshness_may_name_a_dataset_that_is_declared_beside_them(wri
 def test_a_dataset_that_no_store_could_hold_is_refused(write, section, expected):
     write(f"datasets: {{{section}}}")
     assert expected in refused()
+
+
+def test_a_lake_in_memory_is_a_lake():
+    assert load(LAKE_URL="memory://").lake_url.reveal() == "memory://"
