@@ -61,7 +61,7 @@ def explained(act: str, location: str, *, of_object: bool) -> Iterator[None]:
         status = int(error.response.status_code)
         raise _from_answer(status, str(error.args[0]), act, location, of_object=of_object) from error
     except (TransportError, RequestException, HTTPError, ConnectionError, TimeoutError, DataCorruption) as error:
-        msg = f"can't {act} {location}: {_first_line(error)}; nothing that was stored before is lost"
+        msg = f"can't {act} {location}: {_first_line(error)}"
         raise TransientLakeError(msg) from error
     except GoogleAuthError as error:
         msg = f"can't {act} {location}: {_REMEDIES[401]}. Nothing that was stored before is lost"

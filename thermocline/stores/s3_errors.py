@@ -79,7 +79,7 @@ def explained(act: str, location: str) -> Iterator[None]:
         exceptions.FlexibleChecksumError,
         HTTPError,
     ) as error:
-        msg = f"can't {act} {location}: {_plain(error)}; nothing that was stored before is lost"
+        msg = f"can't {act} {location}: {_plain(error)}"
         raise TransientLakeError(msg) from error
     except (exceptions.BotoCoreError, ValueError) as error:
         msg = f"can't {act} {location}: {_plain(error)}; correct the lake's URL or the settings under storage.s3"
