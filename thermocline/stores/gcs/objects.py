@@ -19,7 +19,7 @@ from thermocline.faults import Step, reached, step
 from thermocline.model.receipt import StoredObject
 from thermocline.model.storage_classes import Provider
 from thermocline.ports import Rule
-from thermocline.stores.gcs_errors import PreconditionFailedError, explained, warnings_of
+from thermocline.stores.gcs.errors import PreconditionFailedError, explained, warnings_of
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -101,7 +101,7 @@ class GcsObjects:
         client = self._made()
         with self._lock:
             if self._filesystem is None or self._filesystem[0] != os.getpid():
-                from thermocline.stores.gcs_filesystem import ExactGcsFileSystem  # noqa: PLC0415  # for readers alone
+                from thermocline.stores.gcs.filesystem import ExactGcsFileSystem  # noqa: PLC0415  # for readers alone
 
                 self._filesystem = os.getpid(), ExactGcsFileSystem.of(client, self._options)
             return self._filesystem[1]

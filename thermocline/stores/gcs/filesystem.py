@@ -10,7 +10,7 @@ from google.auth.credentials import AnonymousCredentials
 from thermocline.stores.range_reader import ExactPaths, KeptEnds
 
 if TYPE_CHECKING:
-    from thermocline.stores.gcs import GcsOptions
+    from thermocline.stores.gcs.objects import GcsOptions
 
 
 class ExactGcsFileSystem(ExactPaths, GCSFileSystem):  # type: ignore[misc]  # gcsfs has no types

@@ -27,8 +27,8 @@ from thermocline.faults import Step, reached, step
 from thermocline.model.receipt import StoredObject
 from thermocline.model.storage_classes import Provider
 from thermocline.ports import Rule
-from thermocline.stores.s3_errors import OnItsWayError, PreconditionFailedError, code_of, explained
-from thermocline.stores.s3_parts import (
+from thermocline.stores.s3.errors import OnItsWayError, PreconditionFailedError, code_of, explained
+from thermocline.stores.s3.parts import (
     PART_BYTES,
     PARTS_AT_ONCE,
     checksum_of,
@@ -37,7 +37,7 @@ from thermocline.stores.s3_parts import (
     parts_of,
     read_whole,
 )
-from thermocline.stores.s3_reader import ObjectReader
+from thermocline.stores.s3.reader import ObjectReader
 
 _LARGEST_COPY_BYTES = 5 << 30  # https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
 _COPIED_PART_BYTES = 512 << 20
@@ -111,7 +111,7 @@ class S3Objects:
         """An s3fs file system that opens `location`s."""
         with self._lock:
             if self._filesystem is None or self._filesystem[0] != os.getpid():
-                from thermocline.stores.s3_filesystem import ExactS3FileSystem  # noqa: PLC0415  # for readers alone
+                from thermocline.stores.s3.filesystem import ExactS3FileSystem  # noqa: PLC0415  # for readers alone
 
                 self._filesystem = os.getpid(), ExactS3FileSystem.of(self._options, is_aws=self._is_aws(self._made()))
             return self._filesystem[1]

@@ -4,7 +4,7 @@ import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from thermocline.stores.s3_errors import explained
+from thermocline.stores.s3.errors import explained
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

@@ -10,10 +10,10 @@ from fsspec.asyn import sync
 from s3fs.core import _error_wrapper
 
 from thermocline.stores.range_reader import ExactPaths, KeptEnds
-from thermocline.stores.s3_errors import explained
+from thermocline.stores.s3.errors import explained
 
 if TYPE_CHECKING:
-    from thermocline.stores.s3 import S3Options
+    from thermocline.stores.s3.objects import S3Options
 
 _NOTHING_THERE = "InvalidRange"
 
