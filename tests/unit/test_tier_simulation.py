@@ -1,4 +1,4 @@
-"""What a lake costs over years, against arithmetic by hand; and how long it takes to find out.
+"""What a lake costs over years, against arithmetic by hand.
 
 Prices are Iowa's: STANDARD 0.020 and NEARLINE 0.010 USD for a GiB and month, an operation 0.005 and 0.01 for a thousand
 and 0.0004 to read from STANDARD. A GiB comes every day, which is 15 in PostgreSQL at 0.17. A month has 365 / 12 days.
@@ -12,7 +12,10 @@ from thermocline.model.prices import GIB, ClassPrice, PriceBook
 from thermocline.model.retention import PRESETS, ClassStep, Retention, RetentionPolicy
 from thermocline.model.storage_classes import Provider
 from thermocline.model.tier_simulation import Growth, Stream, simulate
+from thermocline.model.tiering import TieredObject
 from thermocline.settings_retention import load_prices
+from thermocline.tasks.tiered import Surveyed
+from thermocline.tasks.tiers import growth_of
 
 PRICES = PriceBook(
     Provider.GCS,
@@ -87,3 +90,19 @@ def test_ten_years_of_three_streams_pay(preset, provider):
     simulated = simulate(Growth(streams, date(2027, 1, 1), 10), RetentionPolicy(PRESETS[preset]), load_prices(provider))
     total = simulated.document()["total_usd"]
     assert total["policy"] < total["first_class"] < total["postgres"]
+
+
+def test_a_lake_grows_as_its_compacted_objects_did_where_there_are_any():
+    def lying(first, last, size_bytes):
+        return TieredObject("news", "", f"{first}", "STANDARD", size_bytes, first, last, None)
+
+    days = [lying(date(2026, 3, number), date(2026, 3, number), 3_000) for number in range(1, 11)]
+    month = lying(date(2026, 2, 1), date(2026, 2, 28), 2_800)
+    old = lying(date(2024, 1, 1), date(2024, 1, 31), 31_000_000)
+
+    def a_day(*objects):
+        growth = growth_of(Surveyed(list(objects), {}, {}, [], []), begin=date(2026, 4, 1), years=1)
+        return [(stream.dataset, stream.bytes_per_day) for stream in growth.streams]
+
+    assert a_day(*days) == [("news", 3_000)]  # 30,000 bytes in ten days
+    assert a_day(*days, month, old) == [("news", 100)]  # 2,800 bytes in 28 days; what is older than a year says nothing

@@ -312,6 +312,9 @@ class Tiering:
 def growth_of(surveyed: Surveyed, *, begin: date, years: int, growth_per_year: float = 0.0) -> Growth:
     """A lake that grows from nothing as this one did in the last year of its days.
 
+    Days are taken for as large as they are once they share an object, where there are any: small ones take several
+    times the room while each has an object of its own, which compaction ends.
+
     Raises:
         LakeError: There is nothing to tell how it grows.
     """
@@ -319,7 +322,8 @@ def growth_of(surveyed: Surveyed, *, begin: date, years: int, growth_per_year: f
     for each in surveyed.objects:
         series.setdefault((each.dataset, each.interval), []).append(each)
     streams = []
-    for (dataset, interval), objects in sorted(series.items()):
+    for (dataset, interval), all_objects in sorted(series.items()):
+        objects = [each for each in all_objects if each.first_day < each.last_day] or all_objects
         newest = max(each.last_day for each in objects)
         recent = [each for each in objects if (newest - each.last_day).days < _YEAR_DAYS]
         days = (newest - min(each.first_day for each in recent)).days + 1
