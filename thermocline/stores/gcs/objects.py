@@ -74,7 +74,7 @@ class GcsObjects:
         self._client: tuple[int, Any] | None = None
         self._filesystem: tuple[int, Any] | None = None
         self._has_warned = False
-        self._labels: dict[tuple[str, str], Mapping[str, Any]] = {}
+        self._labels: dict[str, tuple[str, Mapping[str, Any]]] = {}
 
     def __repr__(self) -> str:
         """The class and the URL."""
@@ -174,8 +174,8 @@ class GcsObjects:
         try:
             with self._explained("move", stored.path):
                 blob = self._blob(stored.path)
-                labels = self._labels.pop((stored.path, stored.etag), None)
-                if labels is None:
+                etag, labels = self._labels.pop(stored.path, ("", {}))
+                if etag != stored.etag:
                     blob.reload(**_TRIES)
                     labels = _carried(blob)
                 moved = self._blob(stored.path)
@@ -272,8 +272,8 @@ class GcsObjects:
 
     def _note_labels(self, stored: StoredObject, blob: Any) -> None:
         """Keep what a rewrite must carry over, so that moving an object is one request."""
-        if len(self._labels) < _KEPT_LABELS:
-            self._labels[stored.path, stored.etag] = _carried(blob)
+        if stored.path in self._labels or len(self._labels) < _KEPT_LABELS:
+            self._labels[stored.path] = stored.etag, _carried(blob)
 
     @staticmethod
     def _rules(bucket: Any) -> Sequence[Rule]:
