@@ -23,12 +23,12 @@ from thermocline.faults import listening
 from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.partition import ALL_DAYS
-from thermocline.stores import s3
 from thermocline.stores.duckdb import Engine
 from thermocline.stores.iceberg import IcebergCatalog
 from thermocline.stores.lake import ParquetLake
 from thermocline.stores.postgres import PostgresHot
 from thermocline.stores.retrying import Patience, RetryingObjects
+from thermocline.stores.s3 import objects as s3
 from thermocline.stores.spool import DuckDBSpool
 from thermocline.tasks.rotate import Rotation
 from thermocline.tasks.verify import verify

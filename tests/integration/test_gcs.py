@@ -16,8 +16,8 @@ from made_rows import bars
 from thermocline.errors import LakeError, ObjectExistsError, PlanDriftError, TransientLakeError, UsageError
 from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.query import Query
-from thermocline.stores import gcs as store
 from thermocline.stores.gcs import GcsObjects, GcsOptions
+from thermocline.stores.gcs import objects as store
 from thermocline.stores.open import open_lake
 from thermocline.stores.postgres import PostgresHot
 from thermocline.stores.retrying import RetryingObjects

@@ -25,11 +25,11 @@ from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.partition import Partition
 from thermocline.model.query import Query, Segment, Tier
 from thermocline.model.receipt import Vintage
-from thermocline.stores import s3
 from thermocline.stores.lake import ParquetLake
 from thermocline.stores.memory import MemoryCatalog
 from thermocline.stores.retrying import RetryingObjects
 from thermocline.stores.s3 import S3Objects, S3Options
+from thermocline.stores.s3 import objects as s3
 
 PATH = "cold_storage/news/year=2024/month=01/day=15/news_20240115.parquet"
 SMALL, LARGE = 1000, s3.PART_BYTES * 2 + 3
