@@ -217,9 +217,9 @@ def new_database(request, prepare_database) -> Iterator[Callable[[str], str]]:
         yield lambda kind: made.enter_context(_database(request.getfixturevalue(f"{kind}_url"), prepare_database))
 
 
-@pytest.fixture(params=["embedded", "external"])
+@pytest.fixture(params=os.environ.get("HOT_SERVERS", "embedded external").split())
 def hot_url(request, new_database) -> str:
-    """A fresh database on each kind of server, dropped afterwards."""
+    """A fresh database on each kind of server, or on those that HOT_SERVERS names, dropped afterwards."""
     return new_database(request.param)
 
 
