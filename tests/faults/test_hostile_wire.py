@@ -20,9 +20,12 @@ from killing.places import in_gcs, in_s3
 from made_rows import DAY, bars
 
 from thermocline.faults import listening
+from thermocline.model.bucket_rules import place_of, rules_for
 from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.partition import ALL_DAYS
+from thermocline.model.retention import RetentionPolicy
+from thermocline.model.storage_classes import Provider
 from thermocline.stores.duckdb import Engine
 from thermocline.stores.iceberg import IcebergCatalog
 from thermocline.stores.lake import ParquetLake
@@ -140,7 +143,8 @@ def test_a_large_object_arrives_whole_though_parts_of_it_are_lost(place, fault, 
     assert stored.size_bytes == len(LARGE)
     with objects.open(PATH) as stream:
         assert stream.read() == LARGE
-    assert bucket.unfinished(prefix) == []
+    if place == "s3":  # nobody pays for what is left of an upload to Google
+        assert bucket.unfinished(prefix) == []
 
 
 def test_an_upload_that_was_killed_is_no_object_and_a_rule_of_the_bucket_ends_it(places):
@@ -156,7 +160,12 @@ def test_an_upload_that_was_killed_is_no_object_and_a_rule_of_the_bucket_ends_it
     with pytest.raises(FileNotFoundError):
         objects.stat(PATH)
     assert list(objects.list("")) == []
-    assert bucket.unfinished(prefix) == [f"{prefix}/{PATH}"]
+    (left,) = bucket.unfinished(prefix)
+    assert left == f"{prefix}/{PATH}"
+    rules = rules_for(place_of(Provider.S3, objects.url), RetentionPolicy(), {})
+    assert [
+        left.startswith(rule["Filter"]["Prefix"]) for rule in rules if "AbortIncompleteMultipartUpload" in rule
+    ] == [True]
     objects.put(PATH, io.BytesIO(LARGE))
     with objects.open(PATH) as stream:
         assert stream.read() == LARGE

@@ -136,11 +136,6 @@ class GcsBucket:
         """A store of objects below another prefix, perhaps on another way to the server."""
         return GcsObjects(self.bucket, prefix, GcsOptions(endpoint_url=endpoint_url or self.endpoint_url))
 
-    def unfinished(self, prefix: str) -> list[str]:
-        """None: Google ends an upload that nobody goes on with after a week, and nobody pays for it."""
-        del prefix
-        return []
-
     def clear(self, state: str = "") -> None:
         """See `Place.clear`."""
         wanted, bucket = self.states.get(state, {}), self.client.bucket(self.bucket)
