@@ -17,7 +17,8 @@ from thermocline.ports import Holding, HotDay, Publication
 from thermocline.stores.memory_hot import MemoryHot
 from thermocline.stores.open import open_lake
 from thermocline.stores.postgres import PostgresHot
-from thermocline.tasks.query import explain, query
+from thermocline.tasks.explain import explain
+from thermocline.tasks.query import query
 
 LATER = NOON + timedelta(hours=1)
 TICK = timedelta(microseconds=1)

@@ -31,7 +31,8 @@ from thermocline.stores.spool import DuckDBSpool
 from thermocline.tasks.archive import note_head
 from thermocline.tasks.backfill import Backfill
 from thermocline.tasks.drill import drill
-from thermocline.tasks.query import explain, query
+from thermocline.tasks.explain import explain
+from thermocline.tasks.query import query
 from thermocline.tasks.restores import Restoring, Wait, once_readable
 from thermocline.tasks.rotate import Rotation
 from thermocline.tasks.sql import sql

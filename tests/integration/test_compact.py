@@ -19,9 +19,9 @@ from thermocline.model.partition import ALL_DAYS, DayRange
 from thermocline.model.paths import holds_one_day
 from thermocline.model.query import Query
 from thermocline.tasks.archive import archive
+from thermocline.tasks.explain import explain
 from thermocline.tasks.load import rehydrate
 from thermocline.tasks.periods import due_paths
-from thermocline.tasks.query import explain
 from thermocline.tasks.status import status
 from thermocline.tasks.verify import verify
 

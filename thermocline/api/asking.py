@@ -25,8 +25,9 @@ from thermocline.ports import (
     Unfinished,
 )
 from thermocline.tasks.adjusted import query_adjusted
+from thermocline.tasks.explain import Explanation, explain
 from thermocline.tasks.instruments import explain_instrument, known_instruments, listed_namings, query_instrument
-from thermocline.tasks.query import Explanation, explain, query
+from thermocline.tasks.query import query
 from thermocline.tasks.sql import sql
 from thermocline.tasks.status import SeriesStatus, status
 from thermocline.tasks.trouble import troubles

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from thermocline.answer import Answer
     from thermocline.api import Thermocline
     from thermocline.ports import Trouble, Unfinished
-    from thermocline.tasks.query import Explanation
+    from thermocline.tasks.explain import Explanation
 
 F = TypeVar("F", bound=Callable[..., Any])
 

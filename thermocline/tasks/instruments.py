@@ -13,7 +13,8 @@ from thermocline.model.partition import DayRange
 from thermocline.model.prices import PriceBook
 from thermocline.model.query import Query, Tier
 from thermocline.ports import Hot, Lake
-from thermocline.tasks.query import Explanation, explain, query
+from thermocline.tasks.explain import Explanation, explain
+from thermocline.tasks.query import query
 
 if TYPE_CHECKING:
     import pyarrow as pa
