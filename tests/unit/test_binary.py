@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from thermocline.errors import HotStoreError
 from thermocline.model.dataset import Column, Kind
-from thermocline.stores.postgres.binary import HEADER, TRAILER, decode, encode
+from thermocline.stores.postgres.binary import decode
+from thermocline.stores.postgres.copy_format import HEADER, TRAILER
+from thermocline.stores.postgres.encode import encode
 
 
 def rows_in(content: bytes, fields: int) -> list[bytes]:

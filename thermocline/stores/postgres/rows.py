@@ -10,6 +10,8 @@ from psycopg import sql
 from thermocline.model.dataset import Dataset, Kind
 from thermocline.stores.postgres import binary
 from thermocline.stores.postgres.connection import Connection
+from thermocline.stores.postgres.copy_format import HEADER, TRAILER
+from thermocline.stores.postgres.encode import encode
 from thermocline.stores.postgres.tables import Table, names, primary_key, sql_type
 
 T = TypeVar("T")
@@ -50,12 +52,12 @@ def copy_in(
     )
     rows = 0
     with connection.cursor().copy(statement) as copy:
-        copy.write(binary.HEADER)
+        copy.write(HEADER)
         for batch in batches:
             for start in range(0, batch.num_rows, BATCH_ROWS):
-                copy.write(binary.encode(batch.slice(start, BATCH_ROWS), dataset.columns))
+                copy.write(encode(batch.slice(start, BATCH_ROWS), dataset.columns))
             rows += batch.num_rows
-        copy.write(binary.TRAILER)
+        copy.write(TRAILER)
     return rows
 
 
