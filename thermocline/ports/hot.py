@@ -59,6 +59,13 @@ class Snapshot(Protocol):
         """The rows of a hot segment that the query asks for, in the order of the answer."""
         ...
 
+    def cancel(self) -> None:
+        """End what another thread is reading in this look, with an error there; nothing more is read in it then.
+
+        Where nothing is being read, nothing happens.
+        """
+        ...
+
     def late_rows(self, query: Query) -> "pa.Table":
         """Every late row of the query's days, intervals and symbols, all columns."""
         ...

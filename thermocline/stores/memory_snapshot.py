@@ -45,6 +45,9 @@ class MemorySnapshot:
         answer = rows.slice(0, query.limit).select(list(query.names))
         yield pa.RecordBatchReader.from_batches(answer.schema, answer.to_batches(max_chunksize=BATCH_ROWS))
 
+    def cancel(self) -> None:
+        """See `Snapshot.cancel`. There is nothing to wait for."""
+
     def late_rows(self, query: Query) -> pa.Table:
         """See `Snapshot.late_rows`."""
         dataset = query.dataset

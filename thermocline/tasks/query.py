@@ -1,18 +1,24 @@
 """Query: one question, answered from both tiers in one consistent look."""
 
-from collections.abc import Collection, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from thermocline.errors import LakeError
-from thermocline.model.query import Query, Route, Tier, plan_route
+from thermocline.model.query import Query, Route, Segment, Tier, plan_route
 from thermocline.model.receipt import VintageState
 from thermocline.ports import Hot, Lake, Snapshot
+from thermocline.tasks.ahead import ReadAhead
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_FEW_ROWS = 10_000
+"""A limit up to which the tiers are read one after the other: mostly the first one has the rows."""
 
 
 @contextmanager
@@ -40,6 +46,8 @@ def query_in(
     snapshot: Snapshot, lake: Lake, asked: Query, tiers: Collection[Tier] = tuple(Tier)
 ) -> "Iterator[pa.RecordBatchReader]":
     """As `query`, in a look that is open already and covers what is asked for, for several questions to one state.
+
+    They come one after the other. Where a stream is left before its end, nothing more can be asked in this look.
 
     Raises:
         ArchivedError: An object that it needs must be restored first; no row was given.
@@ -93,14 +101,45 @@ def as_of_route(snapshot: Snapshot, asked: Query, instant: datetime) -> Route:
 def _batches(
     snapshot: Snapshot, lake: Lake, route: Route, late: "pa.Table | None"
 ) -> "Generator[pa.RecordBatch, None, None]":
+    """The rows of each segment after those of the one before; while one tier is read, the next segment's is too."""
     remaining = route.query.limit
-    for segment in route.segments:
-        asked = replace(route.query, limit=remaining)
-        opened = snapshot.scan(asked, segment) if segment.tier is Tier.HOT else lake.scan(asked, segment, late)
-        with opened as reader:
-            for batch in reader:
-                yield batch
+    reading: ReadAhead | None = None
+    ahead: ReadAhead | None = None
+    try:
+        for segment, following in zip_longest(route.segments, route.segments[1:]):
+            reading, ahead = ahead, None
+            opened = partial(_opened, snapshot, lake, replace(route.query, limit=remaining), late)
+            is_short = remaining is not None and remaining <= _FEW_ROWS
+            if following is not None and following.tier is not segment.tier and not is_short:
+                ahead = ReadAhead(
+                    partial(opened, following), snapshot.cancel if following.tier is Tier.HOT else _let_end
+                )
+            for batch in reading or _here(partial(opened, segment)):
+                # What was read ahead may have been asked for before it was known how many rows come before.
+                rows = batch if remaining is None else batch.slice(0, remaining)
+                yield rows
                 if remaining is not None:
-                    remaining -= batch.num_rows
-        if remaining is not None and remaining <= 0:
-            return
+                    remaining -= rows.num_rows
+            if remaining is not None and remaining <= 0:
+                return
+    finally:
+        for each in (reading, ahead):
+            if each is not None:
+                each.close()
+
+
+def _here(
+    opened: "Callable[[], AbstractContextManager[pa.RecordBatchReader]]",
+) -> "Generator[pa.RecordBatch, None, None]":
+    with opened() as reader:
+        yield from reader
+
+
+def _opened(
+    snapshot: Snapshot, lake: Lake, asked: Query, late: "pa.Table | None", segment: Segment
+) -> "AbstractContextManager[pa.RecordBatchReader]":
+    return snapshot.scan(asked, segment) if segment.tier is Tier.HOT else lake.scan(asked, segment, late)
+
+
+def _let_end() -> None:
+    """A lake is read in small pieces; the one that is being read may end."""

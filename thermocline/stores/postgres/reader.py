@@ -1,11 +1,12 @@
 """One consistent look at the hot set, live vintages, hot rows and late rows."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 
+import psycopg
 import pyarrow as pa
 from psycopg import sql
 
@@ -19,6 +20,7 @@ from thermocline.stores.postgres.connection import Connection
 from thermocline.stores.postgres.tables import Leaf, Table
 
 _ATTEMPTS = 5
+_CANCEL_SECONDS = 5.0
 
 
 class PostgresSnapshot:
@@ -102,6 +104,12 @@ class PostgresSnapshot:
             yield pa.RecordBatchReader.from_batches(schema, batches)
         finally:
             streams.close()
+
+    def cancel(self) -> None:
+        """See `Snapshot.cancel`."""
+        # Where the server can't be reached any more, the read fails by itself.
+        with suppress(psycopg.Error):
+            self._connection.cancel_safe(timeout=_CANCEL_SECONDS)
 
     def late_rows(self, query: Query) -> pa.Table:
         """See `Snapshot.late_rows`."""
