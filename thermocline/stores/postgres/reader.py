@@ -155,14 +155,16 @@ def late_counts(connection: Connection, dataset: Dataset) -> dict[Partition, int
 
 
 def _select(query: Query, leaves: Sequence[Table]) -> sql.Composed:
+    """The rows of leaves of one interval."""
     condition = _condition(query)
-    columns = tables.names(dict.fromkeys((*query.names, *query.order)))
+    order = [name for name in query.order if name != "interval"]
+    columns = tables.names(dict.fromkeys((*query.names, *order)))
     days = sql.SQL(" UNION ALL ").join(
         sql.SQL("SELECT {} FROM {} WHERE {}").format(columns, leaf.sql, condition) for leaf in leaves
     )
     limit = sql.SQL("") if query.limit is None else sql.SQL(" LIMIT {}").format(sql.Literal(query.limit))
     return sql.SQL("SELECT {} FROM ({}) AS days ORDER BY {}{}").format(
-        tables.names(query.names), days, rows.ordered(query.order, query.dataset), limit
+        tables.names(query.names), days, rows.ordered(order, query.dataset), limit
     )
 
 
