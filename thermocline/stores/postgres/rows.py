@@ -11,7 +11,7 @@ from thermocline.model.dataset import Dataset, Kind
 from thermocline.stores.postgres import binary
 from thermocline.stores.postgres.connection import Connection
 from thermocline.stores.postgres.copy_format import HEADER, TRAILER
-from thermocline.stores.postgres.encode import encode
+from thermocline.stores.postgres.encode import blocks
 from thermocline.stores.postgres.tables import Table, names, primary_key, sql_type
 
 T = TypeVar("T")
@@ -54,8 +54,8 @@ def copy_in(
     with connection.cursor().copy(statement) as copy:
         copy.write(HEADER)
         for batch in batches:
-            for start in range(0, batch.num_rows, BATCH_ROWS):
-                copy.write(encode(batch.slice(start, BATCH_ROWS), dataset.columns))
+            for block in blocks(batch, dataset.columns):
+                copy.write(block)
             rows += batch.num_rows
         copy.write(TRAILER)
     return rows
