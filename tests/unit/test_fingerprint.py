@@ -1,24 +1,141 @@
 """The fingerprint sees rows, not the way they lie in memory, and sees every one of their values."""
 
+import hashlib
 import itertools
 import math
+import struct
 from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_rows import VALUES, bars, rows
+from made_rows import VALUES, bars, rows, sorted_batch
 
 from thermocline.errors import SchemaError
+from thermocline.model import fingerprint
 from thermocline.model.dataset import PROVENANCE, Column, Kind
 from thermocline.model.datasets import DATASETS, FEATURES, MARKET_DATA, NEWS, OPTIONS_DATA
-from thermocline.model.fingerprint import contents_of
+from thermocline.model.fingerprint import DailyFingerprinter, contents_by_day, contents_of, row_hashes
 from thermocline.model.partition import Partition
+from thermocline.model.receipt import Contents
 
 datasets = st.sampled_from(list(DATASETS.values()))
 seeds = st.integers(0, 1000)
+
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+WORD = 2**64
+
+
+def mixed(word):
+    word = (word ^ (word >> 30)) * 0xBF58476D1CE4E5B9 % WORD
+    word = (word ^ (word >> 27)) * 0x94D049BB133111EB % WORD
+    return word ^ (word >> 31)
+
+
+@cache
+def digest(text):
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+def bits_of(kind, value):
+    """What a value becomes before it is mixed, as receipts have it since the first one."""
+    match kind:
+        case Kind.TEXT:
+            return digest(value)
+        case Kind.PRICE | Kind.MONEY:
+            unscaled = int(value.scaleb(8)) % 2**128
+            return unscaled % WORD + unscaled // WORD * 0xC2B2AE3D27D4EB4F
+        case Kind.FLOAT:
+            return 0x7FF8000000000000 if math.isnan(value) else struct.unpack("<Q", struct.pack("<d", value))[0]
+        case Kind.DATE:
+            return (value - EPOCH.date()).days
+        case Kind.TIMESTAMP:
+            return (value - EPOCH) // timedelta(microseconds=1)
+        case _:
+            return int(value)
+
+
+def hash_of(dataset, names, row):
+    """The sum of a row's values in those columns, not mixed yet."""
+    columns = [dataset.column(name) for name in names]
+    return sum(
+        mixed((bits_of(column.kind, row[column.name]) * 0x9E3779B97F4A7C15 + digest(column.name)) % WORD)
+        for column in columns
+        if row.get(column.name) is not None
+    )
+
+
+def slow_contents(dataset, made):
+    """What rows contain, a value at a time in Python's whole numbers."""
+    sums = [0, 0, 0, 0]
+    for row in made:
+        for position, names in ((0, dataset.content), (2, dataset.names)):
+            word = mixed(hash_of(dataset, names, row) % WORD)
+            sums[position] += word
+            sums[position + 1] += mixed(word ^ 0x9E3779B97F4A7C15)
+    halves = [f"{half % WORD:016x}" for half in sums]
+    nulls = {c.name: sum(row.get(c.name) is None for row in made) for c in dataset.columns if c.nullable}
+    stamps = [row["ts"] for row in made]
+    return Contents(
+        rows=len(made),
+        min_ts=min(stamps, default=None),
+        max_ts=max(stamps, default=None),
+        null_counts={name: count for name, count in nulls.items() if count},
+        fingerprint=halves[2] + halves[3],
+        content_fingerprint=halves[0] + halves[1],
+    )
+
+
+def encoded_as_read(batch):
+    """The same rows with their texts as a Parquet file keeps them."""
+    columns = [c.dictionary_encode() if pa.types.is_string(c.type) else c for c in batch.columns]
+    return pa.RecordBatch.from_arrays(columns, batch.schema.names)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Blocks of seven rows, so that a few rows fill several."""
+    monkeypatch.setattr(fingerprint, "BLOCK_ROWS", 7)
+
+
+def made_of_few_values(dataset, seed, count):
+    """Rows of which many columns hold one value throughout, or runs of a few."""
+    batch = rows(dataset, count, seed=seed)
+    few = batch.take(pa.array(np.repeat(np.arange(min(2, batch.num_rows)), 10)))
+    one = batch.take(pa.array([0] * 9))
+    return [batch, few, one, few.slice(5, 12)]
+
+
+@pytest.mark.usefixtures("small_blocks")
+@given(datasets, seeds, st.integers(1, 16), st.booleans())
+def test_it_is_what_a_value_at_a_time_would_give(dataset, seed, count, as_read):
+    batches = made_of_few_values(dataset, seed, count)
+    made = [row for batch in batches for row in batch.to_pylist()]
+    given_batches = [encoded_as_read(batch) for batch in batches] if as_read else batches
+    assert contents_of(dataset, given_batches) == slow_contents(dataset, made)
+    for names in (dataset.key, ("ts",)):
+        found = [word for batch in given_batches for word in row_hashes(dataset, names, batch).tolist()]
+        assert found == [mixed(hash_of(dataset, names, row) % WORD) for row in made]
+
+
+@pytest.mark.usefixtures("small_blocks")
+@given(datasets, seeds, st.lists(st.integers(-30_000, 30_000), min_size=1, max_size=4, unique=True), st.data())
+def test_each_day_has_the_contents_that_its_rows_have_alone(dataset, seed, numbers, data):
+    days = [date(1970, 1, 1) + timedelta(days=number) for number in numbers]
+    of_day = {day: rows(dataset, 6, day=day, seed=seed).to_pylist() for day in days}
+    batch = sorted_batch(dataset, [row for made in of_day.values() for row in made])
+    asked = data.draw(st.permutations(days))[: data.draw(st.integers(1, len(days)))]
+    expected = [slow_contents(dataset, of_day[day]) for day in asked]
+    assert contents_by_day(dataset, [batch.slice(0, 5), batch.slice(5)], asked) == expected
+    fingerprinter = DailyFingerprinter(dataset, asked)
+    fingerprinter.update(batch)
+    assert fingerprinter.rows_of_other_days == sum(len(of_day[day]) for day in days if day not in asked)
 
 
 def with_column(batch, name, values):
