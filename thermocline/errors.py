@@ -22,6 +22,7 @@ ThermoclineError                     something could not be done; the text says 
 │   ├── ArchivedError                an object lies in an archive and must be restored before it is read
 │   ├── RequestBudgetError           a run has used up the requests that it may make
 │   └── CatalogConflictError         somebody else moved the table's head
+├── CacheError                       kept answers can't be reached where they are to be cleared
 └── PlanDriftError                   the state is no longer the one that the plan was made for
 ```
 """
@@ -123,6 +124,10 @@ class TransientLakeError(LakeError):
 
 class RequestBudgetError(LakeError):
     """A run has used up the requests that it may make of the store; it ends, and the next one goes on."""
+
+
+class CacheError(ThermoclineError):
+    """Answers that are kept elsewhere can't be reached. No row depends on them."""
 
 
 class PlanDriftError(ThermoclineError):

@@ -24,6 +24,7 @@ from thermocline.model.retention import RetentionPolicy
 from thermocline.model.rules import Strictness, Validation
 from thermocline.model.storage_classes import Provider
 from thermocline.model.url import file_url
+from thermocline.settings_cache import CacheSettings
 from thermocline.settings_checks import CheckSettings
 from thermocline.settings_datasets import Datasets, declared
 from thermocline.settings_layers import (
@@ -201,6 +202,7 @@ class StorageSettings(Section):
     prices: Text | None = None
     price_region: Text | None = None
     duckdb: DuckDBSettings = DuckDBSettings()
+    cache: CacheSettings = CacheSettings()
 
 
 class ValidationSettings(Section):

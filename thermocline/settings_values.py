@@ -28,7 +28,7 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=False)
 
 
-def _checked(check: Callable[[str], T]) -> Callable[[Any], T]:
+def checked(check: Callable[[str], T]) -> Callable[[Any], T]:
     """Let pydantic report what a function of the model refuses."""
 
     def validate(value: Any) -> T:
@@ -76,7 +76,7 @@ def _day(value: Any) -> date:
     if not isinstance(value, str):
         msg = "should be a date such as 2024-01-15"
         raise ValueError(msg)  # noqa: TRY004  # pydantic collects ValueError only
-    return _checked(parse_day)(value)
+    return checked(parse_day)(value)
 
 
 def _intervals(value: Any) -> Any:
@@ -86,7 +86,7 @@ def _intervals(value: Any) -> Any:
     if not isinstance(value, Mapping):
         msg = 'should be a list of intervals such as ["1day"], or a mapping from interval to days such as {"1min": 5}'
         raise ValueError(msg)  # noqa: TRY004  # pydantic collects ValueError only
-    return {_checked(parse_interval)(interval): days for interval, days in value.items()}
+    return {checked(parse_interval)(interval): days for interval, days in value.items()}
 
 
 def default_intervals() -> dict[str, int | None]:
@@ -151,7 +151,7 @@ def _lake_url(text: str) -> SecretUrl:
 
 def _dataset_name(value: Any, info: ValidationInfo) -> str:
     """A dataset that is built in, or one that the same document declares."""
-    return _checked(lambda name: name if name in (info.context or {}).get(DECLARED, ()) else dataset_named(name).name)(
+    return checked(lambda name: name if name in (info.context or {}).get(DECLARED, ()) else dataset_named(name).name)(
         value
     )
 
@@ -164,17 +164,18 @@ def _feed_name(value: Any, info: ValidationInfo) -> str:
     return f"{source}/{_dataset_name(dataset, info)}"
 
 
-_shown = PlainSerializer(str, return_type=str)
-HotUrl = Annotated[InstanceOf[SecretUrl], BeforeValidator(_checked(_hot_url)), _shown]
-CatalogUrl = Annotated[InstanceOf[SecretUrl], BeforeValidator(_checked(_catalog_url)), _shown]
-LakeUrl = Annotated[InstanceOf[SecretUrl], BeforeValidator(_checked(_lake_url)), _shown]
+shown = PlainSerializer(str, return_type=str)
+"""A value as it shows itself, which is without a secret."""
+HotUrl = Annotated[InstanceOf[SecretUrl], BeforeValidator(checked(_hot_url)), shown]
+CatalogUrl = Annotated[InstanceOf[SecretUrl], BeforeValidator(checked(_catalog_url)), shown]
+LakeUrl = Annotated[InstanceOf[SecretUrl], BeforeValidator(checked(_lake_url)), shown]
 WindowDays = Annotated[int, BeforeValidator(_no_flag), Field(ge=1, le=LONGEST_WINDOW_DAYS)]
-Schedule = Annotated[str, BeforeValidator(_checked(parse_cron))]
-TimeZone = Annotated[str, BeforeValidator(_checked(_zone))]
+Schedule = Annotated[str, BeforeValidator(checked(parse_cron))]
+TimeZone = Annotated[str, BeforeValidator(checked(_zone))]
 Intervals = Annotated[dict[str, WindowDays | None], BeforeValidator(_intervals)]
 DatasetName = Annotated[str, BeforeValidator(_dataset_name)]
 FeedName = Annotated[str, BeforeValidator(_feed_name)]
-IntervalName = Annotated[str, BeforeValidator(_checked(parse_interval))]
+IntervalName = Annotated[str, BeforeValidator(checked(parse_interval))]
 IntervalNames = tuple[IntervalName, ...]
 
 
@@ -194,7 +195,7 @@ def _without_secrets(sources: Mapping[str, Mapping[str, Any]]) -> dict[str, dict
 
 
 Sources = Annotated[dict[str, dict[str, Any]], PlainSerializer(_without_secrets)]
-SchemaName = Annotated[str, BeforeValidator(_checked(_schema_name))]
+SchemaName = Annotated[str, BeforeValidator(checked(_schema_name))]
 Day = Annotated[date, BeforeValidator(_day)]
 Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, BeforeValidator(_no_flag)]

@@ -205,6 +205,11 @@ def test_every_scalar_key_can_be_set_by_a_variable():
         "project": "market",
         "kms_key_name": "projects/p/locations/l/keyRings/r/cryptoKeys/k",
         "user_project": "payer",
+        "memory_mib": "0",
+        "max_entry_mib": "2",
+        "redis_url": "redis://cache:6380/1",
+        "redis_mib": "100",
+        "ttl_seconds": "600",
         "memory_limit_mib": "512",
         "threads": "3",
         "attempts": "7",
@@ -439,6 +444,7 @@ def test_no_password_is_ever_shown(write):
         HOT_URL="postgresql://me:hunter2@db/market?sslpassword=hunter2",
         LAKE_URL="s3://KEY:hunter2@bucket/lake",
         CATALOG_URL="postgresql://me:hunter2@catalog/d",
+        STORAGE__CACHE__REDIS_URL="rediss://:hunter2@cache:6379/0?password=hunter2",
     )
     for shown in (repr(settings), str(settings), str(settings.model_dump()), settings.model_dump_json(), f"{settings}"):
         assert "hunter2" not in shown
@@ -454,6 +460,7 @@ def test_no_password_gets_into_an_error():
         refused(HOT_URL='{"a": "postgresql://u:hunter2@h/d"}'),
         refused(SOURCES='{"broker": ["token=hunter2"]}'),
         refused(SOURCES__BROKER="token=hunter2"),
+        refused(STORAGE__CACHE__REDIS_URL="http://:hunter2@cache"),
     ):
         assert "hunter2" not in text
 

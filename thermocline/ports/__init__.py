@@ -5,6 +5,7 @@ PostgreSQL, Parquet or Iceberg by name beyond what its docstring promises.
 """
 
 from thermocline.ports.analytics import Analytics, Relation
+from thermocline.ports.cache import Cache, CacheState, KeptAnswers
 from thermocline.ports.calendars import Calendars
 from thermocline.ports.classes import Classes, Rule
 from thermocline.ports.coverage import Coverage, CoverageWriter
@@ -50,6 +51,8 @@ __all__ = [
     "Answered",
     "AuditGuard",
     "AuditQuery",
+    "Cache",
+    "CacheState",
     "Calendars",
     "Catalog",
     "Changes",
@@ -68,6 +71,7 @@ __all__ = [
     "HotDay",
     "HotLeaf",
     "Ingested",
+    "KeptAnswers",
     "KeptPages",
     "Lake",
     "Located",

@@ -13,6 +13,7 @@ from thermocline.model.query import Query, Segment
 from thermocline.model.receipt import Receipt, StoredObject, Vintage
 from thermocline.model.recovery import TableVersion
 from thermocline.model.schema import Schema
+from thermocline.ports.cache import KeptAnswers
 from thermocline.ports.classes import Classes
 from thermocline.ports.pages import PageStore
 
@@ -298,8 +299,14 @@ class Lake(Protocol):
     ) -> "AbstractContextManager[pa.RecordBatchReader]":
         """The rows of a cold segment that the query asks for, in the order of the answer.
 
-        A row of `late` stands in for a cold row of the same key. `limit` is applied to the segment.
+        A row of `late` stands in for a cold row of the same key. `limit` is applied to the segment. Without late rows
+        it may come from what was kept of an earlier answer of the very same objects, which are not looked at then.
         """
+        ...
+
+    @property
+    def kept_answers(self) -> KeptAnswers:
+        """What `scan` keeps of its answers. Nothing else of the lake is ever answered from there."""
         ...
 
     def changes(self, old: Vintage, new: Vintage) -> "AbstractContextManager[Changes]":

@@ -36,14 +36,14 @@ def open_stores(settings: Settings, *, credentials: Any = None) -> Stores:
     """
     from thermocline.stores.analytics import DuckDBAnalytics  # noqa: PLC0415  # DuckDB, for those who ask for rows
     from thermocline.stores.gcs import GcsOptions  # noqa: PLC0415
-    from thermocline.stores.open import open_lake  # noqa: PLC0415
+    from thermocline.stores.open import open_lake, open_results  # noqa: PLC0415
     from thermocline.stores.postgres import PostgresHot  # noqa: PLC0415
     from thermocline.stores.retrying import Patience  # noqa: PLC0415
     from thermocline.stores.s3 import S3Options  # noqa: PLC0415
 
     DATASETS.declare(settings.declared)
     address = hot_address(settings)
-    limits, patience = settings.storage.duckdb, settings.storage.lake
+    limits, patience, kept = settings.storage.duckdb, settings.storage.lake, settings.storage.cache
     temporary = settings.home / "tmp"
     lake = open_lake(
         settings.lake_url.reveal(),
@@ -56,6 +56,13 @@ def open_stores(settings: Settings, *, credentials: Any = None) -> Stores:
         prices=lambda: settings.prices,
         s3=S3Options(**settings.storage.s3.model_dump(), session=credentials),
         gcs=GcsOptions(**settings.storage.gcs.model_dump(), client=credentials),
+        results=open_results(
+            memory_mib=kept.memory_mib,
+            max_entry_mib=kept.max_entry_mib,
+            redis_url=kept.redis_url.reveal() if kept.redis_url else None,
+            redis_mib=kept.redis_mib,
+            ttl_seconds=kept.ttl_seconds,
+        ),
     )
     return Stores(
         hot=PostgresHot(address, schema=settings.storage.hot.schema_name),

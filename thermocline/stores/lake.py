@@ -48,6 +48,7 @@ from thermocline.stores.duckdb import Engine
 from thermocline.stores.journal import JournalFiles
 from thermocline.stores.pages import LakePageStore
 from thermocline.stores.parquet import EncodedFile, copy_hashing, decode, encode, encode_shared, temporary_file
+from thermocline.stores.results import Results, key_of
 from thermocline.stores.retrying import RetryingObjects
 
 
@@ -71,12 +72,14 @@ class ParquetLake:
         policy: RetentionPolicy | None = None,
         prices: Callable[[], PriceBook] | None = None,
         today: Callable[[], date] = lambda: datetime.now(UTC).date(),
+        results: Results | None = None,
     ) -> None:
         """Put the parts together; nothing is opened yet.
 
         Where the store has storage classes, an object is written into the one that is due for its rows by the policy.
-        `prices` finds what is said of archived objects.
+        `prices` finds what is said of archived objects. `results` keeps answers; without it none is kept.
         """
+        self._results = results or Results()
         self._policy, self._today = policy or RetentionPolicy(), today
         self._objects, self._catalog = objects, catalog
         self._watch = ArchiveWatch(objects, self._policy, today, prices)
@@ -94,6 +97,7 @@ class ParquetLake:
     def close(self) -> None:
         """Give the catalog's connections back. The lake opens them again when it is used again."""
         self._catalog.close()
+        self._results.close()
 
     @property
     def url(self) -> str:
@@ -223,7 +227,21 @@ class ParquetLake:
         self, query: Query, segment: Segment, late: pa.Table | None = None
     ) -> AbstractContextManager[pa.RecordBatchReader]:
         """See `Lake.scan`."""
-        return duckdb.scan(self._engine, query, segment, self.locations, late)
+        if not self._may_keep(segment, late):
+            return duckdb.scan(self._engine, query, segment, self.locations, late)
+        schema = pa.schema([query.dataset.column(name).arrow_field for name in query.names])
+        return self._results.stream(
+            key_of(query, segment), schema, lambda: duckdb.scan(self._engine, query, segment, self.locations)
+        )
+
+    @property
+    def kept_answers(self) -> Results:
+        """See `Lake.kept_answers`."""
+        return self._results
+
+    def _may_keep(self, segment: Segment, late: pa.Table | None) -> bool:
+        """Late rows come and go without any vintage telling, so where there are some nothing is kept or looked up."""
+        return self._results.keeps and bool(segment.vintages) and not (late is not None and late.num_rows)
 
     @contextmanager
     def changes(self, old: Vintage, new: Vintage) -> Iterator[Changes]:

@@ -10,11 +10,12 @@ from thermocline.errors import UsageError
 from thermocline.model.prices import PriceBook
 from thermocline.model.retention import RetentionPolicy
 from thermocline.model.url import redacted
-from thermocline.ports import Objects
+from thermocline.ports import Cache, Objects
 from thermocline.stores.duckdb import Engine
 from thermocline.stores.iceberg import IcebergCatalog
 from thermocline.stores.lake import ClosableCatalog, ParquetLake
 from thermocline.stores.objects_local import LocalObjects
+from thermocline.stores.results import MemoryCache, Results
 from thermocline.stores.retrying import Patience, RetryingObjects
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def open_lake(
     prices: Callable[[], PriceBook] | None = None,
     s3: "S3Options | None" = None,
     gcs: "GcsOptions | None" = None,
+    results: Results | None = None,
 ) -> ParquetLake:
     """The lake at a URL: `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX`, `file:///FOLDER` or a plain path.
 
@@ -42,7 +44,7 @@ def open_lake(
     `catalog_url` is the SQLAlchemy URL of the database that keeps the Iceberg catalog, or what finds it on first use;
     `memory://` needs none. Nothing is opened or made before the lake is used. Requests that fail for a moment are made
     again with `patience`. Objects are written into the storage class that `policy` says; `prices` finds what
-    restoring archived ones costs, `s3` and `gcs` say how a bucket is reached.
+    restoring archived ones costs, `s3` and `gcs` say how a bucket is reached. `results` keeps answers.
 
     Raises:
         UsageError: No store serves such a URL.
@@ -56,7 +58,7 @@ def open_lake(
         catalog = MemoryCatalog()
     else:
         catalog = IcebergCatalog(catalog_url, objects)
-    return ParquetLake(objects, catalog, engine, policy=policy, prices=prices)
+    return ParquetLake(objects, catalog, engine, policy=policy, prices=prices, results=results)
 
 
 def open_objects(lake_url: str, *, s3: "S3Options | None" = None, gcs: "GcsOptions | None" = None) -> Objects:
@@ -85,6 +87,29 @@ def open_objects(lake_url: str, *, s3: "S3Options | None" = None, gcs: "GcsOptio
     from thermocline.stores.gcs import GcsObjects  # noqa: PLC0415
 
     return GcsObjects(parts.netloc, prefix, gcs)
+
+
+def open_results(
+    *, memory_mib: int, max_entry_mib: int, redis_url: str | None = None, redis_mib: int = 0, ttl_seconds: int = 1
+) -> Results:
+    """Where answers are kept: in memory, and behind it in the Redis at a URL, which is connected to when it is needed.
+
+    Raises:
+        UsageError: What Redis needs is not installed.
+    """
+    caches: list[Cache] = [MemoryCache(memory_mib << 20)] if memory_mib else []
+    if redis_url and redis_mib:
+        if not _is_there("redis"):
+            msg = "storage.cache.redis_url needs redis; install it with `pip install 'thermocline[redis]'`"
+            raise UsageError(msg)
+        from thermocline.stores.redis import RedisCache  # noqa: PLC0415  # only where it is set
+
+        caches.append(
+            RedisCache(
+                redis_url, limit_bytes=redis_mib << 20, max_entry_bytes=max_entry_mib << 20, ttl_seconds=ttl_seconds
+            )
+        )
+    return Results(caches, max_entry_mib << 20)
 
 
 def _check_installed(extra: str, *packages: str) -> None:
