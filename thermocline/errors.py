@@ -9,6 +9,7 @@ ThermoclineError                     something could not be done; the text says 
 ├── SourceError                      rows could not be fetched or read
 │   └── SourceRefusedError           a vendor refuses the question itself; asking again would not help
 ├── AdjustmentError                  prices can't be adjusted for splits and dividends as asked
+├── CancelledError                   whoever asked a question does not want its answer any more
 ├── SchemaError                      a batch lacks columns that its dataset must have
 ├── TooManyBadRowsError              so many rows of a batch may not go in that something else is wrong
 ├── HotStoreError                    PostgreSQL is down, refuses or is too old
@@ -20,6 +21,7 @@ ThermoclineError                     something could not be done; the text says 
 │   ├── TransientLakeError           the store is slow or overloaded; the same request may succeed later
 │   ├── BrokenTableError             the Iceberg table's newest metadata is missing or damaged
 │   ├── ArchivedError                an object lies in an archive and must be restored before it is read
+│   ├── TimeLimitError               a query took longer than one may
 │   ├── RequestBudgetError           a run has used up the requests that it may make
 │   └── CatalogConflictError         somebody else moved the table's head
 ├── CacheError                       kept answers can't be reached where they are to be cleared
@@ -64,6 +66,10 @@ class SourceRefusedError(SourceError):
 
 class AdjustmentError(ThermoclineError):
     """Prices can't be adjusted as asked. Raw prices are as they were."""
+
+
+class CancelledError(ThermoclineError):
+    """Whoever asked a question does not want its answer any more. It can be asked again."""
 
 
 class SchemaError(ThermoclineError):
@@ -120,6 +126,10 @@ class BrokenTableError(LakeError):
 
 class TransientLakeError(LakeError):
     """The store timed out, is overloaded or broke off; the same request may succeed later."""
+
+
+class TimeLimitError(LakeError):
+    """A query read the lake for longer than one may. Nothing was changed."""
 
 
 class RequestBudgetError(LakeError):

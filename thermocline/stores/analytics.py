@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import duckdb
 import pyarrow as pa
@@ -11,6 +12,7 @@ from thermocline.model.dataset import Dataset
 from thermocline.ports import Relation
 from thermocline.stores.counting import counts_of, names_of
 from thermocline.stores.duckdb import Engine, columns_sql, identifier, literal, named_by, newest_sql, relation_sql
+from thermocline.stores.work import Work
 
 _BATCH_ROWS = 65_536
 
@@ -41,14 +43,22 @@ class DuckDBAnalytics:
     @contextmanager
     def run(self, statement: str, relations: Sequence[Relation]) -> Iterator[pa.RecordBatchReader]:
         """See `Analytics.run`."""
-        with self._engine.connection() as connection:
+        with self._engine.instance() as connection, self._engine.work(connection) as work:
             _check_reads(connection, statement)
             for relation in relations:
-                _define(connection, relation)
+                _define(work, relation)
             _lock_down(connection, relations)
             with _refused(statement):
-                reader = connection.execute(statement).to_arrow_reader(_BATCH_ROWS)
-            yield reader
+                reader = work.run(partial(_stream, connection, statement))
+            batches = work.batches(reader)
+            try:
+                yield pa.RecordBatchReader.from_batches(reader.schema, batches)
+            finally:
+                batches.close()
+
+
+def _stream(connection: duckdb.DuckDBPyConnection, statement: str) -> pa.RecordBatchReader:
+    return connection.execute(statement).to_arrow_reader(_BATCH_ROWS)
 
 
 def _check_reads(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
@@ -75,11 +85,12 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def _define(connection: duckdb.DuckDBPyConnection, relation: Relation) -> None:
+def _define(work: Work, relation: Relation) -> None:
     """Make a view of the dataset's name over its cold objects, its late rows and a table of its hot rows."""
-    dataset = relation.dataset
+    dataset, connection = relation.dataset, work.connection
     columns, name = columns_sql(dataset.names), dataset.name
-    cold = f"SELECT {columns} FROM {relation_sql(dataset, relation.locations, connection)}"  # noqa: S608  # names are quoted
+    source = work.run(partial(relation_sql, dataset, relation.locations, connection))
+    cold = f"SELECT {columns} FROM {source}"  # noqa: S608  # names are quoted
     if relation.late is not None and len(relation.late):
         cold = _with_late(connection, relation, cold)
     hot_table = identifier(f"hot_{name}")

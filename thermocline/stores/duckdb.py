@@ -4,10 +4,11 @@ import re
 import tempfile
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from thermocline.model.partition import ONE_DAY, midnight
 from thermocline.model.query import Query, Segment
 from thermocline.model.receipt import Vintage
 from thermocline.ports import Located
+from thermocline.stores.instance import SharedInstance
+from thermocline.stores.work import Work
 
 _BATCH_ROWS = 65_536
 _EPOCH_DAYS = date(1970, 1, 1).toordinal()
@@ -48,35 +51,60 @@ class Engine:
     """How much of this machine DuckDB may use. None as threads means all cores, as `temp_dir` the system's.
 
     `filesystem` finds, once there is something to open, what opens the addresses of a lake that the operating system
-    can't open by itself.
+    can't open by itself. All connections share one instance, and so its memory; a query may take `timeout_seconds`.
     """
 
     memory_limit_mib: int = 1024
     threads: int | None = None
     temp_dir: Path | None = None
     filesystem: Callable[[], Any] | None = None
+    timeout_seconds: float | None = None
+    _shared: SharedInstance = field(default_factory=SharedInstance, init=False, repr=False, compare=False)
 
     @contextmanager
-    def connection(self, database: str = ":memory:") -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection of its own, in UTC, that never reaches for the network; closed in the end.
+    def connection(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection with tables and views of its own, in UTC, that never reaches for the network; closed in the end.
+
+        Settings are those of all connections: whoever changes any asks for an `instance`.
 
         Raises:
             LakeError: DuckDB refuses, runs out of memory or disk, or can't read a file.
         """
+        with explained(), self._shared.cursor(self._open) as connection:
+            yield connection
+
+    @contextmanager
+    def instance(self, database: str = ":memory:") -> Iterator[duckdb.DuckDBPyConnection]:
+        """As `connection`, to an instance of its own with as much memory again, closed in the end."""
+        with explained(), self._open(database) as connection:
+            yield connection
+
+    def work(self, connection: duckdb.DuckDBPyConnection) -> Work:
+        """What a connection does for one query; it ends in time, by Ctrl-C, or where the query is cancelled."""
+        return Work(connection, self.timeout_seconds)
+
+    def close(self) -> None:
+        """Give memory and threads back. They are taken again for the next connection."""
+        self._shared.close()
+
+    def _open(self, database: str = ":memory:") -> duckdb.DuckDBPyConnection:
         spill = Path(self.temp_dir or tempfile.gettempdir()) / f"thermocline-{uuid.uuid4().hex}"
         config: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": f"{self.memory_limit_mib}MiB",
             "temp_directory": str(spill),  # DuckDB makes it when it spills, and removes it
             "autoinstall_known_extensions": False,
             "preserve_insertion_order": database != ":memory:",
+            "enable_external_file_cache": False,  # the system keeps files by itself, and gives memory back
         }
         if self.threads is not None:
             config["threads"] = self.threads
-        with explained(), duckdb.connect(database, config=config) as connection:
-            connection.execute("SET TimeZone = 'UTC'")
-            if self.filesystem is not None and (filesystem := self.filesystem()) is not None:
-                connection.register_filesystem(filesystem)
-            yield connection
+        connection = duckdb.connect(database, config=config)
+        connection.execute("SET GLOBAL TimeZone = 'UTC'")
+        # It counts towards the memory limit, and a file of another time or size is looked at anew.
+        connection.execute("SET GLOBAL parquet_metadata_cache = true")
+        if self.filesystem is not None and (filesystem := self.filesystem()) is not None:
+            connection.register_filesystem(filesystem)
+        return connection
 
 
 @contextmanager
@@ -225,9 +253,12 @@ def scan(
     stands in for an older row of the same key.
     """
     schema = pa.schema([query.dataset.arrow_schema.field(name) for name in query.names])
-    with engine.connection() as connection:
-        rows = _rows(connection, query, segment, locate, late)
-        yield pa.RecordBatchReader.from_batches(schema, rows)
+    with engine.connection() as connection, engine.work(connection) as work:
+        rows = _rows(work, query, segment, locate, late)
+        try:
+            yield pa.RecordBatchReader.from_batches(schema, rows)
+        finally:
+            rows.close()
 
 
 @contextmanager
@@ -247,13 +278,13 @@ def sorted_rows(engine: Engine, dataset: Dataset, located: Sequence[Located]) ->
 
 
 def _rows(
-    connection: duckdb.DuckDBPyConnection,
+    work: Work,
     query: Query,
     segment: Segment,
     locate: Callable[[Sequence[Vintage]], list[Located]],
     late: pa.Table | None,
-) -> Iterator[pa.RecordBatch]:
-    dataset = query.dataset
+) -> Generator[pa.RecordBatch, None, None]:
+    dataset, connection = query.dataset, work.connection
     schema = pa.schema([dataset.arrow_schema.field(name) for name in query.names])
     limit = query.limit
     for piece in _pieces(segment):
@@ -264,11 +295,15 @@ def _rows(
             waiting = _of_segment(dataset, piece, late)
             if waiting is not None:
                 connection.register("late", waiting)
-            source = relation_sql(dataset, located, connection)
+            source = work.run(partial(relation_sql, dataset, located, connection))
             sql, values = _statement(query, piece, source, limit, is_late=waiting is not None)
-            for batch in connection.execute(sql, values).to_arrow_reader(_BATCH_ROWS):
+            for batch in work.batches(work.run(partial(_stream, connection, sql, values))):
                 limit = None if limit is None else limit - batch.num_rows
                 yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+
+
+def _stream(connection: duckdb.DuckDBPyConnection, sql: str, values: dict[str, Any]) -> pa.RecordBatchReader:
+    return connection.execute(sql, values).to_arrow_reader(_BATCH_ROWS)
 
 
 def _pieces(segment: Segment) -> Iterator[Segment]:

@@ -95,9 +95,10 @@ class ParquetLake:
         self.close()
 
     def close(self) -> None:
-        """Give the catalog's connections back. The lake opens them again when it is used again."""
+        """Give connections and memory back. The lake takes them again when it is used again."""
         self._catalog.close()
         self._results.close()
+        self._engine.close()
 
     @property
     def url(self) -> str:

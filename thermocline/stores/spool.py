@@ -47,7 +47,7 @@ class DuckDBSpool:
             folder = _fresh_folder(directory)
             resources.callback(shutil.rmtree, folder, ignore_errors=True)
             engine = Engine(memory_limit_mib=memory_limit_mib, temp_dir=folder)
-            self._connection = resources.enter_context(engine.connection(str(folder / "spool.duckdb")))
+            self._connection = resources.enter_context(engine.instance(str(folder / "spool.duckdb")))
             self._connection.register("waiting", dataset.arrow_schema.empty_table())
             self._connection.execute("CREATE TABLE spooled AS FROM waiting")
             self._connection.unregister("waiting")
@@ -170,7 +170,6 @@ class DuckDBSpool:
                 f" ORDER BY {_DAY}, {columns_sql(self._dataset.sort)}"
             )
         with _explained(), self._connection.cursor() as cursor:
-            cursor.execute("SET TimeZone = 'UTC'")
             reader = cursor.execute(sql, values).to_arrow_reader(_BATCH_ROWS)
             typed = (pa.RecordBatch.from_arrays(batch.columns, schema=schema) for batch in reader)
             yield from last_of_each_run(typed, self._dataset.key)
