@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from thermocline.errors import HotStoreError
 from thermocline.model.dataset import Column, Kind
 from thermocline.stores.postgres import encode as encoding
-from thermocline.stores.postgres.binary import decode
 from thermocline.stores.postgres.copy_format import HEADER, TRAILER
+from thermocline.stores.postgres.decode import decode
 from thermocline.stores.postgres.encode import encode
 
 
@@ -74,6 +74,20 @@ def test_a_null_says_nothing_whatever_lies_beneath_it():
         if column.kind in {Kind.PRICE, Kind.MONEY}:
             array = pa.Array.from_buffers(column.arrow_field.type, 2, [one_null, halves], 2)
             assert encode(pa.record_batch([array], names=[column.name]), [column]) == b"\0\1\xff\xff\xff\xff" * 2
+
+
+@pytest.mark.parametrize("texts", [["", "x" * 200, "é"], ["a", "b" * 3000, None], ["", ""], ["longer", "longer"]])
+def test_texts_come_back_however_unlike_their_lengths_are(texts):
+    batch = pa.RecordBatch.from_arrays([pa.array(texts)], names=["text"])
+    [decoded] = decode(messages(batch, [Column("text", Kind.TEXT)]), [Column("text", Kind.TEXT)], batch_rows=10)
+    assert decoded.to_pydict() == batch.to_pydict()
+
+
+def test_a_number_that_is_too_large_for_its_column_is_refused():
+    value = struct.pack(">hhHhh", 1, 3, 0, 8, 1)  # 10,000 to the third power
+    message = HEADER + struct.pack(">hi", 1, len(value)) + value
+    with pytest.raises(HotStoreError, match="too large for a price"):
+        list(decode([message, TRAILER], [Column("open", Kind.PRICE)], batch_rows=10))
 
 
 def test_an_empty_batch_is_no_bytes():

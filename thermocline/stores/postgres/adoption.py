@@ -10,9 +10,10 @@ from thermocline.errors import LockTimeoutError, UsageError
 from thermocline.faults import Step, reached, step
 from thermocline.model.dataset import PROVENANCE, Column, Dataset, Kind
 from thermocline.ports import Act, Fetched, FetchRequest, Mapped, MonthOfRows, PlainSurvey
-from thermocline.stores.postgres import binary, ledger, tables
+from thermocline.stores.postgres import ledger, tables
 from thermocline.stores.postgres.connection import Connection, scalar
-from thermocline.stores.postgres.rows import BATCH_ROWS, Streams
+from thermocline.stores.postgres.copy_out import BATCH_ROWS, copied
+from thermocline.stores.postgres.rows import Streams
 from thermocline.stores.postgres.tables import Table
 
 _FETCH_BATCHES = 4
@@ -146,10 +147,8 @@ class PostgresPlainTable:
         query = sql.SQL("SELECT {} FROM {} WHERE isfinite({})").format(
             sql.SQL(", ").join(selected), self._table.sql, self._sql("ts")
         )
-        statement = sql.SQL("COPY ({}) TO STDOUT (FORMAT BINARY)").format(query)
-        with self._connection.cursor().copy(statement) as copy:
-            for batch in binary.decode(map(bytes, copy), columns, batch_rows=BATCH_ROWS * _FETCH_BATCHES):
-                yield Fetched(pa.Table.from_batches([batch]), str(self._table), accepted_before=True)
+        for batch in copied(self._connection, query, columns, batch_rows=BATCH_ROWS * _FETCH_BATCHES):
+            yield Fetched(pa.Table.from_batches([batch]), str(self._table), accepted_before=True)
 
     @step(Step.SWAP)
     def swap(self, *, run_id: str) -> str:

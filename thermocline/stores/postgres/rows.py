@@ -8,15 +8,13 @@ import pyarrow as pa
 from psycopg import sql
 
 from thermocline.model.dataset import Dataset, Kind
-from thermocline.stores.postgres import binary
 from thermocline.stores.postgres.connection import Connection
 from thermocline.stores.postgres.copy_format import HEADER, TRAILER
+from thermocline.stores.postgres.copy_out import BATCH_ROWS, copied
 from thermocline.stores.postgres.encode import blocks
 from thermocline.stores.postgres.tables import Table, names, primary_key, sql_type
 
 T = TypeVar("T")
-
-BATCH_ROWS = 65_536
 
 _STAGING = sql.Identifier("thermocline_staging")
 
@@ -66,8 +64,7 @@ def copy_out(
 ) -> Generator[pa.RecordBatch, None, None]:
     """The rows of a query as batches of bounded size; its columns are those named, or all of the dataset's."""
     wanted = [dataset.column(name) for name in columns or dataset.names]
-    with connection.cursor().copy(sql.SQL("COPY ({}) TO STDOUT (FORMAT BINARY)").format(query)) as copy:
-        yield from binary.decode(map(bytes, copy), wanted, batch_rows=BATCH_ROWS)
+    return copied(connection, query, wanted, batch_rows=BATCH_ROWS)
 
 
 @contextmanager

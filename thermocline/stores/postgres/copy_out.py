@@ -1,0 +1,97 @@
+"""The rows of a query as Arrow, by binary COPY: received into one buffer, and decoded a buffer at a time."""
+
+from collections.abc import Generator, Sequence
+
+import psycopg
+import pyarrow as pa
+from psycopg import sql
+from psycopg.abc import PQGen
+from psycopg.errors import error_from_result
+from psycopg.pq.abc import PGconn
+from psycopg.waiting import Wait
+
+from thermocline.model.dataset import Column
+from thermocline.stores.postgres.connection import Connection
+from thermocline.stores.postgres.copy_format import TRAILER
+from thermocline.stores.postgres.decode import Message, Received, is_end, without_header
+
+BATCH_ROWS = 65_536
+BATCH_BYTES = 16 << 20
+
+
+def copied(
+    connection: Connection,
+    query: sql.Composable,
+    columns: Sequence[Column],
+    *,
+    batch_rows: int = BATCH_ROWS,
+    batch_bytes: int = BATCH_BYTES,
+) -> Generator[pa.RecordBatch, None, None]:
+    """The rows of a query whose columns are these, in batches of bounded size.
+
+    The server sends a message a row. psycopg's own iterator takes each through layers of Python that cost more than to
+    decode it, so they are taken from libpq in a plain loop here; psycopg begins, waits, ends and cancels.
+
+    Raises:
+        HotStoreError: A value is one that no lake can hold.
+    """
+    received = Received(columns)
+    with connection.cursor().copy(sql.SQL("COPY ({}) TO STDOUT (FORMAT BINARY)").format(query)) as copy:
+        row: Message = without_header(memoryview(copy.read()))
+        while not is_end(row):
+            row = _receive(connection, received, row, batch_rows, batch_bytes)
+            if received.ends:
+                yield received.take()
+        copy.read()  # what the server says when all is sent
+
+
+def _receive(
+    connection: Connection, received: Received, first: Message, batch_rows: int, batch_bytes: int
+) -> memoryview:
+    """Fill the buffer with rows, the `first` that is not empty; return the message that comes behind them."""
+    end = 0
+    if len(first):
+        end = len(first)
+        if end > received.room:
+            received.grow(end)
+        received.space[:end] = first
+        received.ends.append(end)
+    # All that is in this loop is done for each row.
+    end_bytes = len(TRAILER)
+    get, append, left = connection.pgconn.get_copy_data, received.ends.append, batch_rows - len(received.ends)
+    space, room = received.space, received.room
+    while True:
+        size, message = get(1)
+        if size > end_bytes:
+            start, end = end, end + size
+            if not left or end > room:
+                if not left or (start and end > batch_bytes):
+                    return message
+                received.grow(end)
+                space, room = received.space, received.room
+            space[start:end] = message
+            append(end)
+            left -= 1
+        elif size > 0:
+            return message
+        elif size == 0:
+            connection.wait(_readable(connection.pgconn))
+        else:
+            raise _failure(connection.pgconn)
+
+
+def _readable(connection: PGconn) -> PQGen[None]:
+    """Wait as psycopg does, so that a person's Ctrl-C is heard and the server told."""
+    while not (yield Wait.R):
+        pass
+    connection.consume_input()
+
+
+def _failure(connection: PGconn) -> psycopg.Error:
+    """Why the rows ended before their end."""
+    failed = None
+    while result := connection.get_result():
+        failed = failed or result
+    if failed is None:
+        return psycopg.OperationalError("the server closed the connection while it sent rows")
+    return error_from_result(failed)

@@ -1,0 +1,270 @@
+"""PostgreSQL's binary COPY format to Arrow, a column at a time.
+
+Rows lie one after the other in one buffer. Where each field begins is computed for all rows at once, and a field is
+taken from all rows at once, by an index into windows that begin at every byte of the buffer. No Python runs for a
+single value.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from thermocline.errors import HotStoreError
+from thermocline.model.dataset import Column, Kind
+from thermocline.stores.postgres.copy_format import (
+    BASE,
+    EPOCH_DAYS,
+    EPOCH_MICROSECONDS,
+    FRACTION_DIGITS,
+    HEADER,
+    SIGN_NEGATIVE,
+    TRAILER,
+    Bytes,
+    Integers,
+    spread,
+)
+
+_SLACK_BYTES = 256  # behind the last row: the widest window that begins in a row may end behind it
+_FIRST_BYTES = 16 << 10
+_COUNT_BYTES = 2  # of fields, before the first field of each row
+
+Message = bytes | memoryview
+
+_INFINITIES = (np.iinfo(np.int64).min, np.iinfo(np.int64).max)  # '-infinity' and 'infinity' as timestamps
+_INFINITE_DAYS = (np.iinfo(np.int32).min, np.iinfo(np.int32).max)
+
+_HEAD_BYTES = 12  # a numeric's length, count of digits, weight, sign and scale; then the digits, two bytes each
+_MOST_DIGITS = {Kind.PRICE: 5, Kind.MONEY: 7}  # of base 10,000, in numeric(18, 8) and numeric(28, 8)
+_SIGN_SPECIAL = 0xC000  # NaN and both infinities have these two bits
+_LOW_DIGITS = 4  # of base 10,000: so many always fit into 64 bits, with the eight decimal places up to 99,999,999
+_POWERS = np.array([*(BASE**power for power in range(_LOW_DIGITS)), 0], dtype=np.int64)
+_NO_DIGIT = _LOW_DIGITS  # where a number has no digit, whatever lies there counts nothing
+
+_LOW_UNIT = BASE**_LOW_DIGITS
+_HALF = np.uint64(32)
+_HALF_MASK = np.uint64(2**32 - 1)
+
+
+class Received:
+    """Rows as they came, one after the other in a buffer that is used again once they are decoded.
+
+    Whoever fills it writes rows to `space`, below `room`, and puts where each one ends into `ends`.
+    """
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        """No rows yet. The buffer grows with what comes, so that a short answer takes little."""
+        self._columns = columns
+        self._schema = pa.schema([column.arrow_field for column in columns])
+        self.space = memoryview(bytearray(_FIRST_BYTES))
+        self.ends: list[int] = []
+
+    @property
+    def room(self) -> int:
+        """Up to where the buffer may be filled."""
+        return len(self.space) - _SLACK_BYTES
+
+    def grow(self, end: int) -> None:
+        """Make room up to `end` and beyond; what is in the buffer stays."""
+        larger = memoryview(bytearray(max(2 * len(self.space), end + _SLACK_BYTES)))
+        larger[: len(self.space)] = self.space
+        self.space = larger
+
+    def take(self) -> pa.RecordBatch:
+        """The rows as a batch; the buffer is free for others.
+
+        Raises:
+            HotStoreError: A value is one that no lake can hold.
+        """
+        ends = np.array(self.ends, dtype=np.int64)
+        self.ends.clear()
+        position = np.zeros(len(ends), dtype=np.int64)
+        position[1:] = ends[:-1]
+        position += _COUNT_BYTES
+        buffer: Bytes = np.frombuffer(self.space, dtype=np.uint8)
+        arrays = []
+        for column in self._columns:
+            array, position = _column(column, buffer, position)
+            arrays.append(array)
+        return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+
+
+def without_header(message: Message) -> Message:
+    """What the first message has behind the header: nothing, the first row or the end."""
+    return message[len(HEADER) :]
+
+
+def is_end(message: Message) -> bool:
+    """Whether a message says that there are no more rows, of which each is longer."""
+    return len(message) == len(TRAILER)
+
+
+def decode(messages: Iterable[bytes], columns: Sequence[Column], *, batch_rows: int) -> Iterator[pa.RecordBatch]:
+    """Batches from what `COPY … TO STDOUT (FORMAT BINARY)` sends, one message a row.
+
+    Nullability follows the columns, so a batch has exactly the schema of its dataset's columns.
+
+    Raises:
+        HotStoreError: A value is one that no lake can hold.
+    """
+    received, end, header = Received(columns), 0, len(HEADER)
+    for message in messages:
+        row, header = message[header:], 0
+        if not row or is_end(row):
+            continue
+        start, end = end, end + len(row)
+        if end > received.room:
+            received.grow(end)
+        received.space[start:end] = row
+        received.ends.append(end)
+        if len(received.ends) == batch_rows:
+            yield received.take()
+            end = 0
+    if received.ends:
+        yield received.take()
+
+
+def _column(column: Column, buffer: Bytes, position: Integers) -> tuple[pa.Array, Integers]:
+    """The values of the column whose fields begin at `position`, and where those of the next one begin."""
+    arrow_type, rows = column.arrow_field.type, len(position)
+    if column.kind is Kind.TEXT:
+        lengths, null, nulls = _lengths(_windows(buffer, position, ">i4"))
+        sizes = np.maximum(lengths, 0) if nulls else lengths
+        position += 4
+        offsets = np.zeros(rows + 1, dtype="<i4")
+        np.cumsum(sizes, out=offsets[1:])
+        content = pa.py_buffer(_text(buffer, position, sizes))
+        validity = _validity(null, nulls)
+        array = pa.Array.from_buffers(arrow_type, rows, [validity, pa.py_buffer(offsets), content], nulls)
+        return array, position + sizes
+    fields = _windows(buffer, position, _field_of(column.kind))
+    lengths, null, nulls = _lengths(fields["length"])
+    validity = _validity(null, nulls)
+    if column.kind is Kind.BOOLEAN:
+        array = pa.array(fields["value"] != 0, mask=null if nulls else None)
+    else:
+        values = _values(column, fields, null, nulls)
+        array = pa.Array.from_buffers(arrow_type, rows, [validity, pa.py_buffer(values)], nulls)
+    return array, position + ((np.maximum(lengths, 0) if nulls else lengths) + 4)
+
+
+def _lengths(lengths: npt.NDArray[Any]) -> tuple[Integers, npt.NDArray[np.bool_], int]:
+    native = lengths.astype(np.int64)
+    null = native < 0
+    return native, null, int(np.count_nonzero(null))
+
+
+def _validity(null: npt.NDArray[np.bool_], nulls: int) -> pa.Buffer | None:
+    return pa.array(~null).buffers()[1] if nulls else None
+
+
+def _field_of(kind: Kind) -> np.dtype[Any]:
+    """A field of fixed width as it lies in the buffer."""
+    if kind in _MOST_DIGITS:
+        head = [("length", ">i4"), ("digits", ">i2"), ("weight", ">i2"), ("sign", ">u2"), ("scale", ">i2")]
+        return np.dtype([*head, ("digit", ">i2", (_MOST_DIGITS[kind],))])
+    value = {Kind.BOOLEAN: "u1", Kind.DATE: ">i4"}.get(kind, ">i8")
+    return np.dtype([("length", ">i4"), ("value", value)])
+
+
+def _windows(buffer: Bytes, position: Integers, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """What lies at each position, as values of a type that need not be aligned."""
+    wanted = np.dtype(dtype)
+    # Plain bytes of one width are moved in one go, where the fields of a structure would be moved one by one.
+    plain = np.dtype(f"V{wanted.itemsize}")
+    windows: npt.NDArray[Any] = np.ndarray((len(buffer) - plain.itemsize + 1,), plain, buffer, strides=(1,))
+    return windows[position].view(wanted)
+
+
+def _text(buffer: Bytes, position: Integers, sizes: Integers) -> Bytes:
+    """The bytes of texts, one text after the other."""
+    if not len(sizes):
+        return np.empty(0, dtype=np.uint8)
+    longest, total = int(sizes.max()), int(sizes.sum())
+    if not total:
+        return np.empty(0, dtype=np.uint8)
+    # Symbols and names are about equally long: each is taken with what lies behind it, which is then left out.
+    if longest > _SLACK_BYTES or longest * len(sizes) > 4 * total:
+        return buffer[spread(position, sizes)]
+    padded = _windows(buffer, position, f"V{longest}").view(np.uint8)
+    if longest * len(sizes) == total:
+        return padded
+    return padded.reshape(-1, longest)[np.arange(longest) < sizes[:, np.newaxis]]
+
+
+def _values(column: Column, fields: npt.NDArray[Any], null: npt.NDArray[np.bool_], nulls: int) -> npt.NDArray[Any]:
+    if column.kind in _MOST_DIGITS:
+        return _numerics(column, fields, null, nulls)
+    raw = fields["value"]
+    match column.kind:
+        case Kind.TIMESTAMP:
+            times = raw.astype("<i8")
+            _refuse_infinite(column, times[~null] if nulls else times, _INFINITIES)
+            return times + EPOCH_MICROSECONDS
+        case Kind.DATE:
+            days = raw.astype(np.int64)
+            _refuse_infinite(column, days[~null] if nulls else days, _INFINITE_DAYS)
+            return (days + EPOCH_DAYS).astype("<i4")
+        case _:
+            return raw.astype("<i8")  # the bits of a float are moved as they are
+
+
+def _refuse_infinite(column: Column, present: Integers, infinities: tuple[int, int]) -> None:
+    if len(present) and (present.min() == infinities[0] or present.max() == infinities[1]):
+        what = "date" if column.kind is Kind.DATE else "time"
+        msg = f"column {column.name} holds an infinite {what}, which no lake can store; correct that row first"
+        raise HotStoreError(msg)
+
+
+def _numerics(
+    column: Column, fields: npt.NDArray[Any], null: npt.NDArray[np.bool_], nulls: int
+) -> npt.NDArray[np.int64]:
+    """Numerics of scale 8 as the two halves of 128-bit integers."""
+    digits, weight, sign = (fields[name].astype(np.int64) for name in ("digits", "weight", "sign"))
+    if nulls:
+        digits[null] = weight[null] = sign[null] = 0
+    if (np.bitwise_and(sign, _SIGN_SPECIAL) == _SIGN_SPECIAL).any():
+        msg = f"column {column.name} holds NaN or infinity where a price belongs; correct that row first"
+        raise HotStoreError(msg)
+    highest = weight + FRACTION_DIGITS  # the power of base 10,000 that the first digit stands for
+    if ((highest - digits < -1) & (digits > 0)).any():
+        msg = f"column {column.name} holds more than eight decimal places; its type must be numeric with scale 8"
+        raise HotStoreError(msg)
+    if ((highest >= _MOST_DIGITS[column.kind]) & (digits > 0)).any():
+        msg = f"column {column.name} holds a number that is too large for a {column.kind}; correct that row first"
+        raise HotStoreError(msg)
+    wide = bool(((highest >= _LOW_DIGITS) & (digits > 0)).any())
+    low = np.zeros(len(digits), dtype=np.int64)
+    high = np.zeros(len(digits), dtype=np.int64)
+    for place in range(int(digits.max(initial=0))):
+        digit = fields["digit"][:, place].astype(np.int64)
+        power = np.where(digits > place, highest - place, _NO_DIGIT)
+        if wide:
+            is_high = (digits > place) & (power >= _LOW_DIGITS)
+            high += digit * _POWERS[np.where(is_high, power - _LOW_DIGITS, _NO_DIGIT)]
+            power[is_high] = _NO_DIGIT
+        low += digit * _POWERS[power]
+    halves = np.empty((len(digits), 2), dtype="<i8")
+    if wide:
+        _wide(low, high, sign == SIGN_NEGATIVE, halves)
+    else:
+        halves[:, 0] = np.where(sign == SIGN_NEGATIVE, -low, low)
+        halves[:, 1] = halves[:, 0] >> 63
+    return halves
+
+
+def _wide(low: Integers, high: Integers, negative: npt.NDArray[np.bool_], halves: npt.NDArray[np.int64]) -> None:
+    """`high` times the unit above the low digits, plus `low`, in 128 bits: multiplied by halves of 32 bits."""
+    unit_high, unit_low = np.uint64(_LOW_UNIT >> 32), np.uint64(_LOW_UNIT & (2**32 - 1))
+    above, below = high.view(np.uint64) >> _HALF, high.view(np.uint64) & _HALF_MASK
+    middle = above * unit_low + below * unit_high  # below 2**55: high is below 10**12
+    first = below * unit_low
+    second = first + (middle << _HALF)
+    total = second + low.view(np.uint64)
+    carried = (second < first).astype(np.uint64) + (total < second).astype(np.uint64)
+    upper = above * unit_high + (middle >> _HALF) + carried
+    flipped = np.where(negative, ~total + np.uint64(1), total)
+    halves[:, 0] = flipped.view(np.int64)
+    halves[:, 1] = np.where(negative, ~upper + (flipped == 0), upper).view(np.int64)
