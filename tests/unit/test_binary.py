@@ -83,10 +83,11 @@ def test_texts_come_back_however_unlike_their_lengths_are(texts):
     assert decoded.to_pydict() == batch.to_pydict()
 
 
-def test_a_number_that_is_too_large_for_its_column_is_refused():
-    value = struct.pack(">hhHhh", 1, 3, 0, 8, 1)  # 10,000 to the third power
+@pytest.mark.parametrize(("weight", "digit"), [(3, 1), (2, 100), (20, 1)])
+def test_a_number_that_is_too_large_for_its_column_is_refused(weight, digit):
+    value = struct.pack(">hhHhh", 1, weight, 0, 8, digit)
     message = HEADER + struct.pack(">hi", 1, len(value)) + value
-    with pytest.raises(HotStoreError, match="too large for a price"):
+    with pytest.raises(HotStoreError, match="too large for its type"):
         list(decode([message, TRAILER], [Column("open", Kind.PRICE)], batch_rows=10))
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from thermocline.errors import HotStoreError
-from thermocline.model.dataset import Column, Kind
+from thermocline.model.dataset import PRECISION, Column, Kind
 from thermocline.stores.postgres.copy_format import (
     BASE,
     EPOCH_DAYS,
@@ -37,13 +37,14 @@ _INFINITIES = (np.iinfo(np.int64).min, np.iinfo(np.int64).max)  # '-infinity' an
 _INFINITE_DAYS = (np.iinfo(np.int32).min, np.iinfo(np.int32).max)
 
 _HEAD_BYTES = 12  # a numeric's length, count of digits, weight, sign and scale; then the digits, two bytes each
-_MOST_DIGITS = {Kind.PRICE: 5, Kind.MONEY: 7}  # of base 10,000, in numeric(18, 8) and numeric(28, 8)
+_MOST_DIGITS = {Kind.PRICE: 6, Kind.MONEY: 8}  # of base 10,000, some of them zeros in front
 _SIGN_SPECIAL = 0xC000  # NaN and both infinities have these two bits
 _LOW_DIGITS = 4  # of base 10,000: so many always fit into 64 bits, with the eight decimal places up to 99,999,999
 _POWERS = np.array([*(BASE**power for power in range(_LOW_DIGITS)), 0], dtype=np.int64)
 _NO_DIGIT = _LOW_DIGITS  # where a number has no digit, whatever lies there counts nothing
 
 _LOW_UNIT = BASE**_LOW_DIGITS
+_BELOW = {kind: 10**precision // _LOW_UNIT for kind, (precision, _) in PRECISION.items()}
 _HALF = np.uint64(32)
 _HALF_MASK = np.uint64(2**32 - 1)
 
@@ -232,13 +233,11 @@ def _numerics(
     if ((highest - digits < -1) & (digits > 0)).any():
         msg = f"column {column.name} holds more than eight decimal places; its type must be numeric with scale 8"
         raise HotStoreError(msg)
-    if ((highest >= _MOST_DIGITS[column.kind]) & (digits > 0)).any():
-        msg = f"column {column.name} holds a number that is too large for a {column.kind}; correct that row first"
-        raise HotStoreError(msg)
+    is_too_large = bool(((highest >= _MOST_DIGITS[column.kind]) & (digits > 0)).any())
     wide = bool(((highest >= _LOW_DIGITS) & (digits > 0)).any())
     low = np.zeros(len(digits), dtype=np.int64)
     high = np.zeros(len(digits), dtype=np.int64)
-    for place in range(int(digits.max(initial=0))):
+    for place in range(0 if is_too_large else int(digits.max(initial=0))):
         digit = fields["digit"][:, place].astype(np.int64)
         power = np.where(digits > place, highest - place, _NO_DIGIT)
         if wide:
@@ -246,6 +245,9 @@ def _numerics(
             high += digit * _POWERS[np.where(is_high, power - _LOW_DIGITS, _NO_DIGIT)]
             power[is_high] = _NO_DIGIT
         low += digit * _POWERS[power]
+    if is_too_large or (wide and (high >= _BELOW[column.kind]).any()):
+        msg = f"column {column.name} holds a number that is too large for its type; correct that row first"
+        raise HotStoreError(msg)
     halves = np.empty((len(digits), 2), dtype="<i8")
     if wide:
         _wide(low, high, sign == SIGN_NEGATIVE, halves)
