@@ -22,7 +22,7 @@ export DAGSTER_DISABLE_TELEMETRY := yes
 # A range of days is planned in one event instead of one a day; docs/guide/dagster.md has the numbers.
 export DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS := 1
 
-.PHONY: help setup demo test test-faults soak lint check format dev stop clean distclean hooks
+.PHONY: help setup demo test test-faults soak bench-quick lint check format dev stop clean distclean hooks
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +51,10 @@ test-faults: setup  ## kill every act at every point, break every store, and see
 # Pass on e.g. ARGS="--kills 1000 --seed 7"; a run that finds something prints the seed that finds it again.
 soak: setup  ## kill a random mix of acts 200 times at random moments, beside a model of what should be there
 	@PYTHONPATH="$(CURDIR):$(CURDIR)/tests" $(BIN)/python -m killing.soak $(ARGS)
+
+# Pass on e.g. ARGS="--only moving --share 0.2" to try a part of it out with a fifth of the rows.
+bench-quick: setup  ## measure this against what it is held against, in a minute; the last line is JSON
+	@$(BIN)/python benchmarks/quick.py $(ARGS)
 
 lint: setup  ## check style, types, the direction of imports and the files around the code
 	$(BIN)/ruff check .

@@ -197,3 +197,9 @@ def test_a_flipped_bit_in_a_page_is_noticed():
     last = closes.data_page_offset + closes.total_compressed_size - 1
     with pytest.raises(LakeError, match="CRC"):
         list(decode(MARKET_DATA, io.BytesIO(body[:last] + bytes([body[last] ^ 1]) + body[last + 1 :]), "it"))
+
+
+def test_a_large_file_has_room_where_nothing_was_put_before(tmp_path):
+    with parquet.temporary_file(str(tmp_path / "home" / "tmp")) as file:
+        file.write(bytes(parquet.IN_MEMORY_BYTES + 1))
+        assert file.tell() == parquet.IN_MEMORY_BYTES + 1

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, BinaryIO, Self, cast
 
 import numpy as np
@@ -86,6 +87,8 @@ def copy_hashing(source: BinaryIO, target: BinaryIO | None = None) -> tuple[str,
 
 def temporary_file(directory: str | None = None) -> BinaryIO:
     """A file that lives in memory while it is small; it is gone when closed, also after a kill."""
+    if directory is not None:
+        Path(directory).mkdir(parents=True, exist_ok=True)
     return cast("BinaryIO", tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES, dir=directory))
 
 

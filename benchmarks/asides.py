@@ -1,0 +1,67 @@
+"""Processes beside the measuring one: they prepare a part of what is measured, wait, and measure it when told to."""
+
+import contextlib
+import multiprocessing
+import signal
+import traceback
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from typing import Any
+
+_SPAWNED = multiprocessing.get_context("spawn")
+
+Work = Callable[..., Iterator[Any]]
+"""Yields once when it is prepared, and then what it found."""
+
+
+class Aside:
+    """A generator in a process of its own, which has a peak of memory and an interpreter lock of its own."""
+
+    def __init__(self, work: Work, *args: Any) -> None:
+        """Start it; it prepares at once."""
+        self._pipe, theirs = _SPAWNED.Pipe()
+        self._process = _SPAWNED.Process(target=_attend, args=(theirs, work, args), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def prepared(self) -> Any:
+        """Wait until it is prepared; what it says then."""
+        return self._received()
+
+    def start(self) -> None:
+        """Have it measure."""
+        self._pipe.send("go")
+
+    def result(self) -> Any:
+        """Wait for what it found; the process is over then."""
+        found = self._received()
+        self._process.join()
+        return found
+
+    def measured(self) -> Any:
+        """Have it measure, and wait."""
+        self.start()
+        return self.result()
+
+    def _received(self) -> Any:
+        try:
+            what, value = self._pipe.recv()
+        except EOFError:
+            self._process.join()
+            msg = f"a process ended with code {self._process.exitcode} before it was done"
+            raise RuntimeError(msg) from None
+        if what == "failed":
+            raise RuntimeError(value)
+        return value
+
+
+def _attend(pipe: Connection, work: Work, args: tuple[Any, ...]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # the process that measures cleans up
+    try:
+        steps = work(*args)
+        pipe.send(("done", next(steps)))
+        with contextlib.suppress(EOFError):
+            pipe.recv()
+            pipe.send(("done", next(steps)))
+    except Exception:  # noqa: BLE001  # told to whoever waits
+        pipe.send(("failed", traceback.format_exc()))

@@ -1,0 +1,54 @@
+"""How much memory it takes to rotate one day, be it of one million rows or of five."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+from asides import Aside
+from measuring import peak_bytes, say
+from worlds import FIRST_DAY, minute_bars, open_home, symbols
+
+from thermocline.model.datasets import MARKET_DATA
+from thermocline.model.partition import Partition
+from thermocline.ports import Publication
+from thermocline.tasks.archive import settled_head
+
+MINUTES = 1_440
+DAY = Partition("market_data", "1min", FIRST_DAY)
+
+
+def fill(home: Path, symbol_count: int) -> Iterator[int]:
+    """Have a day in PostgreSQL that was never cold (see `Aside`)."""
+    with open_home(home) as tc, tc.hot.writer(MARKET_DATA) as writer, tc.lake.run("fill"):
+        head = settled_head(writer, tc.lake, MARKET_DATA, run_id="fill", anew=True)
+        writer.publish(
+            Publication(MARKET_DATA, head, "fill", []), {DAY: minute_bars(FIRST_DAY, symbols(symbol_count), MINUTES)}
+        )
+    yield symbol_count * MINUTES
+    yield symbol_count * MINUTES
+
+
+def rotate(home: Path) -> Iterator[tuple[int, int]]:
+    """Rotate the day; how many rows it had, and the most memory that this process took (see `Aside`)."""
+    with open_home(home) as tc:
+        yield peak_bytes()
+        done = tc.rotate(["market_data"], as_of=FIRST_DAY + timedelta(days=60))
+        if len(done.moved) != 1 or done.failed:
+            raise AssertionError(done.failed)
+    yield done.moved[0].rows, peak_bytes()
+
+
+def peaks(folder: Path, symbol_counts: list[int]) -> dict[int, int]:
+    """The most memory, in bytes, by how many rows were rotated; processes apart, one after the other."""
+    found = {}
+    for count in symbol_counts:
+        home = folder / f"memory{count}"
+        filling = Aside(fill, home, count)
+        filling.prepared()
+        filling.measured()
+        rotating = Aside(rotate, home)
+        before = rotating.prepared()
+        rows, peak = rotating.measured()
+        say(f"rotating {rows:,d} rows took {peak >> 20} MiB at most, {before >> 20} of them before it began")
+        found[rows] = peak
+    return found
