@@ -22,6 +22,7 @@ import pyarrow.parquet
 import pytest
 from click.testing import CliRunner
 from quick_server import created_quickly
+from redis_server import redis_server
 
 from thermocline.cli import main
 from thermocline.stores import embedded
@@ -339,6 +340,27 @@ def test_explain_names_tiers_objects_and_bytes(night):
     shown = run(*asked).stdout
     assert "market_data_1day_20130125.parquet" in shown
     assert "2 objects of the lake" in shown
+
+
+def test_commands_share_answers_in_a_redis_and_do_without_one_that_is_gone(night, tmp_path, monkeypatch):
+    asked = ("query", "market_data", "--interval", "1day", "--end", "2013-02-10", "--home", night)
+    plain = answer(*asked)
+
+    def found():
+        kept = answer("cache", "show", "--home", night)["caches"][1]
+        return [kept[name] for name in ("cache", "entries", "hits", "misses", "trouble")]
+
+    with redis_server(tmp_path) as server:
+        monkeypatch.setenv("THERMOCLINE_STORAGE__CACHE__REDIS_URL", server.url)
+        assert answer(*asked) == answer(*asked) == plain
+        assert found() == ["redis", 1, 1, 1, None]
+        assert answer(*asked, "--no-cache") == plain
+        assert found() == ["redis", 1, 1, 1, None]
+        assert "50%" in run("cache", "show", "--home", night).stdout
+        assert answer("cache", "clear", "--home", night)["cleared"] == 1
+    assert answer(*asked) == plain
+    assert "can't be used, answers are read anew" in run("cache", "show", "--home", night).stdout
+    assert "can't be cleared" in run("cache", "clear", "--home", night, code=1).stderr
 
 
 def test_sql_answers_over_both_tiers_and_only_reads(night):

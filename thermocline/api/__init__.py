@@ -22,6 +22,7 @@ from thermocline.api.checking import Checking
 from thermocline.api.deriving import Deriving
 from thermocline.api.fetching import Fetching
 from thermocline.api.keeping import Keeping
+from thermocline.api.kept import CacheKeeping
 from thermocline.api.lake import LakeKeeping
 from thermocline.api.opened import TIERS, Storage, new_run_id
 from thermocline.api.quarantine import Quarantining
@@ -43,6 +44,7 @@ def open(  # noqa: A001  # `thermocline.open()` reads as what it does
     config: Path | str | None = None,
     storage: Storage = "hybrid",
     settings: Settings | None = None,
+    cache: bool = True,
 ) -> "Thermocline":
     """Open Thermocline with the settings of a home; nothing connects before it is needed.
 
@@ -51,6 +53,7 @@ def open(  # noqa: A001  # `thermocline.open()` reads as what it does
         config: A `thermocline.yaml`.
         storage: What `save`, `load`, `exists`, `delete` and `get_date_range` speak of: both tiers, or one alone.
         settings: Settings made elsewhere, instead of `home` and `config`.
+        cache: Whether answers of the lake are kept and given again, as the settings say; else all is read anew.
 
     Raises:
         SettingsError: A setting is wrong.
@@ -62,7 +65,7 @@ def open(  # noqa: A001  # `thermocline.open()` reads as what it does
         raise UsageError(msg)
     if settings is None:
         settings = load_settings(Path(home) if home else None, Path(config) if config else None)
-    stores = open_stores(settings)
+    stores = open_stores(settings, cache=cache)
     return Thermocline(
         settings,
         hot=stores.hot,
@@ -82,6 +85,7 @@ class Thermocline(
     BucketRuleKeeping,
     ArchiveKeeping,
     Asking,
+    CacheKeeping,
     Checking,
     Vintages,
     Quarantining,

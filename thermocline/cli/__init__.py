@@ -18,6 +18,7 @@ from thermocline.cli.demo import demo
 from thermocline.cli.deriving import derive
 from thermocline.cli.instruments import instruments
 from thermocline.cli.keeping import migrate, stop, vacuum
+from thermocline.cli.kept import cache
 from thermocline.cli.lake import compact, expire
 from thermocline.cli.moving import backfill, ingest, load, rehydrate, rotate, undo
 from thermocline.cli.quarantine import quarantine
@@ -35,7 +36,20 @@ _SECTIONS: Mapping[str, Sequence[click.Command]] = {
     "Moving rows": (backfill, ingest, derive, load, rotate, undo, rehydrate),
     "Asking": (query, explain, sql, instruments, status, coverage, check, verify, drill, audit, quarantine),
     "Vintages": (vintages, diff, accept, reject),
-    "Keeping house": (cleanup, vacuum, compact, expire, tiers, lifecycle, restore, schema, migrate, recover, stop),
+    "Keeping house": (
+        cleanup,
+        vacuum,
+        compact,
+        expire,
+        tiers,
+        lifecycle,
+        restore,
+        cache,
+        schema,
+        migrate,
+        recover,
+        stop,
+    ),
 }
 
 

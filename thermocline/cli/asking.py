@@ -44,6 +44,9 @@ instrument_option = click.option(
 )
 
 
+no_cache_option = click.option("--no-cache", is_flag=True, help="Read anew what was answered before.")
+
+
 def wait_options(command: F) -> F:
     """Give a command what says whether and how long to wait for archived objects that are being restored."""
     for option in reversed(
@@ -109,6 +112,7 @@ class Waiting:
 @click.option("--columns", metavar="A,B", help="Only these columns, separated by commas.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="At most the first N rows.")
 @wait_options
+@no_cache_option
 @output_option
 def query(
     invocation: Invocation, dataset: str, columns: str | None, limit: int | None, output: str | None, **asked: Any
@@ -121,7 +125,7 @@ def query(
     """
     waiting = _waiting(asked)
     names = [name.strip() for name in columns.split(",")] if columns else []
-    with invocation.opened() as opened:
+    with invocation.opened(cache=not asked.pop("no_cache")) as opened:
 
         def ask(most: int | None) -> "Answer":
             return waiting.once_restored(invocation, opened, opened.query(dataset, columns=names, limit=most, **asked))

@@ -45,11 +45,11 @@ class Invocation:
     interrupted: bool = False
 
     @contextmanager
-    def opened(self) -> "Iterator[Thermocline]":
+    def opened(self, *, cache: bool = True) -> "Iterator[Thermocline]":
         """Thermocline, opened in the home that was asked for."""
         from thermocline.api import open as open_home  # noqa: PLC0415  # most of a second that `--help` need not pay
 
-        with open_home(home=self.home, config=self.config) as opened:
+        with open_home(home=self.home, config=self.config, cache=cache) as opened:
             yield opened
 
     @contextmanager

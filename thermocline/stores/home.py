@@ -29,10 +29,11 @@ class Stores:
     analytics: Analytics
 
 
-def open_stores(settings: Settings, *, credentials: Any = None) -> Stores:
+def open_stores(settings: Settings, *, credentials: Any = None, cache: bool = True) -> Stores:
     """The hot tier, the lake, room for spools and the SQL engine; the datasets are known from then on.
 
     `credentials` ask a bucket instead of what its SDK finds: a `boto3.Session`, or a `google.cloud.storage.Client`.
+    Without `cache` no answer is kept, whatever the settings say.
     """
     from thermocline.stores.analytics import DuckDBAnalytics  # noqa: PLC0415  # DuckDB, for those who ask for rows
     from thermocline.stores.gcs import GcsOptions  # noqa: PLC0415
@@ -62,7 +63,9 @@ def open_stores(settings: Settings, *, credentials: Any = None) -> Stores:
             redis_url=kept.redis_url.reveal() if kept.redis_url else None,
             redis_mib=kept.redis_mib,
             ttl_seconds=kept.ttl_seconds,
-        ),
+        )
+        if cache
+        else None,
     )
     return Stores(
         hot=PostgresHot(address, schema=settings.storage.hot.schema_name),
