@@ -12,6 +12,7 @@ from thermocline.model.partition import Partition
 from thermocline.model.query import Query, Segment
 from thermocline.model.receipt import Receipt, StoredObject, Vintage
 from thermocline.model.recovery import TableVersion
+from thermocline.model.row_groups import RowGroups
 from thermocline.model.schema import Schema
 from thermocline.ports.cache import KeptAnswers
 from thermocline.ports.classes import Classes
@@ -307,6 +308,14 @@ class Lake(Protocol):
     @property
     def kept_answers(self) -> KeptAnswers:
         """What `scan` keeps of its answers. Nothing else of the lake is ever answered from there."""
+        ...
+
+    def row_groups(self, query: Query, receipts: Iterable[Receipt]) -> RowGroups:
+        """What a query reads of the objects of these receipts, as their footers tell it.
+
+        Raises:
+            LakeError: An object is missing or damaged, or lies in an archive.
+        """
         ...
 
     def changes(self, old: Vintage, new: Vintage) -> "AbstractContextManager[Changes]":

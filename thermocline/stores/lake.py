@@ -38,6 +38,7 @@ from thermocline.model.query import Query, Segment
 from thermocline.model.receipt import Contents, Receipt, StoredObject, Vintage
 from thermocline.model.recovery import TableVersion
 from thermocline.model.retention import Landing, RetentionPolicy
+from thermocline.model.row_groups import RowGroups
 from thermocline.model.schema import Schema
 from thermocline.model.storage_classes import COMPRESSED, Provider
 from thermocline.ports import Catalog, Changes, Classes, Located, Objects
@@ -50,6 +51,9 @@ from thermocline.stores.pages import LakePageStore
 from thermocline.stores.parquet import EncodedFile, copy_hashing, decode, encode, encode_shared, temporary_file
 from thermocline.stores.results import Results, key_of
 from thermocline.stores.retrying import RetryingObjects
+from thermocline.stores.row_groups import Footers
+
+_FOOTERS_AT_ONCE = 16  # a bucket takes long to answer and does not mind; a disk gains nothing
 
 
 class ClosableCatalog(Catalog, Protocol):
@@ -84,6 +88,7 @@ class ParquetLake:
         self._objects, self._catalog = objects, catalog
         self._watch = ArchiveWatch(objects, self._policy, today, prices)
         self._engine = replace(engine or Engine(), filesystem=lambda: objects.filesystem)
+        self._footers = Footers(self._seekable, at_once=1 if objects.filesystem is None else _FOOTERS_AT_ONCE)
         self._temp_dir = str(self._engine.temp_dir) if self._engine.temp_dir else None
 
     def __enter__(self) -> Self:
@@ -234,6 +239,10 @@ class ParquetLake:
         return self._results.stream(
             key_of(query, segment), schema, lambda: duckdb.scan(self._engine, query, segment, self.locations)
         )
+
+    def row_groups(self, query: Query, receipts: Iterable[Receipt]) -> RowGroups:
+        """See `Lake.row_groups`. Footers are read once, and kept."""
+        return self._footers.counted(query, receipts)
 
     @property
     def kept_answers(self) -> Results:
@@ -487,6 +496,14 @@ class ParquetLake:
                 raise LakeError(msg) from error
         copy.seek(0)
         return sha256, size_bytes, etag
+
+    def _seekable(self, path: str) -> BinaryIO:
+        """A reader that asks for no more of an object than is read of it."""
+        filesystem = self._objects.filesystem
+        if filesystem is None:
+            return self._objects.open(path)
+        stream: BinaryIO = filesystem.open(self._objects.location(path), "rb")
+        return stream
 
     def _opened(self, path: str) -> BinaryIO:
         try:
