@@ -21,6 +21,7 @@ def migrated(url: str) -> None:
     hot = PostgresHot(url)
     for dataset in DATASETS.values():
         hot.hot_days(dataset)
+    hot.close()
 
 
 def day(number: int = 0, interval: str = "1min") -> Partition:

@@ -159,12 +159,14 @@ def test_a_wire_that_is_cut_in_the_middle_of_a_copy_changes_nothing(new_database
     with wire_to(url) as wire:
         distant = PostgresHot(wire.url)
         assert distant.hot_days(MARKET_DATA) == []
+        distant.close()  # else it would go on with a connection that was made before
 
         wire.to_server_bytes = 200_000
         with pytest.raises(HotStoreError, match="went away"):
             ingest(distant, many, hot_days=[day(0)])
         assert_answers(direct, lake, bars(day(1), MANY, 1))
         ingest(distant, many, hot_days=[day(0)])
+        distant.close()
 
         wire.to_server_bytes = 200_000
         with pytest.raises(HotStoreError, match="went away"):
@@ -172,6 +174,7 @@ def test_a_wire_that_is_cut_in_the_middle_of_a_copy_changes_nothing(new_database
         assert hot_set(direct) == {day(0)}
         load(distant, lake, vintage)
         assert hot_set(direct) == {day(0), day(1)}
+        distant.close()
 
         wire.to_client_bytes = 200_000
         moved, failed = night(distant, lake)
@@ -179,6 +182,7 @@ def test_a_wire_that_is_cut_in_the_middle_of_a_copy_changes_nothing(new_database
         assert set(failed) == {day(0), day(1)}
         assert "went away" in failed[day(0)]
         assert_answers(direct, lake, many, bars(day(1), MANY, 1))
+        distant.close()
 
         wire.to_client_bytes = 200_000
         with pytest.raises(HotStoreError, match="went away"):
@@ -275,6 +279,7 @@ def test_a_postgresql_whose_disk_is_full_says_so_and_loses_nothing(new_database,
             assert_answers(hot, lake)
             assert hot_set(hot) == set()
             connection.execute(f"ALTER DATABASE {name} RESET default_tablespace")
+            hot.close()  # the setting is that of sessions which begin from now on
             ingest(hot, many, hot_days=[day(0)])
             assert_answers(hot, lake, many)
             assert night(hot, lake) == ({day(0)}, {})

@@ -87,6 +87,7 @@ class Opened:
     def close(self) -> None:
         """Give connections back. They are opened again when something is asked again."""
         self.lake.close()
+        self.hot.close()
 
     def _settle(self) -> None:
         """Have this process know the datasets as they are declared for, and applied in, this home.

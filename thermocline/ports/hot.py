@@ -79,6 +79,10 @@ class Hot(Quarantine, Coverage, Protocol):
         """Where it is, without credentials."""
         ...
 
+    def close(self) -> None:
+        """Give connections back. They are opened again when something is asked again."""
+        ...
+
     def writer(self, dataset: Dataset, *, wait_seconds: float = 60.0) -> AbstractContextManager[Writer]:
         """Become the dataset's writer, waiting for another one to finish.
 

@@ -69,6 +69,9 @@ class MemoryHot(MemoryQuarantine):
         """See `Hot.url`."""
         return self._url
 
+    def close(self) -> None:
+        """See `Hot.close`. There is no connection."""
+
     @property
     def state(self) -> State:
         """What was committed last. It is not to be changed."""

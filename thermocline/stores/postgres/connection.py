@@ -39,13 +39,15 @@ _SESSION = """
     -- that a role or a database has for people must not cut it off.
     SET statement_timeout = 0;
     SET idle_in_transaction_session_timeout = 0;
-    SET idle_session_timeout = 0;
 """  # all of them are there since PostgreSQL 14
 _SINCE_17 = 170_000
 
+IDLE_SESSION_SECONDS = 60
+"""For how long the server lets a connection be that is kept for later."""
 
-def connect(url: str) -> Connection:
-    """A connection in autocommit whose session speaks UTC.
+
+def connect(url: str, *, kept: bool = False) -> Connection:
+    """A connection in autocommit whose session speaks UTC. One that is to be `kept` idle is ended in time.
 
     Raises:
         HotStoreError: The server can't be reached, refuses, or is older than PostgreSQL 14.
@@ -53,17 +55,22 @@ def connect(url: str) -> Connection:
     with translated(url):
         connection = _connected(url)
         try:
-            connection.execute(_SESSION)
-            if connection.info.server_version >= _SINCE_17:
-                connection.execute("SET transaction_timeout = 0")
+            _set_up(connection, url, kept=kept)
         except BaseException:
             connection.close()
             raise
-        if connection.info.server_version < MINIMUM_VERSION:
-            connection.close()
-            msg = f"PostgreSQL at {redacted(url)} is older than 14; upgrade it or leave THERMOCLINE_HOT_URL unset"
-            raise HotStoreError(msg)
         return connection
+
+
+def _set_up(connection: Connection, url: str, *, kept: bool) -> None:
+    """Set the session up, in one round trip."""
+    version = connection.info.server_version
+    if version < MINIMUM_VERSION:
+        msg = f"PostgreSQL at {redacted(url)} is older than 14; upgrade it or leave THERMOCLINE_HOT_URL unset"
+        raise HotStoreError(msg)
+    idle = f"SET idle_session_timeout = '{IDLE_SESSION_SECONDS if kept else 0}s';"
+    since_17 = "SET transaction_timeout = 0" if version >= _SINCE_17 else ""
+    connection.execute(f"{_SESSION} {idle} {since_17}")
 
 
 def _connected(url: str) -> Connection:

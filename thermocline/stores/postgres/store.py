@@ -2,8 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import cached_property
+from contextlib import closing, contextmanager
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -45,6 +44,7 @@ from thermocline.stores.postgres.adoption import PostgresPlainTable
 from thermocline.stores.postgres.connection import Connection, connect, scalar, translated
 from thermocline.stores.postgres.ingest import ingest
 from thermocline.stores.postgres.migrate import migrate, refuse_outdated
+from thermocline.stores.postgres.pool import Pool
 from thermocline.stores.postgres.quarantine import PostgresQuarantine, judge
 from thermocline.stores.postgres.reader import PostgresSnapshot, late_counts, locked
 from thermocline.stores.postgres.writer import PostgresWriter
@@ -55,37 +55,46 @@ _WRITING = "writing"
 
 
 class PostgresHot(PostgresQuarantine):
-    """See `Hot`. Connects when it is first used; each act has a connection of its own."""
+    """See `Hot`. Connects when it is first used. Acts that hold a lock for long have a connection of their own."""
 
     def __init__(self, address: str | Callable[[], str], *, schema: str = "public") -> None:
         """Name the server by a libpq URL, or by what finds it on first use, and the schema of the datasets' tables."""
         self._address = address
         self._schema = schema
         self._ready: set[str] = set()
+        self._pool = Pool(address)
 
     def __repr__(self) -> str:
         """The class and where it is, without a password."""
         where = redacted(self._address) if isinstance(self._address, str) else "where it is found on first use"
         return f"PostgresHot({where!r})"
 
-    @cached_property
+    @property
     def _url(self) -> str:
-        return self._address if isinstance(self._address, str) else self._address()
+        return self._pool.url
 
     @property
     def url(self) -> str:
         """See `Hot.url`."""
         return redacted(self._url)
 
+    def close(self) -> None:
+        """See `Hot.close`."""
+        self._pool.close()
+
     @contextmanager
     def _session(self, *datasets: Dataset) -> Iterator[Connection]:
-        with translated(self._url):
-            connection = connect(self._url)
-            try:
-                self._prepare(connection, datasets)
-                yield connection
-            finally:
-                connection.close()
+        """A connection for what leaves nothing behind in its session."""
+        with translated(self._url), self._pool.lent() as connection:
+            self._prepare(connection, datasets)
+            yield connection
+
+    @contextmanager
+    def _own_session(self, *datasets: Dataset) -> Iterator[Connection]:
+        """A connection that ends with the block, and so do the locks of its session."""
+        with translated(self._url), closing(connect(self._url)) as connection:
+            self._prepare(connection, datasets)
+            yield connection
 
     def _prepare(self, connection: Connection, datasets: Sequence[Dataset]) -> None:
         """Bring the schema up to date, once for this object and dataset."""
@@ -100,7 +109,7 @@ class PostgresHot(PostgresQuarantine):
     @contextmanager
     def writer(self, dataset: Dataset, *, wait_seconds: float = 60.0) -> Iterator[Writer]:
         """See `Hot.writer`."""
-        with self._session(dataset) as connection:
+        with self._own_session(dataset) as connection:
             _take_lock(connection, _WRITING, dataset, wait_seconds)
             # The lock goes with the connection, however this block is left.
             yield PostgresWriter(connection, self._schema, schemas.current(connection, dataset))
@@ -108,7 +117,7 @@ class PostgresHot(PostgresQuarantine):
     @contextmanager
     def alone(self, act: str, dataset: Dataset, *, wait_seconds: float = 60.0) -> Iterator[None]:
         """See `Hot.alone`."""
-        with self._session(dataset) as connection:
+        with self._own_session(dataset) as connection:
             _take_lock(connection, act, dataset, wait_seconds)
             yield
 
@@ -236,7 +245,7 @@ class PostgresHot(PostgresQuarantine):
     @contextmanager
     def plain(self, dataset: Dataset, mapped: Mapped, *, hold: bool) -> Iterator[PlainTable | None]:
         """See `Hot.plain`."""
-        with self._session(dataset) as connection:
+        with self._own_session(dataset) as connection:
             if tables.is_ours(connection, self._schema, dataset):
                 yield None
                 return
@@ -267,7 +276,7 @@ class PostgresHot(PostgresQuarantine):
 
     def rehearse(self, partition: Partition, batches: Iterable[pa.RecordBatch]) -> Contents:
         """See `Hot.rehearse`."""
-        with self._session() as connection:
+        with self._own_session() as connection:
             return scratch.rehearse(connection, partition, batches)
 
     def record(self, *acts: Act) -> None:
@@ -288,13 +297,9 @@ class PostgresHot(PostgresQuarantine):
 
     def protect_audit(self, owner: str, *, run_id: str) -> AuditGuard:
         """See `Hot.protect_audit`. Tables that are missing are not made: they would be the caller's."""
-        with translated(self._url):
-            connection = connect(self._url)
-            try:
-                refuse_outdated(connection, self._url)
-                return guard.hand_over(connection, owner, run_id=run_id)
-            finally:
-                connection.close()
+        with translated(self._url), closing(connect(self._url)) as connection:
+            refuse_outdated(connection, self._url)
+            return guard.hand_over(connection, owner, run_id=run_id)
 
     def last(self, name: str, dataset: Dataset) -> Act | None:
         """See `Hot.last`."""
@@ -303,7 +308,7 @@ class PostgresHot(PostgresQuarantine):
 
     def vacuum(self, dataset: Dataset, *, force: bool = False) -> list[Vacuumed]:
         """See `Hot.vacuum`."""
-        with self._session(dataset) as connection:
+        with self._own_session(dataset) as connection:
             # As the dataset's writer, so that it never runs beside a cutover.
             _take_lock(connection, _WRITING, dataset, wait_seconds=60.0)
             found = [leaf.table for leaf in tables.leaves(connection, self._schema, dataset)]
