@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
+from thermocline.model.aggregates import Aggregation
 from thermocline.model.dataset import Dataset
 from thermocline.model.derivation import Derivation
 from thermocline.model.partition import DayRange, Partition
@@ -57,6 +58,10 @@ class Snapshot(Protocol):
 
     def scan(self, query: Query, segment: Segment) -> "AbstractContextManager[pa.RecordBatchReader]":
         """The rows of a hot segment that the query asks for, in the order of the answer."""
+        ...
+
+    def aggregate(self, asked: Aggregation, segment: Segment) -> "AbstractContextManager[pa.RecordBatchReader]":
+        """Partials of the rows of a hot segment, in any order; see `model/aggregates.py`."""
         ...
 
     def cancel(self) -> None:

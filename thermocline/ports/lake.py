@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
+from thermocline.model.aggregates import Aggregation
 from thermocline.model.changes import ChangeCounts
 from thermocline.model.dataset import Dataset
 from thermocline.model.journal import Entry, Journal
@@ -307,7 +308,7 @@ class Lake(Protocol):
 
     @property
     def kept_answers(self) -> KeptAnswers:
-        """What `scan` keeps of its answers. Nothing else of the lake is ever answered from there."""
+        """What `scan` and `aggregate` keep of their answers. Nothing else of the lake is ever answered from there."""
         ...
 
     def row_groups(self, query: Query, receipts: Iterable[Receipt]) -> RowGroups:
@@ -315,6 +316,15 @@ class Lake(Protocol):
 
         Raises:
             LakeError: An object is missing or damaged, or lies in an archive.
+        """
+        ...
+
+    def aggregate(
+        self, asked: Aggregation, segment: Segment, late: "pa.Table | None" = None
+    ) -> "AbstractContextManager[pa.RecordBatchReader]":
+        """Partials of the rows of a cold segment, in any order; see `model/aggregates.py`.
+
+        A row of `late` stands in for a cold row of the same key.
         """
         ...
 

@@ -292,17 +292,18 @@ def _rows(
             return
         located = locate(piece.vintages)
         with explained():
-            waiting = _of_segment(dataset, piece, late)
+            waiting = late_of(dataset, piece, late)
             if waiting is not None:
                 connection.register("late", waiting)
             source = work.run(partial(relation_sql, dataset, located, connection))
             sql, values = _statement(query, piece, source, limit, is_late=waiting is not None)
-            for batch in work.batches(work.run(partial(_stream, connection, sql, values))):
+            for batch in work.batches(work.run(partial(stream, connection, sql, values))):
                 limit = None if limit is None else limit - batch.num_rows
                 yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
 
 
-def _stream(connection: duckdb.DuckDBPyConnection, sql: str, values: dict[str, Any]) -> pa.RecordBatchReader:
+def stream(connection: duckdb.DuckDBPyConnection, sql: str, values: dict[str, Any]) -> pa.RecordBatchReader:
+    """The answer as it comes."""
     return connection.execute(sql, values).to_arrow_reader(_BATCH_ROWS)
 
 
@@ -328,6 +329,11 @@ def _pieces(segment: Segment) -> Iterator[Segment]:
         yield _piece(segment, days, vintages)
 
 
+def part_of(segment: Segment, days: Sequence[date]) -> Segment:
+    """Some days of a segment."""
+    return _piece(segment, days, {vintage.partition.day: vintage for vintage in segment.vintages})
+
+
 def _piece(segment: Segment, days: Sequence[date], vintages: Mapping[date, Vintage]) -> Segment:
     found = tuple(vintages[day] for day in days if day in vintages)
     return Segment(segment.tier, segment.interval, tuple(days), found)
@@ -336,22 +342,30 @@ def _piece(segment: Segment, days: Sequence[date], vintages: Mapping[date, Vinta
 def _statement(
     query: Query, piece: Segment, source: str, limit: int | None, *, is_late: bool
 ) -> tuple[str, dict[str, Any]]:
-    dataset = query.dataset
-    times, symbols, values = _conditions(query, piece)
-    if is_late:
-        names = tuple(dict.fromkeys((*query.names, *dataset.key, dataset.symbol_column, "ingested_at")))
-        # Where the symbol is not in the key, a late row may have taken the row to another symbol.
-        inside = times + symbols if dataset.symbol_column in dataset.key else times
-        rows = _filtered(names, source, inside)
-        rows = _filtered(names, newest_sql(dataset, names, rows, "late"), times + symbols)
-    else:
-        names = tuple(dict.fromkeys((*query.names, *dataset.key)))
-        rows = _filtered(names, source, times + symbols)
+    rows, values = wanted_sql(query, piece, source, (*query.names, *query.dataset.key), is_late=is_late)
     sql = f"SELECT {columns_sql(query.names)} FROM ({rows}) ORDER BY {columns_sql(query.order)}"  # noqa: S608  # names are quoted
     if limit is not None:
         sql += " LIMIT $limit"
         values["limit"] = limit
     return sql, values
+
+
+def wanted_sql(
+    query: Query, piece: Segment, source: str, columns: Sequence[str], *, is_late: bool
+) -> tuple[str, dict[str, Any]]:
+    """A SELECT of at least these columns of the rows that a query asks for, and the values to bind.
+
+    With `is_late` a row of the table `late` stands in for an older one of the source.
+    """
+    dataset = query.dataset
+    times, symbols, values = _conditions(query, piece)
+    if not is_late:
+        return _filtered(tuple(dict.fromkeys(columns)), source, times + symbols), values
+    names = tuple(dict.fromkeys((*columns, *dataset.key, dataset.symbol_column, "ingested_at")))
+    # Where the symbol is not in the key, a late row may have taken the row to another symbol.
+    inside = times + symbols if dataset.symbol_column in dataset.key else times
+    rows = _filtered(names, source, inside)
+    return _filtered(names, newest_sql(dataset, names, rows, "late"), times + symbols), values
 
 
 def _files_sql(locations: Sequence[str], *, by_name: bool) -> str:
@@ -379,8 +393,8 @@ def _conditions(query: Query, piece: Segment) -> tuple[list[str], list[str], dic
     return ['"ts" >= $start', '"ts" < $end'], symbols, values | named
 
 
-def _of_segment(dataset: Dataset, segment: Segment, late: pa.Table | None) -> pa.Table | None:
-    """Late rows of other intervals or days answer in another segment, or not at all."""
+def late_of(dataset: Dataset, segment: Segment, late: pa.Table | None) -> pa.Table | None:
+    """The late rows of a segment's days, None where there are none: others answer in another segment, or not at all."""
     if late is None or not late.num_rows:
         return None
     wanted = pc.is_in(

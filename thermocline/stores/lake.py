@@ -17,6 +17,7 @@ from thermocline.errors import (
     UsageError,
 )
 from thermocline.faults import Step, step
+from thermocline.model.aggregates import Aggregation
 from thermocline.model.dataset import Dataset
 from thermocline.model.datasets import dataset_named
 from thermocline.model.fingerprint import contents_by_day, contents_of
@@ -42,7 +43,7 @@ from thermocline.model.row_groups import RowGroups
 from thermocline.model.schema import Schema
 from thermocline.model.storage_classes import COMPRESSED, Provider
 from thermocline.ports import Catalog, Changes, Classes, Located, Objects
-from thermocline.stores import duckdb, noted_schemas
+from thermocline.stores import duckdb, duckdb_aggregate, noted_schemas
 from thermocline.stores.archives import ArchiveWatch
 from thermocline.stores.changes import changes
 from thermocline.stores.duckdb import Engine
@@ -252,6 +253,17 @@ class ParquetLake:
     def _may_keep(self, segment: Segment, late: pa.Table | None) -> bool:
         """Late rows come and go without any vintage telling, so where there are some nothing is kept or looked up."""
         return self._results.keeps and bool(segment.vintages) and not (late is not None and late.num_rows)
+
+    def aggregate(
+        self, asked: Aggregation, segment: Segment, late: pa.Table | None = None
+    ) -> AbstractContextManager[pa.RecordBatchReader]:
+        """See `Lake.aggregate`."""
+        opened = partial(duckdb_aggregate.aggregate, self._engine, asked, segment, self.locations)
+        if not self._may_keep(segment, late):
+            return opened(late)
+        return self._results.stream(
+            key_of(replace(asked.query, columns=(), limit=None), segment, *asked.told), asked.partial_schema, opened
+        )
 
     @contextmanager
     def changes(self, old: Vintage, new: Vintage) -> Iterator[Changes]:

@@ -8,7 +8,9 @@ from datetime import datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from thermocline.model.aggregates import Aggregation
 from thermocline.model.dataset import Dataset
+from thermocline.model.partials import partials_of_rows
 from thermocline.model.partition import DayRange, Partition
 from thermocline.model.query import Query, Segment
 from thermocline.model.receipt import Vintage
@@ -44,6 +46,13 @@ class MemorySnapshot:
         rows = rows.filter(matches(rows, query)).sort_by([(name, "ascending") for name in query.order])
         answer = rows.slice(0, query.limit).select(list(query.names))
         yield pa.RecordBatchReader.from_batches(answer.schema, answer.to_batches(max_chunksize=BATCH_ROWS))
+
+    @contextmanager
+    def aggregate(self, asked: Aggregation, segment: Segment) -> Iterator[pa.RecordBatchReader]:
+        """See `Snapshot.aggregate`."""
+        with self.scan(replace(asked.query, columns=(), limit=None), segment) as reader:
+            partials = partials_of_rows(asked, reader.read_all())
+        yield pa.RecordBatchReader.from_batches(partials.schema, partials.to_batches())
 
     def cancel(self) -> None:
         """See `Snapshot.cancel`. There is nothing to wait for."""

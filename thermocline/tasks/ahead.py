@@ -3,6 +3,8 @@
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -34,7 +36,9 @@ class ReadAhead:
         self._is_over = False
         self._is_left = False
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._read, name="thermocline-ahead", daemon=True)
+        # What the caller's context says, as who may cancel, holds there too.
+        reading = partial(copy_context().run, self._read)
+        self._thread = threading.Thread(target=reading, name="thermocline-ahead", daemon=True)
         self._thread.start()
 
     def __iter__(self) -> "Iterator[pa.RecordBatch]":

@@ -11,11 +11,12 @@ import pyarrow as pa
 from psycopg import sql
 
 from thermocline.errors import LockTimeoutError
+from thermocline.model.aggregates import Aggregation
 from thermocline.model.dataset import Dataset
 from thermocline.model.partition import DayRange, Partition
 from thermocline.model.query import Query, Segment
 from thermocline.model.receipt import Vintage
-from thermocline.stores.postgres import ledger, rows, shape, tables
+from thermocline.stores.postgres import aggregate, ledger, rows, shape, tables
 from thermocline.stores.postgres.connection import Connection
 from thermocline.stores.postgres.tables import Leaf, Table
 
@@ -89,11 +90,7 @@ class PostgresSnapshot:
     def scan(self, query: Query, segment: Segment) -> Iterator[pa.RecordBatchReader]:
         """See `Snapshot.scan`."""
         dataset = query.dataset
-        leaves = []
-        for partition in (Partition(dataset.name, segment.interval, day) for day in segment.days):
-            if partition not in self._leaves:
-                raise shape.missing(partition)
-            leaves.append(self._leaves[partition].table)
+        leaves = self._tables(dataset, segment)
         schema = pa.schema([dataset.column(name).arrow_field for name in query.names])
         streams = rows.Streams()
         batches: Iterator[pa.RecordBatch] = iter(())
@@ -104,6 +101,26 @@ class PostgresSnapshot:
             yield pa.RecordBatchReader.from_batches(schema, batches)
         finally:
             streams.close()
+
+    @contextmanager
+    def aggregate(self, asked: Aggregation, segment: Segment) -> Iterator[pa.RecordBatchReader]:
+        """See `Snapshot.aggregate`."""
+        leaves = self._tables(asked.query.dataset, segment)
+        streams = rows.Streams()
+        batches = streams.track(aggregate.partials(self._connection, asked, leaves, _condition(asked.query)))
+        try:
+            yield pa.RecordBatchReader.from_batches(asked.partial_schema, batches)
+        finally:
+            streams.close()
+
+    def _tables(self, dataset: Dataset, segment: Segment) -> list[Table]:
+        """The tables of a segment's days."""
+        leaves = []
+        for partition in (Partition(dataset.name, segment.interval, day) for day in segment.days):
+            if partition not in self._leaves:
+                raise shape.missing(partition)
+            leaves.append(self._leaves[partition].table)
+        return leaves
 
     def cancel(self) -> None:
         """See `Snapshot.cancel`."""
