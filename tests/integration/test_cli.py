@@ -340,6 +340,15 @@ def test_explain_names_tiers_objects_and_bytes(night):
     shown = run(*asked).stdout
     assert "market_data_1day_20130125.parquet" in shown
     assert "2 objects of the lake" in shown
+    assert "First rows within tens of milliseconds: 2 objects on a local disk." in shown
+
+
+def test_explain_runs_the_query_where_that_is_asked_for(night):
+    asked = ("explain", "market_data", "--start", "2013-01-24", "--end", "2013-01-30", "--columns", "ts,close")
+    analysis = answer(*asked, "--limit", "12", "--analyze", "--home", night)["analysis"]
+    assert analysis["rows"] == 12
+    assert [(each["tier"], each["rows"]) for each in analysis["segments"]] == [("cold", 10), ("hot", 2)]
+    assert "12 rows in" in run(*asked, "--limit", "12", "--analyze", "--home", night).stdout
 
 
 def test_commands_share_answers_in_a_redis_and_do_without_one_that_is_gone(night, tmp_path, monkeypatch):

@@ -305,6 +305,8 @@ def test_a_query_of_a_symbol_asks_about_once_for_each_file_and_lists_nothing(obj
     assert set(asked) == {("GET", False)}
     assert len(asked) <= 2 * len(days)
     assert own == []
+    assert lake.traffic().requests == len(asked)
+    assert 0 < lake.traffic().fetched_bytes <= 2 * sum(receipt.size_bytes for receipt in receipts)
 
 
 def test_an_archived_object_is_told_by_whatever_reads_it(imitated):

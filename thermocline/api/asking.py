@@ -1,7 +1,8 @@
 """Verbs that ask."""
 
 from collections.abc import Collection, Sequence
-from functools import cache, cached_property
+from dataclasses import replace
+from functools import cache, cached_property, partial
 from typing import Literal
 
 from thermocline.answer import Answer
@@ -25,6 +26,7 @@ from thermocline.ports import (
     Unfinished,
 )
 from thermocline.tasks.adjusted import query_adjusted
+from thermocline.tasks.analyze import analyze as run_analyzed
 from thermocline.tasks.explain import Explanation, explain
 from thermocline.tasks.instruments import explain_instrument, known_instruments, listed_namings, query_instrument
 from thermocline.tasks.query import query
@@ -145,13 +147,19 @@ class Asking(Opened):
         intervals: Collection[str] = (),
         start: Instant | None = None,
         end: Instant | None = None,
+        columns: Sequence[str] = (),
+        limit: int | None = None,
         as_of_vintage: Instant | None = None,
         instrument: str | None = None,
+        analyze: bool = False,
     ) -> Explanation:
-        """How `query` would answer: which tier, which objects, how many bytes, and what a provider takes for them.
+        """How `query` would answer: which tier, objects and row groups, how many bytes, for which money, and how soon.
+
+        With `analyze` it is asked, its rows are counted and thrown away, and `analysis` says where the time went.
 
         Raises:
             UsageError: A name is unknown, or no such instrument is known.
+            ArchivedError: It is to be analyzed, and an object must be restored first.
         """
         self._dataset(dataset)
         asked = as_query(
@@ -161,11 +169,17 @@ class Asking(Opened):
             intervals=intervals,
             start=start,
             end=end,
+            columns=columns,
+            limit=limit,
             as_of_vintage=as_of_vintage,
         )
-        if instrument is not None:
-            return explain_instrument(self.hot, self.lake, asked, instrument, lambda: self.settings.prices)
-        return explain(self.hot, asked, self.lake, lambda: self.settings.prices)
+        if instrument is None:
+            found = explain(self.hot, asked, self.lake, lambda: self.settings.prices)
+            opened = partial(query, asked=asked)
+        else:
+            found = explain_instrument(self.hot, self.lake, asked, instrument, lambda: self.settings.prices)
+            opened = partial(query_instrument, asked=asked, instrument_id=instrument, zone_of=self._zone_of)
+        return replace(found, analysis=run_analyzed(self.hot, self.lake, opened)) if analyze else found
 
     def sql(self, statement: str, *, as_of_vintage: Instant | None = None) -> Answer:
         """The answer to one read-only SELECT in DuckDB's SQL; every dataset is a table over both tiers.

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from thermocline.cli.asking import explain, query, sql, status, verify
+from thermocline.cli.asking import query, sql, status, verify
 from thermocline.cli.bucket_rules import lifecycle
 from thermocline.cli.checking import audit, check, drill
 from thermocline.cli.cleanup import cleanup
@@ -16,6 +16,7 @@ from thermocline.cli.commands import CommandLine, global_options
 from thermocline.cli.coverage import coverage
 from thermocline.cli.demo import demo
 from thermocline.cli.deriving import derive
+from thermocline.cli.explaining import explain
 from thermocline.cli.instruments import instruments
 from thermocline.cli.keeping import migrate, stop, vacuum
 from thermocline.cli.kept import cache

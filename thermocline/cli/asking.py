@@ -1,4 +1,4 @@
-"""Commands that ask: query, explain, sql, status, verify."""
+"""Commands that ask: query, sql, status, verify."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -22,14 +22,12 @@ from thermocline.cli.options import (
     output_option,
     symbols_option,
 )
-from thermocline.cli.restore import reading
-from thermocline.cli.words import ROWS_SHOWN, Size, Table, first_rows, plural, size, usd
+from thermocline.cli.words import ROWS_SHOWN, Size, Table, first_rows, plural, size
 
 if TYPE_CHECKING:
     from thermocline.answer import Answer
     from thermocline.api import Thermocline
     from thermocline.ports import Trouble, Unfinished
-    from thermocline.tasks.explain import Explanation
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -185,60 +183,6 @@ def _give(
         most = ROWS_SHOWN + _COUNTED
         with ask(most if limit is None else limit).batches() as reader:
             invocation.answer({}, *rows.preview(reader, most, hide=not named))
-
-
-@command(examples=("thermocline explain market_data --symbol AAPL --interval 1day --start 2013-01-01",))
-@dataset_argument
-@symbols_option
-@intervals_option
-@instants_options
-@as_of_vintage_option
-@instrument_option
-def explain(invocation: Invocation, dataset: str, **asked: Any) -> None:
-    """Say which tier, objects and bytes answer a query.
-
-    Takes the symbols, intervals, times and the instrument that `query` takes, and reads no row of the answer.
-    """
-    with invocation.opened() as opened:
-        found = opened.explain(dataset, **asked)
-    document = found.document()
-    segments = document["segments"]
-    table = Table(
-        ("tier", "interval", "first", "last", "days", "files", "size"),
-        [
-            (s["tier"], s["interval"], s["first"], s["last"], s["days"], len(s["files"]), Size(s["bytes"]))
-            for s in segments
-        ],
-    )
-    objects = Table(
-        ("object",), [(path,) for path in dict.fromkeys(path for segment in segments for path in segment["files"])]
-    )
-    late = (
-        f"; {plural(document['late_days'], 'day')} of it with late rows from PostgreSQL"
-        if document["late_days"]
-        else ""
-    )
-    invocation.answer(
-        document,
-        *first_rows(table),
-        *first_rows(objects),
-        f"{plural(document['files'], 'object')} of the lake, {size(document['bytes'])}{late}."
-        if segments
-        else "No day holds such rows.",
-        *_billed(found),
-    )
-
-
-def _billed(found: "Explanation") -> tuple[Table | str, ...]:
-    """What the lake's provider takes for reading, and what must be restored first."""
-    parts = list(reading(found.reads))
-    if found.archived:
-        cost = "; ".join(f"{each.speed} {usd(each.usd)} within {each.hours:g} hours" for each in found.offers)
-        objects = (
-            f"{plural(len(found.archived), 'object')} with {size(sum(each.size_bytes for each in found.archived))}"
-        )
-        parts.append(f"{objects} must be restored first ({cost}): `thermocline restore request {found.to_restore}`.")
-    return tuple(parts)
 
 
 @command(examples=("thermocline status", "thermocline status market_data --as-of 2013-02-25 --json"))

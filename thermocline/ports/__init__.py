@@ -5,13 +5,13 @@ PostgreSQL, Parquet or Iceberg by name beyond what its docstring promises.
 """
 
 from thermocline.ports.analytics import Analytics, Relation
-from thermocline.ports.cache import Cache, CacheState, KeptAnswers
+from thermocline.ports.cache import Cache, CacheState, KeptAnswers, answered_from
 from thermocline.ports.calendars import Calendars
 from thermocline.ports.classes import Classes, Rule
 from thermocline.ports.coverage import Coverage, CoverageWriter
 from thermocline.ports.drops import DropFactory, DropFolder, Dropped
 from thermocline.ports.hot import Hot, Snapshot
-from thermocline.ports.lake import Catalog, Changes, Lake, Located, Objects
+from thermocline.ports.lake import Catalog, Changes, Lake, Located, Objects, Traffic
 from thermocline.ports.ledger import (
     Act,
     AuditGuard,
@@ -99,12 +99,14 @@ __all__ = [
     "SourceFactory",
     "Spool",
     "SpoolFactory",
+    "Traffic",
     "Trouble",
     "Unfinished",
     "UnnamedObject",
     "Vacuumed",
     "Verdict",
     "Writer",
+    "answered_from",
     "came_to_hot",
     "expired_act",
     "gone_act",

@@ -1,11 +1,16 @@
 """Answers that are kept, so that the same question to the same vintages need not be read again."""
 
 from collections.abc import Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+answered_from: ContextVar[str] = ContextVar("answered_from", default="")
+"""The name of the cache that the answer opened last in this thread came from; empty where it was read anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,11 @@ class Cache(Protocol):
 
     Many threads may use one. It never fails: what it can't give is not there, what it can't keep it does not keep.
     """
+
+    @property
+    def name(self) -> str:
+        """What it is called among the caches."""
+        ...
 
     def get(self, key: str) -> "pa.Table | None":
         """The answer that was put there, whole, or None."""

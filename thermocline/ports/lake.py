@@ -188,6 +188,14 @@ class Changes:
     cells: "pa.RecordBatchReader"
 
 
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What was asked of a bucket to answer queries, since the lake was opened: requests, and the bytes that came."""
+
+    requests: int
+    fetched_bytes: int
+
+
 class Lake(Protocol):
     """The cold tier: verified Parquet objects and the table over them."""
 
@@ -309,6 +317,10 @@ class Lake(Protocol):
     @property
     def kept_answers(self) -> KeptAnswers:
         """What `scan` and `aggregate` keep of their answers. Nothing else of the lake is ever answered from there."""
+        ...
+
+    def traffic(self) -> Traffic | None:
+        """What queries of all threads have asked of its bucket; None where that is not counted, as on a local disk."""
         ...
 
     def row_groups(self, query: Query, receipts: Iterable[Receipt]) -> RowGroups:

@@ -42,7 +42,7 @@ from thermocline.model.retention import Landing, RetentionPolicy
 from thermocline.model.row_groups import RowGroups
 from thermocline.model.schema import Schema
 from thermocline.model.storage_classes import COMPRESSED, Provider
-from thermocline.ports import Catalog, Changes, Classes, Located, Objects
+from thermocline.ports import Catalog, Changes, Classes, Located, Objects, Traffic
 from thermocline.stores import duckdb, duckdb_aggregate, noted_schemas
 from thermocline.stores.archives import ArchiveWatch
 from thermocline.stores.changes import changes
@@ -50,6 +50,7 @@ from thermocline.stores.duckdb import Engine
 from thermocline.stores.journal import JournalFiles
 from thermocline.stores.pages import LakePageStore
 from thermocline.stores.parquet import EncodedFile, copy_hashing, decode, encode, encode_shared, temporary_file
+from thermocline.stores.range_reader import ExactPaths
 from thermocline.stores.results import Results, key_of
 from thermocline.stores.retrying import RetryingObjects
 from thermocline.stores.row_groups import Footers
@@ -244,6 +245,11 @@ class ParquetLake:
     def row_groups(self, query: Query, receipts: Iterable[Receipt]) -> RowGroups:
         """See `Lake.row_groups`. Footers are read once, and kept."""
         return self._footers.counted(query, receipts)
+
+    def traffic(self) -> Traffic | None:
+        """See `Lake.traffic`."""
+        filesystem = self._objects.filesystem
+        return filesystem.traffic if isinstance(filesystem, ExactPaths) else None
 
     @property
     def kept_answers(self) -> Results:

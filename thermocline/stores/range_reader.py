@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from thermocline.ports import Traffic
+
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
@@ -35,6 +37,14 @@ class KeptEnds:
         self._lock = threading.Lock()
         self._ends: OrderedDict[str, tuple[float, int, bytes]] = OrderedDict()
         self._sizes: OrderedDict[str, int] = OrderedDict()
+        self.traffic = Traffic(0, 0)
+
+    def counted(self, ask: Ask, within: str) -> tuple[int, bytes]:
+        """What is asked for, noted in `traffic`."""
+        size, found = ask(within)
+        with self._lock:
+            self.traffic = Traffic(self.traffic.requests + 1, self.traffic.fetched_bytes + len(found))
+        return size, found
 
     def of(self, path: str, ask: Ask) -> tuple[int, bytes]:
         """The size of an object and its last bytes, asked for unless it was opened just before."""
@@ -132,6 +142,14 @@ class ExactPaths:
         """The size of an object, and those of its bytes that the value of a `Range` header names."""
         raise NotImplementedError
 
+    @property
+    def traffic(self) -> Traffic:
+        """The requests that were answered, and the bytes that came."""
+        return self._ends.traffic
+
+    def _asking(self, path: str) -> Ask:
+        return partial(self._ends.counted, partial(self.ask, path))
+
     def open(self, path: str, mode: str = "rb", **_options: Any) -> RangeReader:
         """A reader of an object.
 
@@ -141,11 +159,11 @@ class ExactPaths:
         if mode not in {"rb", "r"}:
             msg = f"{path} can't be opened for {mode!r}; objects are only read here"
             raise ValueError(msg)
-        return RangeReader(path, partial(self.ask, path), self._ends)
+        return RangeReader(path, self._asking(path), self._ends)
 
     def size(self, path: str) -> int:
         """How many bytes an object has."""
-        return self._ends.size_of(path, partial(self.ask, path))
+        return self._ends.size_of(path, self._asking(path))
 
     def info(self, path: str, **_options: Any) -> dict[str, Any]:
         """That it is a file."""

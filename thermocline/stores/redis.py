@@ -123,6 +123,8 @@ class _Pause:
 class RedisCache:
     """The port `Cache` over a Redis. Nothing connects before it is asked for something."""
 
+    name = "redis"
+
     def __init__(
         self,
         url: str,
@@ -186,7 +188,7 @@ class RedisCache:
 
     def state(self) -> CacheState:
         """See `Cache.state`. Answers that are too old may be counted still."""
-        state = CacheState("redis", self._limit_bytes, url=self._shown)
+        state = CacheState(self.name, self._limit_bytes, url=self._shown)
         try:
             pipeline = self._client.pipeline(transaction=False)
             pipeline.zcard(_USES)

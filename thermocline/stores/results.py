@@ -17,7 +17,7 @@ import pyarrow.ipc
 
 from thermocline.model.partition import ONE_DAY, midnight
 from thermocline.model.query import Query, Segment
-from thermocline.ports import Cache, CacheState
+from thermocline.ports import Cache, CacheState, answered_from
 
 _FORM = "1"
 """To be raised whenever the same question to the same objects gets another answer than before, as by a bug fixed."""
@@ -90,6 +90,7 @@ class Results:
         if (kept := self._found(key)) is not None and kept.schema.equals(schema):
             yield kept.to_reader()
             return
+        answered_from.set("")
         with opened() as reader:
             yield pa.RecordBatchReader.from_batches(reader.schema, self._collected(key, reader))
 
@@ -118,6 +119,7 @@ class Results:
     def _found(self, key: str) -> pa.Table | None:
         for number, cache in enumerate(self._caches):
             if (kept := cache.get(key)) is not None:
+                answered_from.set(cache.name)
                 for nearer in self._caches[:number]:
                     nearer.put(key, kept)
                 return kept
@@ -144,6 +146,8 @@ class Results:
 
 class MemoryCache:
     """Answers in the memory of this process, in as many bytes as they are given."""
+
+    name = "memory"
 
     def __init__(self, limit_bytes: int) -> None:
         """Keep nothing yet."""
@@ -188,7 +192,7 @@ class MemoryCache:
         """See `Cache.state`."""
         with self._lock:
             return CacheState(
-                "memory",
+                self.name,
                 self._limit_bytes,
                 entries=len(self._entries),
                 size_bytes=self._size_bytes,
