@@ -49,6 +49,18 @@ def as_query(
     )
 
 
+def as_interval(text: str) -> str:
+    """An interval, also where its unit is written short: `1h` and `1hour` are the same.
+
+    Raises:
+        UsageError: It is none, or `m`, which may be minutes or months.
+    """
+    for short, unit in (("s", "sec"), ("h", "hour"), ("d", "day"), ("w", "week")):
+        if text.endswith(short) and text[: -len(short)].isdigit():
+            return parse_interval(text.removesuffix(short) + unit)
+    return parse_interval(text)
+
+
 def as_adjust(how: str) -> Adjust:
     """What bars are adjusted for."""
     try:

@@ -16,6 +16,7 @@ exclusive.
 
 from pathlib import Path
 
+from thermocline.api.aggregating import Aggregating
 from thermocline.api.asking import Asking
 from thermocline.api.bucket_rules import BucketRuleKeeping
 from thermocline.api.checking import Checking
@@ -85,6 +86,7 @@ class Thermocline(
     BucketRuleKeeping,
     ArchiveKeeping,
     Asking,
+    Aggregating,
     CacheKeeping,
     Checking,
     Vintages,
