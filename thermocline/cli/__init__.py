@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import click
 
+from thermocline.cli.aggregating import aggregate, resample
 from thermocline.cli.asking import query, sql, status, verify
 from thermocline.cli.bucket_rules import lifecycle
 from thermocline.cli.checking import audit, check, drill
@@ -35,7 +36,21 @@ __all__ = ["main"]
 _SECTIONS: Mapping[str, Sequence[click.Command]] = {
     "Start here": (demo,),
     "Moving rows": (backfill, ingest, derive, load, rotate, undo, rehydrate),
-    "Asking": (query, explain, sql, instruments, status, coverage, check, verify, drill, audit, quarantine),
+    "Asking": (
+        query,
+        aggregate,
+        resample,
+        explain,
+        sql,
+        instruments,
+        status,
+        coverage,
+        check,
+        verify,
+        drill,
+        audit,
+        quarantine,
+    ),
     "Vintages": (vintages, diff, accept, reject),
     "Keeping house": (
         cleanup,

@@ -128,7 +128,7 @@ def query(
         def ask(most: int | None) -> "Answer":
             return waiting.once_restored(invocation, opened, opened.query(dataset, columns=names, limit=most, **asked))
 
-        _give(invocation, ask, limit, output, named=bool(names))
+        give(invocation, ask, limit, output, named=bool(names))
 
 
 @command(
@@ -155,7 +155,7 @@ def sql(invocation: Invocation, statement: str, as_of_vintage: str | None, outpu
         def ask(_: int | None) -> "Answer":
             return waiting.once_restored(invocation, opened, opened.sql(statement, as_of_vintage=as_of_vintage))
 
-        _give(invocation, ask, None, output, named=True)
+        give(invocation, ask, None, output, named=True)
 
 
 def _waiting(asked: dict[str, Any]) -> Waiting:
@@ -163,7 +163,7 @@ def _waiting(asked: dict[str, Any]) -> Waiting:
     return Waiting(asked.pop("wait"), asked.pop("wait_seconds"), asked.pop("poll_seconds"))
 
 
-def _give(
+def give(
     invocation: Invocation, ask: "Callable[[int | None], Answer]", limit: int | None, output: str | None, *, named: bool
 ) -> None:
     """Rows as they were asked for: into a file, as JSON, or the first few for the eye."""
