@@ -19,8 +19,9 @@ DAGSTER_FOLDER := .thermocline/dagster
 # Somebody else's environment must not leak into ours.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 export DAGSTER_DISABLE_TELEMETRY := yes
-# A range of days is planned in one event instead of one a day; docs/guide/dagster.md has the numbers.
+# A range of days is planned in one event instead of one a day, and its days are noted together; docs/guide/dagster.md has the numbers.
 export DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS := 1
+export DAGSTER_EVENT_BATCH_SIZE := 500
 
 .PHONY: help setup demo test test-faults soak bench-quick lint check format dev stop clean distclean hooks
 

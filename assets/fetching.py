@@ -79,6 +79,7 @@ def fetch_days(
         rulebook=settings.validation_rules.rulebook(dataset),
         progress=progress,
         on_published=log.published,
+        on_committed=log.committed,
         on_gathered=log.expect if missing else log.gathered,
     )
     keeper = CoverageKeeper(hot, lake, analytics, Expectations(calendars, settings.calendar_rules), now, progress)

@@ -75,7 +75,9 @@ def test_a_second_backfill_writes_nothing_and_says_so(world):
     assert list(world.objects.list("cold_storage/")) == before
 
 
-def test_a_backfill_that_dies_in_the_middle_has_told_of_every_day_that_is_done(world, monkeypatch):
+@pytest.mark.parametrize("at_once", ["0", "500"])
+def test_a_backfill_that_dies_in_the_middle_has_told_of_every_day_that_is_done(world, monkeypatch, at_once):
+    monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", at_once)
     monkeypatch.setattr(task, "BATCH_DAYS", 3)
     world.objects.full_at = "20240105"
     run = world.run("backfill", FIRST, LAST, ok=False)

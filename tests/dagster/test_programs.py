@@ -25,6 +25,7 @@ def program(home, tmp_path):
     environ = os.environ | {
         "DAGSTER_HOME": str(dagster_home),
         "DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS": "1",
+        "DAGSTER_EVENT_BATCH_SIZE": "500",
         "PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}",
         "THERMOCLINE_HOME": str(home),
     }

@@ -127,6 +127,7 @@ class Backfill:
     rulebook: Rulebook = LENIENT
     progress: Progress = SILENT
     on_published: Callable[[Moved], None] = lambda _: None
+    on_committed: Callable[[], None] = lambda: None
     on_gathered: Callable[[Collection[Partition]], None] = lambda _: None
 
     def run(self, *requests: FetchRequest) -> Backfilled:
@@ -138,7 +139,7 @@ class Backfill:
         is written and verified, but readers get what they got before, from both tiers.
 
         `on_gathered` is told, before anything is written, which partitions have rows; `on_published` is called for
-        each of them once it is committed (or found unchanged).
+        each of them once it is committed (or found unchanged), and `on_committed` after those of a commit.
 
         Pages of a vendor are kept in the lake as they come. A run that did not come to its end is gone on from by the
         next; once all is published, the next run asks the vendor anew.
@@ -170,6 +171,8 @@ class Backfill:
                 for partition in moved:
                     result.moved.append(partition)
                     self.on_published(partition)
+                if moved:
+                    self.on_committed()
             pages.finish()
             note(self.hot, dataset, told.due(partitions.keys()))
         result.pages_fetched, result.pages_resumed = pages.fetched, pages.resumed
