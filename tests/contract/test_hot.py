@@ -186,6 +186,32 @@ def test_load_folds_late_rows_in(hot, lake):
     assert_answers(hot, lake, bars(day()), late)
 
 
+def test_rows_that_come_in_while_a_day_is_loaded_are_late_ones_and_are_folded_in(hot, lake):
+    [vintage] = publish(hot, lake, bars(day()))
+    late = bars(day(), ["IBM"], ingested_at=LATER)
+
+    def rows_of_the_day():
+        assert ingest(hot, late) == Ingested(late_rows=3)
+        yield bars(day())
+
+    assert load(hot, lake, vintage, rows_of_the_day()) == 9
+    assert hot.late(MARKET_DATA) == {}
+    assert_answers(hot, lake, bars(day()), late)
+
+
+def test_days_are_loaded_beside_a_writer_that_loads_others(hot, lake):
+    vintages = publish(hot, lake, *(bars(day(number)) for number in range(4)))
+    with hot.writer(MARKET_DATA) as writer, writer.beside() as loader, ThreadPoolExecutor() as threads:
+
+        def load_all(with_, some):
+            return [with_.load(vintage, lake.read(vintage.receipt), run_id="load") for vintage in some]
+
+        loads = [threads.submit(load_all, writer, vintages[::2]), threads.submit(load_all, loader, vintages[1::2])]
+        assert [done.result() for done in loads] == [[6, 6], [6, 6]]
+    assert hot.hot_days(MARKET_DATA) == [HotDay(day(number), 1) for number in range(4)]
+    assert_answers(hot, lake, *(bars(day(number)) for number in range(4)))
+
+
 def test_a_day_that_is_loaded_until_a_day_says_so_and_the_later_day_counts(hot, lake):
     [vintage] = publish(hot, lake, bars(day()))
     first, later = DAY + timedelta(days=7), DAY + timedelta(days=9)

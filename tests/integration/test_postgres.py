@@ -101,6 +101,33 @@ def test_a_writer_whose_connection_died_can_not_commit_and_its_lock_is_gone(hot_
     assert_answers(hot, lake, bars(day()))
 
 
+def test_while_days_are_loaded_under_the_lock_of_a_writer_nobody_else_becomes_one_even_if_it_died(hot_url, lake):
+    hot = PostgresHot(hot_url)
+    [vintage] = publish(hot, lake, bars(day()))
+    with pytest.raises(HotStoreError, match="went away"), hot.writer(MARKET_DATA) as doomed:  # noqa: PT012
+        with doomed.beside() as loader:
+            end_exclusive_locks(hot_url)
+            with pytest.raises(LockTimeoutError, match="server process"), hot.writer(MARKET_DATA, wait_seconds=0):
+                pass
+            assert loader.load(vintage, lake.read(vintage.receipt), run_id="run") == 6
+        with hot.writer(MARKET_DATA, wait_seconds=0) as heir:
+            assert heir.live(ALL_DAYS) == [vintage]
+        with doomed.beside():
+            pytest.fail("it has no lock to work under")
+    assert_answers(hot, lake, bars(day()))
+
+
+def end_exclusive_locks(url):
+    """End the sessions that hold a dataset's lock alone, as a broken connection would."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        ended = connection.execute(
+            """SELECT pg_terminate_backend(pid, 5000) FROM pg_locks
+               WHERE locktype = 'advisory' AND granted AND mode = 'ExclusiveLock'
+                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+        ).fetchall()
+        assert ended == [(True,)]
+
+
 def test_a_writer_that_has_to_wait_too_long_says_who_stands_in_the_way(hot_url):
     hot = PostgresHot(hot_url)
     with (

@@ -42,7 +42,7 @@ from thermocline.ports.quarantine import (
 )
 from thermocline.ports.sources import Answered, Fetched, FetchRequest, Paged, Source, SourceFactory
 from thermocline.ports.spool import Spool, SpoolFactory
-from thermocline.ports.writer import Export, Writer
+from thermocline.ports.writer import Export, Loader, Writer
 
 __all__ = [
     "SILENT",
@@ -74,6 +74,7 @@ __all__ = [
     "KeptAnswers",
     "KeptPages",
     "Lake",
+    "Loader",
     "Located",
     "Mapped",
     "MonthOfRows",

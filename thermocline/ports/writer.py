@@ -32,7 +32,25 @@ class Export(Protocol):
         ...
 
 
-class Writer(Protocol):
+class Loader(Protocol):
+    """Who may bring cold days of a dataset to hot at this moment. One thread at a time uses it."""
+
+    def load(
+        self, vintage: Vintage, batches: "Iterable[pa.RecordBatch]", *, run_id: str, until: date | None = None
+    ) -> int:
+        """Bring a cold day to hot: its vintage and its late rows, in a fresh table that is then attached.
+
+        A day that is hot already is merged into. The rows are fingerprinted on their way; when they are not what the
+        receipt says, nothing is loaded. Rotation leaves the day alone before the day `until`, or before the one that
+        was said earlier where that is later. Returns the rows that are now in the day.
+
+        Raises:
+            FingerprintMismatchError: The batches are not what the vintage's receipt says.
+        """
+        ...
+
+
+class Writer(Loader, Protocol):
     """The one process that may change a dataset at this moment. Every method commits whole or changes nothing.
 
     The lock is held on the connection that commits, so a writer that lost its lock can't commit. Live ingest does not
@@ -100,17 +118,10 @@ class Writer(Protocol):
         """Note in the audit log that an object which might go is deleted, and forget it."""
         ...
 
-    def load(
-        self, vintage: Vintage, batches: "Iterable[pa.RecordBatch]", *, run_id: str, until: date | None = None
-    ) -> int:
-        """Bring a cold day to hot: its vintage and its late rows, in a fresh table that is then attached.
+    def beside(self) -> AbstractContextManager[Loader]:
+        """What loads days at the same time as this writer does other things, in another thread.
 
-        A day that is hot already is merged into. The rows are fingerprinted on their way; when they are not what the
-        receipt says, nothing is loaded. Rotation leaves the day alone before the day `until`, or before the one that
-        was said earlier where that is later. Returns the rows that are now in the day.
-
-        Raises:
-            FingerprintMismatchError: The batches are not what the vintage's receipt says.
+        It works under the writer's lock: nobody else becomes the dataset's writer before the block has ended.
         """
         ...
 

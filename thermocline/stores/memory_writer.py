@@ -23,6 +23,7 @@ from thermocline.ports import (
     Detached,
     Export,
     Holding,
+    Loader,
     Publication,
     came_to_hot,
     expired_act,
@@ -167,6 +168,11 @@ class MemoryWriter:
             state.record(came_to_hot(partition, run_id, detail, until), self._clock())
             state.end_trouble("load", [partition])
         return total
+
+    @contextmanager
+    def beside(self) -> Iterator[Loader]:
+        """See `Writer.beside`. Transactions of several threads go one after the other."""
+        yield self
 
     def keep(self, partition: Partition, until: date, *, run_id: str) -> None:
         """See `Writer.keep`."""

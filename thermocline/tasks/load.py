@@ -1,21 +1,27 @@
 """Load: from the lake into hot, each day whole."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
+from queue import SimpleQueue
 from typing import Any
 
 from thermocline.errors import LakeError, RequestBudgetError, TransientLakeError
 from thermocline.model.dataset import Dataset
 from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.partition import ALL_DAYS, DayRange, Partition, chunks
+from thermocline.model.receipt import Vintage
 from thermocline.model.report import Moved
-from thermocline.ports import SILENT, Hot, Lake, Progress
+from thermocline.ports import SILENT, Hot, Lake, Loader, Progress, Writer
 from thermocline.tasks.trouble import LOAD, end_trouble, noting_trouble
 
 _DAYS_PER_LOCK = 16
 """Days that are loaded before another writer gets its turn."""
+
+DAYS_AT_ONCE = 2
+"""While PostgreSQL builds the index of one day, the next one is read, encoded and copied."""
 
 
 @dataclass
@@ -128,28 +134,68 @@ def _load(
         progress.begin(f"loading {dataset.name}", len(due))
         for some in chunks(due, _DAYS_PER_LOCK):
             with hot.writer(dataset) as writer:
-                # Asked again under the lock: what was due may have been restated or loaded since.
-                hot_now = {day.partition: day for day in hot.hot_days(dataset)}
-                span = DayRange(min(p.day for p in some), max(p.end.date() for p in some))
-                live = {vintage.partition: vintage for vintage in writer.live(span)}
-                for partition in some:
-                    vintage = live.get(partition)
-                    progress.advance()
-                    day = hot_now.get(partition)
-                    if vintage is None or (day and day.version >= vintage.receipt.version):
-                        if day and until and (day.until is None or day.until < until):
-                            writer.keep(partition, until, run_id=run_id)
-                        result.unchanged += 1
-                        continue
-                    with _setting_aside(bad), noting_trouble(hot, LOAD, [partition], run_id=run_id):
-                        rows = writer.load(vintage, lake.read(vintage.receipt), run_id=run_id, until=until)
-                        moved = Moved(partition, "loaded", rows, vintage.receipt.size_bytes, vintage.receipt.path)
-                        result.moved.append(moved)
-                        on_loaded(moved)
+                vintages = _lacking(hot, writer, dataset, some, until=until, run_id=run_id)
+                result.unchanged += len(some) - len(vintages)
+                progress.advance(len(some) - len(vintages))
+                with _loading(writer, lake, vintages, run_id=run_id, until=until) as coming:
+                    for vintage, rows_of in coming:
+                        partition, receipt = vintage.partition, vintage.receipt
+                        with _setting_aside(bad), noting_trouble(hot, LOAD, [partition], run_id=run_id):
+                            moved = Moved(partition, "loaded", rows_of(), receipt.size_bytes, receipt.path)
+                            result.moved.append(moved)
+                            on_loaded(moved)
+                        progress.advance()
     result.loaded = len(result.moved)
     if bad:
         raise _not_loaded(bad, result.loaded)
     return result
+
+
+def _lacking(
+    hot: Hot, writer: Writer, dataset: Dataset, some: Sequence[Partition], *, until: date | None, run_id: str
+) -> list[Vintage]:
+    """The live vintages that are not in hot yet; days that are there stay until the day `until` at least.
+
+    Asked under the lock: what was due may have been restated or loaded since.
+    """
+    hot_now = {day.partition: day for day in hot.hot_days(dataset)}
+    span = DayRange(min(p.day for p in some), max(p.end.date() for p in some))
+    live = {vintage.partition: vintage for vintage in writer.live(span)}
+    lacking = []
+    for partition in some:
+        vintage, day = live.get(partition), hot_now.get(partition)
+        if vintage and not (day and day.version >= vintage.receipt.version):
+            lacking.append(vintage)
+        elif day and until and (day.until is None or day.until < until):
+            writer.keep(partition, until, run_id=run_id)
+    return lacking
+
+
+@contextmanager
+def _loading(
+    writer: Writer, lake: Lake, vintages: Sequence[Vintage], *, run_id: str, until: date | None
+) -> Iterator[Iterable[tuple[Vintage, Callable[[], int]]]]:
+    """Load days, several at once where there are several.
+
+    Yields each with what waits for it and says how many rows are there, or raises why it was not loaded. When the block
+    ends early, days that have begun are finished and no other begins.
+    """
+    with ExitStack() as undo:
+        count = min(DAYS_AT_ONCE, len(vintages))
+        loaders: SimpleQueue[Loader] = SimpleQueue()
+        for loader in (writer, *(undo.enter_context(writer.beside()) for _ in range(1, count))):
+            loaders.put(loader)
+
+        def load_one(vintage: Vintage) -> int:
+            loader = loaders.get()
+            try:
+                return loader.load(vintage, lake.read(vintage.receipt), run_id=run_id, until=until)
+            finally:
+                loaders.put(loader)
+
+        threads = undo.enter_context(ThreadPoolExecutor(max(count, 1)))
+        undo.callback(threads.shutdown, cancel_futures=True)
+        yield [(vintage, threads.submit(load_one, vintage).result) for vintage in vintages]
 
 
 @contextmanager

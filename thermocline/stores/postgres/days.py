@@ -1,9 +1,10 @@
 """A day of rows in hot: finding its table, filling a fresh one, merging into one that is there.
 
-Everything here runs inside the caller's transaction, which holds the gate (see `ingest`).
+Everything here runs inside the caller's transaction, which holds the gate (see `ingest`) or says how to close it.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
 
 import pyarrow as pa
 from psycopg import sql
@@ -25,20 +26,48 @@ def leaf_of(connection: Connection, schema: str, dataset: Dataset, partition: Pa
     return None
 
 
+def make_room(
+    connection: Connection, schema: str, dataset: Dataset, partition: Partition, close_gate: Callable[[], None]
+) -> None:
+    """Create the interval's table where it is missing, in a transaction of its own: days are loaded side by side."""
+    if tables.partitioning(connection, tables.range_table(schema, partition, dataset)) is None:
+        with connection.transaction():
+            close_gate()
+            tables.create_range_table(connection, schema, partition, dataset)
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """A day's table, and how many rows are in it where that is known without counting."""
+
+    table: Table
+    rows: int | None = None
+
+
 @step(Step.FILL)
 def put(
-    connection: Connection, schema: str, dataset: Dataset, partition: Partition, batches: Iterable[pa.RecordBatch]
-) -> Table:
-    """Bring rows into a day, with its late rows, by whichever way is right; return the day's table."""
+    connection: Connection,
+    schema: str,
+    dataset: Dataset,
+    partition: Partition,
+    batches: Iterable[pa.RecordBatch],
+    *,
+    close_gate: Callable[[], None] = lambda: None,
+) -> Put:
+    """Bring rows into a day, with its late rows, by whichever way is right.
+
+    `close_gate` is for callers who do not hold the gate yet: it is called before anything that others could see.
+    """
     leaf = leaf_of(connection, schema, dataset, partition)
     if leaf is None:
-        return _fill(connection, schema, dataset, partition, batches)
+        return _fill(connection, schema, dataset, partition, batches, close_gate=close_gate)
+    close_gate()
     with rows.staged(connection, dataset, batches) as staging:
         select = sql.SQL("SELECT {} FROM {}").format(tables.names(dataset.names), staging)
         rows.merge(connection, leaf.table, dataset, select)
     reached("fill:copied")
     _fold_late(connection, dataset, partition, leaf.table)
-    return leaf.table
+    return Put(leaf.table)
 
 
 def of_day(partition: Partition, dataset: Dataset) -> sql.Composed:
@@ -63,22 +92,33 @@ def of_days(dataset: Dataset, days: DayRange, intervals: Collection[str], symbol
 
 
 def _fill(
-    connection: Connection, schema: str, dataset: Dataset, partition: Partition, batches: Iterable[pa.RecordBatch]
-) -> Table:
-    """Create the day's table, fill it, index it, attach it: rows first, readers last."""
+    connection: Connection,
+    schema: str,
+    dataset: Dataset,
+    partition: Partition,
+    batches: Iterable[pa.RecordBatch],
+    *,
+    close_gate: Callable[[], None],
+) -> Put:
+    """Create the day's table, fill it, index it, attach it: rows first, readers last.
+
+    Until the gate is closed nobody waits for this: there is no such table yet for anybody else.
+    """
     parent = tables.create_range_table(connection, schema, partition, dataset)
     leaf = tables.create_leaf(connection, parent, partition, dataset)
-    rows.copy_in(connection, leaf.sql, dataset, batches, freeze=True)
+    copied = rows.copy_in(connection, leaf.sql, dataset, batches, freeze=True)
     reached("fill:copied")
     tables.add_indexes(connection, leaf, dataset)
-    _fold_late(connection, dataset, partition, leaf)
+    tables.analyze(connection, leaf)
+    close_gate()
+    merged = _fold_late(connection, dataset, partition, leaf)
     tables.attach(connection, parent, leaf, partition)
     connection.execute(sql.SQL("ALTER TABLE {} DROP CONSTRAINT bounds").format(leaf.sql))
-    connection.execute(sql.SQL("ANALYZE {}").format(leaf.sql))
-    return leaf
+    return Put(leaf, None if merged else copied)
 
 
-def _fold_late(connection: Connection, dataset: Dataset, partition: Partition, leaf: Table) -> None:
+def _fold_late(connection: Connection, dataset: Dataset, partition: Partition, leaf: Table) -> int:
     late, condition = tables.late_table(dataset), of_day(partition, dataset)
-    rows.merge(connection, leaf, dataset, rows.newest_late(late, dataset, condition))
+    merged = rows.merge(connection, leaf, dataset, rows.newest_late(late, dataset, condition))
     connection.execute(sql.SQL("DELETE FROM {} WHERE {}").format(late.sql, condition))
+    return merged

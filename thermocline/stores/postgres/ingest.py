@@ -39,6 +39,12 @@ def ingest(
     return Ingested(hot_rows, late_rows)
 
 
+def close_gate(connection: Connection, dataset: Dataset) -> None:
+    """Hold off live ingest until commit: it decides between hot and late by a hot set that is about to change."""
+    late = tables.late_table(dataset)
+    connection.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(late.sql))
+
+
 def _accepted(
     connection: Connection, dataset: Dataset, partitions: Sequence[Partition], may_start: Collection[Partition]
 ) -> set[Partition]:

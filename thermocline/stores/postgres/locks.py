@@ -1,15 +1,81 @@
-"""Getting at a table that others use, without holding them up."""
+"""The lock of a dataset's writer, and getting at a table that others use without holding them up."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
+import psycopg
 from psycopg import sql
 
-from thermocline.stores.postgres.connection import Connection
+from thermocline.errors import LockTimeoutError
+from thermocline.model.dataset import Dataset
+from thermocline.stores.postgres.connection import Connection, scalar
 from thermocline.stores.postgres.tables import Table
 
 VACUUM_LOCK_TIMEOUT = "3s"
 """How long a cutover queues behind VACUUM at a time: longer than the server's deadlock_timeout (1 s), after which it
 cancels an autovacuum that stands in somebody's way."""
+
+WRITING = "writing"
+
+_POLL_SECONDS = 0.2
+_KEY = "hashtextextended(%s, 0)"
+_NOBODY_SHARES = f"SELECT CASE WHEN pg_try_advisory_lock({_KEY}) THEN pg_advisory_unlock({_KEY}) ELSE false END"
+
+
+def take_lock(connection: Connection, act: str, dataset: Dataset, wait_seconds: float) -> None:
+    """Hold the dataset's advisory lock of that act for as long as the connection lives.
+
+    A writer also waits for those who share in the lock of an earlier one, which may have died and left them at work.
+
+    Raises:
+        LockTimeoutError: Somebody else holds it for longer than that.
+    """
+    key = f"thermocline {'writer' if act == WRITING else act} {dataset.name}"
+    deadline = time.monotonic() + wait_seconds
+    while not scalar(connection, f"SELECT pg_try_advisory_lock({_KEY})", (key,)):
+        _wait(connection, key, act, dataset, deadline)
+    if act == WRITING:
+        beside = _beside(dataset)
+        while not scalar(connection, _NOBODY_SHARES, (beside, beside)):
+            _wait(connection, beside, act, dataset, deadline)
+
+
+@contextmanager
+def sharing_lock(connection: Connection, writer: Connection, dataset: Dataset) -> Iterator[None]:
+    """Let one more connection work under a writer's lock: until the block ends, nobody else becomes a writer.
+
+    That stays so where the writer's own connection, and its lock with it, is lost meanwhile: whoever takes the lock
+    then waits for this share in it.
+    """
+    key = (_beside(dataset),)
+    connection.execute(f"SELECT pg_advisory_lock_shared({_KEY})", key)
+    try:
+        # Its lock lives as long as its connection: where that still answers, nobody was writer since.
+        writer.execute("SELECT 1")
+        yield
+    finally:
+        with suppress(psycopg.OperationalError):  # a connection that is gone holds nothing
+            connection.execute(f"SELECT pg_advisory_unlock_shared({_KEY})", key)
+
+
+def _beside(dataset: Dataset) -> str:
+    return f"thermocline beside writer {dataset.name}"
+
+
+def _wait(connection: Connection, key: str, act: str, dataset: Dataset, deadline: float) -> None:
+    if time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+        return
+    holder = connection.execute(
+        f"""SELECT a.pid, a.backend_start FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+            WHERE l.locktype = 'advisory' AND l.granted
+              AND ((l.classid::bigint << 32) | l.objid::bigint) = {_KEY}""",  # noqa: S608  # a constant
+        (key,),
+    ).fetchone()
+    who = f" (server process {holder[0]}, since {holder[1]:%H:%M:%S} UTC)" if holder else ""
+    msg = f"another run is {act} {dataset.name}{who}; nothing was changed, try again when it is done"
+    raise LockTimeoutError(msg)
 
 
 def part_from_vacuum(connection: Connection, *tables: Table) -> None:

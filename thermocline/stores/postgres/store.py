@@ -8,7 +8,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg import sql
 
-from thermocline.errors import LockTimeoutError
 from thermocline.faults import Step, reached, step
 from thermocline.model.coverage.due import Due, due_of
 from thermocline.model.coverage.states import Run
@@ -43,15 +42,12 @@ from thermocline.stores.postgres import derivations as derived
 from thermocline.stores.postgres.adoption import PostgresPlainTable
 from thermocline.stores.postgres.connection import Connection, connect, scalar, translated
 from thermocline.stores.postgres.ingest import ingest
+from thermocline.stores.postgres.locks import WRITING, take_lock
 from thermocline.stores.postgres.migrate import migrate, refuse_outdated
 from thermocline.stores.postgres.pool import Pool
 from thermocline.stores.postgres.quarantine import PostgresQuarantine, judge
 from thermocline.stores.postgres.reader import PostgresSnapshot, late_counts, locked
 from thermocline.stores.postgres.writer import PostgresWriter
-
-_POLL_SECONDS = 0.2
-_LOCK_KEY = "hashtextextended(%s, 0)"
-_WRITING = "writing"
 
 
 class PostgresHot(PostgresQuarantine):
@@ -110,15 +106,16 @@ class PostgresHot(PostgresQuarantine):
     def writer(self, dataset: Dataset, *, wait_seconds: float = 60.0) -> Iterator[Writer]:
         """See `Hot.writer`."""
         with self._own_session(dataset) as connection:
-            _take_lock(connection, _WRITING, dataset, wait_seconds)
+            take_lock(connection, WRITING, dataset, wait_seconds)
             # The lock goes with the connection, however this block is left.
-            yield PostgresWriter(connection, self._schema, schemas.current(connection, dataset))
+            applied = schemas.current(connection, dataset)
+            yield PostgresWriter(connection, self._schema, applied, lambda: self._own_session(dataset))
 
     @contextmanager
     def alone(self, act: str, dataset: Dataset, *, wait_seconds: float = 60.0) -> Iterator[None]:
         """See `Hot.alone`."""
         with self._own_session(dataset) as connection:
-            _take_lock(connection, act, dataset, wait_seconds)
+            take_lock(connection, act, dataset, wait_seconds)
             yield
 
     def schemas(self, datasets: Sequence[Dataset]) -> Mapping[str, Sequence[Schema]]:
@@ -310,35 +307,13 @@ class PostgresHot(PostgresQuarantine):
         """See `Hot.vacuum`."""
         with self._own_session(dataset) as connection:
             # As the dataset's writer, so that it never runs beside a cutover.
-            _take_lock(connection, _WRITING, dataset, wait_seconds=60.0)
+            take_lock(connection, WRITING, dataset, wait_seconds=60.0)
             found = [leaf.table for leaf in tables.leaves(connection, self._schema, dataset)]
             vacuumed = [_vacuum(connection, table) for table in found if force or _pays(connection, table)]
             if vacuumed:
                 # Autovacuum never analyses a partitioned parent; the planner wants its statistics.
                 connection.execute(sql.SQL("ANALYZE {}").format(tables.parent_table(self._schema, dataset).sql))
             return vacuumed
-
-
-def _take_lock(connection: Connection, act: str, dataset: Dataset, wait_seconds: float) -> None:
-    """Hold the dataset's advisory lock of that act for as long as the connection lives.
-
-    Raises:
-        LockTimeoutError: Somebody else holds it for longer than that.
-    """
-    key = f"thermocline {'writer' if act == _WRITING else act} {dataset.name}"
-    deadline = time.monotonic() + wait_seconds
-    while not scalar(connection, f"SELECT pg_try_advisory_lock({_LOCK_KEY})", (key,)):
-        if time.monotonic() >= deadline:
-            holder = connection.execute(
-                f"""SELECT a.pid, a.backend_start FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-                    WHERE l.locktype = 'advisory' AND l.granted
-                      AND ((l.classid::bigint << 32) | l.objid::bigint) = {_LOCK_KEY}""",  # noqa: S608  # a constant
-                (key,),
-            ).fetchone()
-            who = f" (server process {holder[0]}, since {holder[1]:%H:%M:%S} UTC)" if holder else ""
-            msg = f"another run is {act} {dataset.name}{who}; nothing was changed, try again when it is done"
-            raise LockTimeoutError(msg)
-        time.sleep(_POLL_SECONDS)
 
 
 def _pays(connection: Connection, table: tables.Table) -> bool:

@@ -26,6 +26,9 @@ DETACHED = "thermocline_detached"
 SCRATCH = "thermocline_scratch"
 OWN = "thermocline"
 
+FRESH_STATISTICS = 10
+"""Of a fresh day: a sample of 3,000 rows instead of 30,000, which took as long as the rows took to be copied."""
+
 CREATING = "SELECT pg_advisory_xact_lock(hashtextextended('thermocline create', 0))"
 """Lets one of two first users wait for the other: CREATE IF NOT EXISTS alone can fail for one of them."""
 
@@ -234,6 +237,15 @@ def add_indexes(connection: Connection, table: Table, dataset: Dataset) -> None:
         connection.execute(
             sql.SQL("CREATE INDEX ON {} ({}, ts)").format(table.sql, sql.Identifier(dataset.symbol_column))
         )
+
+
+def analyze(connection: Connection, table: Table) -> None:
+    """Tell the planner about a fresh table, from a sample of it: a day is much like itself all over.
+
+    Autovacuum looks closer before long, as at every table that was filled.
+    """
+    connection.execute(sql.SQL("SET LOCAL default_statistics_target = {}").format(sql.Literal(FRESH_STATISTICS)))
+    connection.execute(sql.SQL("ANALYZE {}").format(table.sql))
 
 
 def attach(connection: Connection, parent: Table, leaf: Table, partition: Partition) -> None:

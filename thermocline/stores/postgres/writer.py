@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import date
 
 import pyarrow as pa
@@ -17,14 +17,16 @@ from thermocline.model.dataset import Dataset
 from thermocline.model.partition import DayRange, Partition
 from thermocline.model.receipt import Vintage
 from thermocline.model.schema import Schema
-from thermocline.ports import Act, Detached, Export, Holding, Publication, came_to_hot, expired_act, gone_act
+from thermocline.ports import Act, Detached, Export, Holding, Loader, Publication, came_to_hot, expired_act, gone_act
 from thermocline.ports.ledger import restored
 from thermocline.stores.postgres import coverage, expiry, held, ledger, locks, rows, shape, tables, trouble
 from thermocline.stores.postgres import days as days_
 from thermocline.stores.postgres import schemas as schemas_
 from thermocline.stores.postgres.connection import Connection, scalar
-from thermocline.stores.postgres.counted import Counted
 from thermocline.stores.postgres.export import PostgresExport, mark_of
+from thermocline.stores.postgres.ingest import close_gate
+from thermocline.stores.postgres.loader import PostgresLoader
+from thermocline.stores.postgres.locks import sharing_lock
 from thermocline.stores.postgres.quarantine import keep
 from thermocline.stores.postgres.reader import late_counts
 from thermocline.stores.postgres.tables import Leaf, Table
@@ -39,9 +41,16 @@ CUTOVER_PATIENCE_SECONDS = 30.0
 class PostgresWriter:
     """See `Writer`. Made by `PostgresHot.writer`, which holds the lock on this very connection."""
 
-    def __init__(self, connection: Connection, schema: str, dataset: Dataset) -> None:
-        """Take over a connection that holds the dataset's lock."""
+    def __init__(
+        self,
+        connection: Connection,
+        schema: str,
+        dataset: Dataset,
+        another: Callable[[], AbstractContextManager[Connection]],
+    ) -> None:
+        """Take over a connection that holds the dataset's lock; `another` gives one more."""
         self._connection = connection
+        self._another = another
         self._schema = schema
         self._dataset = dataset
         self._late = tables.late_table(dataset)
@@ -122,24 +131,19 @@ class PostgresWriter:
             expiry.forget(self._connection, path)
             ledger.record(self._connection, gone_act(self._dataset, path, size_bytes, run_id))
 
-    @step(Step.LOAD)
     def load(
         self, vintage: Vintage, batches: Iterable[pa.RecordBatch], *, run_id: str, until: date | None = None
     ) -> int:
         """See `Writer.load`."""
-        partition, receipt = vintage.partition, vintage.receipt
-        counted = Counted(self._dataset, batches)
-        with self._connection.transaction():
-            self._close_gate()
-            table = days_.put(self._connection, self._schema, self._dataset, partition, counted)
-            counted.check(receipt)
-            ledger.add_hot_day(self._connection, partition, receipt.version, until)
-            total: int = scalar(self._connection, sql.SQL("SELECT count(*) FROM {}").format(table.sql))
-            detail = {"rows": total, "version": receipt.version, "path": receipt.path}
-            ledger.record(self._connection, came_to_hot(partition, run_id, detail, until))
-            trouble.end(self._connection, "load", [partition])
-            reached("load:committing")
-        return total
+        return PostgresLoader(self._connection, self._schema, self._dataset).load(
+            vintage, batches, run_id=run_id, until=until
+        )
+
+    @contextmanager
+    def beside(self) -> Iterator[Loader]:
+        """See `Writer.beside`."""
+        with self._another() as connection, sharing_lock(connection, self._connection, self._dataset):
+            yield PostgresLoader(connection, self._schema, self._dataset)
 
     @step(Step.LOAD)
     def keep(self, partition: Partition, until: date, *, run_id: str) -> None:
@@ -357,7 +361,7 @@ class PostgresWriter:
 
     def _close_gate(self) -> None:
         """Hold off live ingest until commit: it decides between hot and late by a hot set that is about to change."""
-        self._connection.execute(sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(self._late.sql))
+        close_gate(self._connection, self._dataset)
 
     def _publish(self, publication: Publication) -> None:
         at = ledger.now(self._connection, publication.dated)
