@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from made_rows import VALUES, bars, rows, sorted_batch
 
 from thermocline.errors import SchemaError
-from thermocline.model import fingerprint
+from thermocline.model import fingerprint, value_hashes
 from thermocline.model.dataset import PROVENANCE, Column, Kind
 from thermocline.model.datasets import DATASETS, FEATURES, MARKET_DATA, NEWS, OPTIONS_DATA
 from thermocline.model.fingerprint import DailyFingerprinter, contents_by_day, contents_of, row_hashes
@@ -100,8 +100,9 @@ def encoded_as_read(batch):
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    """Blocks of seven rows, so that a few rows fill several."""
+    """Blocks of seven rows, so that a few rows fill several, and runs of two or more are looked for."""
     monkeypatch.setattr(fingerprint, "BLOCK_ROWS", 7)
+    monkeypatch.setattr(value_hashes, "_ROWS_A_RUN", 2)
 
 
 def made_of_few_values(dataset, seed, count):

@@ -65,6 +65,30 @@ def test_a_row_group_begins_with_a_symbol_and_holds_fifty():
         assert sum(map(len, groups)) == 840
 
 
+@given(st.integers(1, 60), st.lists(st.integers(1, 12), min_size=1, max_size=20))
+def test_a_row_group_that_has_enough_rows_ends_with_its_symbol_however_rows_are_cut(size, counts):
+    made = [bars(MINUTES, (f"S{number:02}",), count) for number, count in enumerate(counts)]
+    (batch,) = pa.Table.from_batches(made).combine_chunks().to_batches()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parquet, "ROW_GROUP_ENOUGH", 10)
+        body, _ = encoded(MINUTES, [batch.slice(start, size) for start in range(0, batch.num_rows, size)])
+    expected = [0]
+    for count in counts:
+        if expected[-1] >= 10:
+            expected.append(0)
+        expected[-1] += count
+    metadata = table_of(body).metadata
+    assert [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)] == expected
+
+
+@given(st.sampled_from(list(DATASETS.values())), st.integers(0, 500))
+def test_rows_that_come_only_to_be_counted_have_the_same_contents(dataset, seed):
+    body, file = encoded(partition_of(dataset), [rows(dataset, 60, seed=seed)])
+    found = list(decode(dataset, io.BytesIO(body), "it", to_count=True))
+    assert contents_of(dataset, found) == file.contents
+    assert pa.types.is_dictionary(found[0].schema.field(dataset.symbol_column).type)
+
+
 @pytest.mark.parametrize("limit", ["ROW_GROUP_ROWS", "ROW_GROUP_BYTES"])
 def test_a_row_group_is_never_larger_than_what_a_writer_may_hold(limit, monkeypatch):
     batch = bars(MINUTES, ("AAPL", "MSFT"), 500)
@@ -148,6 +172,9 @@ def test_a_column_that_an_older_file_lacks_comes_as_null():
     (found,) = decode(NEWS, written(table.drop_columns(["publisher"])), "it")
     assert found.schema == NEWS.arrow_schema
     assert found.column("publisher").null_count == found.num_rows
+    table = pa.Table.from_batches([rows(NEWS, 10)])
+    counted = decode(NEWS, written(table.drop_columns(["publisher"])), "it", to_count=True)
+    assert contents_of(NEWS, counted) == contents_of(NEWS, [found])
 
 
 @pytest.mark.parametrize(
@@ -165,11 +192,12 @@ def test_a_column_that_an_older_file_lacks_comes_as_null():
         ),
     ],
 )
-def test_a_file_in_another_schema_is_refused(change, reason):
+@pytest.mark.parametrize("to_count", [False, True])
+def test_a_file_in_another_schema_is_refused(change, reason, to_count):
     table = change(pa.Table.from_batches([bars(MINUTES)]))
     loose = pa.table(dict(zip(table.column_names, table.columns, strict=True)))
     with pytest.raises(LakeError, match=f"it: .*{reason}"):
-        list(decode(MARKET_DATA, written(loose), "it"))
+        list(decode(MARKET_DATA, written(loose), "it", to_count=to_count))
 
 
 @given(st.data())

@@ -52,6 +52,8 @@ class ColumnHasher:
         self._salt = _salt(column.name)
         self._dictionary: pa.Array | None = None
         self._of_dictionary = np.zeros(0, dtype=np.uint64)
+        self._text: str | None = None
+        self._of_same_text = np.zeros(1, dtype=np.uint64)
 
     def add_to(self, sums: Hashes, array: pa.Array, work: Hashes, spare: Hashes) -> None:
         """Add each value's hash to its row's sum. `work` and `spare`, as long as the array, are overwritten."""
@@ -90,7 +92,9 @@ class ColumnHasher:
         """The hashes of texts, or the only one of texts that are all the same."""
         if not array.null_count and pa.types.is_string(array.type):
             if _is_same_text(array):
-                return self._of_texts(array.slice(0, 1))
+                if (text := array[0].as_py()) != self._text:
+                    self._text, self._of_same_text = text, self._of_texts(array.slice(0, 1))
+                return self._of_same_text
             starts = _starts(array)
             if len(starts) * _ROWS_A_RUN <= len(array):
                 lengths = np.diff(starts, append=len(array))
@@ -98,6 +102,8 @@ class ColumnHasher:
         encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
         if self._dictionary is None or not self._dictionary.equals(encoded.dictionary):
             self._dictionary, self._of_dictionary = encoded.dictionary, self._of_texts(encoded.dictionary)
+        if len(self._of_dictionary) == 1 and not array.null_count:
+            return self._of_dictionary
         codes = encoded.indices.fill_null(0) if array.null_count else encoded.indices
         # With mode="raise" numpy would go through a buffer of its own; Arrow's codes are never out of bounds.
         return np.take(self._of_dictionary, np.asarray(codes), out=work, mode="clip")

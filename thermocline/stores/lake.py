@@ -44,6 +44,7 @@ from thermocline.model.schema import Schema
 from thermocline.model.storage_classes import COMPRESSED, Provider
 from thermocline.ports import Catalog, Changes, Classes, Located, Objects, Traffic
 from thermocline.stores import duckdb, duckdb_aggregate, noted_schemas
+from thermocline.stores.ahead import ahead
 from thermocline.stores.archives import ArchiveWatch
 from thermocline.stores.changes import changes
 from thermocline.stores.duckdb import Engine
@@ -211,7 +212,7 @@ class ParquetLake:
         dataset = dataset_named(first.partition.dataset)
         with self._watch.telling(receipts), temporary_file(self._temp_dir) as copy:
             sha256, size_bytes, etag = self._fetched(first.path, copy)
-            batches = decode(dataset, copy, self._objects.location(first.path))
+            batches = ahead(decode(dataset, copy, self._objects.location(first.path), to_count=True))
             if holds_one_day(first.path):
                 contents = [contents_of(dataset, batches)] * len(receipts)
             else:
