@@ -91,7 +91,7 @@ class ParquetLake:
         self._objects, self._catalog = objects, catalog
         self._watch = ArchiveWatch(objects, self._policy, today, prices)
         self._engine = replace(engine or Engine(), filesystem=lambda: objects.filesystem)
-        self._footers = Footers(self._seekable, at_once=1 if objects.filesystem is None else _FOOTERS_AT_ONCE)
+        self._footers = Footers(self._seekable, at_once=lambda: 1 if objects.filesystem is None else _FOOTERS_AT_ONCE)
         self._temp_dir = str(self._engine.temp_dir) if self._engine.temp_dir else None
 
     def __enter__(self) -> Self:

@@ -45,8 +45,8 @@ class RowGroup:
 class Footers:
     """What the footers of objects say, read when it is asked for and kept: an object never changes."""
 
-    def __init__(self, opened: Callable[[str], BinaryIO], *, at_once: int = 1) -> None:
-        """`opened` opens an object by its path; so many are read at a time."""
+    def __init__(self, opened: Callable[[str], BinaryIO], *, at_once: Callable[[], int]) -> None:
+        """`opened` opens an object by its path; `at_once` says how many are read at a time, once one is."""
         self._opened, self._at_once = opened, at_once
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[str, int], list[RowGroup]] = OrderedDict()
@@ -77,7 +77,7 @@ class Footers:
             missing = [key for key in days if key not in self._kept]
         read: dict[tuple[str, int], list[RowGroup]] = {}
         if missing:
-            with ThreadPoolExecutor(min(self._at_once, len(missing)), "thermocline-footers") as threads:
+            with ThreadPoolExecutor(min(self._at_once(), len(missing)), "thermocline-footers") as threads:
                 found = threads.map(lambda key: self._read(key[0], of_dataset[key[0]]), missing)
                 read = dict(zip(missing, found, strict=True))
         for key, named in days.items():
