@@ -49,7 +49,7 @@ class Snapshot(Protocol):
 
     @property
     def late(self) -> frozenset[Partition]:
-        """Cold days that have late rows."""
+        """Cold days that have late rows, of those that the look is at."""
         ...
 
     def as_of(self, instant: datetime) -> Sequence[Vintage]:

@@ -7,7 +7,7 @@ from thermocline.model.url import redacted
 from thermocline.stores.client import client_name
 from thermocline.stores.postgres.connection import Connection, scalar
 
-REVISION = "0006"
+REVISION = "0007"
 """The newest revision in `migrations/versions`."""
 
 

@@ -13,11 +13,12 @@ from psycopg import sql
 from thermocline.errors import LockTimeoutError
 from thermocline.model.aggregates import Aggregation
 from thermocline.model.dataset import Dataset
-from thermocline.model.partition import DayRange, Partition
+from thermocline.model.partition import ALL_DAYS, DayRange, Partition
 from thermocline.model.query import Query, Segment
 from thermocline.model.receipt import Vintage
 from thermocline.stores.postgres import aggregate, ledger, rows, shape, tables
 from thermocline.stores.postgres.connection import Connection
+from thermocline.stores.postgres.facts import Facts, Known, any_late, during, generation_of, locking, read_facts
 from thermocline.stores.postgres.tables import Leaf, Table
 
 _ATTEMPTS = 5
@@ -30,17 +31,35 @@ class PostgresSnapshot:
     def __init__(
         self,
         connection: Connection,
-        schema: str,
+        known: Known,
         datasets: Sequence[Dataset],
         days: DayRange,
         intervals: Collection[str],
     ) -> None:
         """Take over a connection whose transaction is `locked`."""
         self._connection = connection
-        self._schema = schema
         self._datasets = datasets
         self._days = days
         self._intervals = intervals
+        self._known = known
+        self._facts: dict[str, Facts] = {}
+        self._late: dict[str, bool] = {}
+        self._unchecked: set[str] = set()
+
+    def found(self, same: Sequence[Facts], late: Sequence[bool]) -> None:
+        """Go by facts that are so in this very snapshot, and by whether there are late rows of its days."""
+        self._facts = {facts.dataset.name: facts for facts in same}
+        self._late = {facts.dataset.name: is_late for facts, is_late in zip(same, late, strict=True)}
+        self._unchecked = set(self._facts)
+
+    def _of(self, dataset: Dataset) -> Facts:
+        facts = self._facts.get(dataset.name)
+        if facts is None:
+            facts, lasting = read_facts(self._connection, self._known.schema, dataset)
+            self._facts[dataset.name] = facts
+            if lasting:
+                self._known.keep(facts)
+        return facts
 
     @cached_property
     def hot(self) -> frozenset[Partition]:
@@ -49,34 +68,46 @@ class PostgresSnapshot:
         Raises:
             HotStoreError: Rows hang from our tables that no answer would have, also one about cold days alone.
         """
-        hot = frozenset(day.partition for day in ledger.hot_days(self._connection, self._datasets))
-        for dataset in self._datasets:
-            leaves = [leaf for partition, leaf in self._leaves.items() if partition.dataset == dataset.name]
-            shape.refuse_unknown(self._connection, dataset, (leaf for leaf in leaves if leaf.partition not in hot))
-        return hot
-
-    @cached_property
-    def _leaves(self) -> Mapping[Partition, Leaf]:
-        found = []
-        for dataset in self._datasets:
-            found += tables.leaves(self._connection, self._schema, dataset)
-            if found:
-                shape.check_columns(self._connection, tables.parent_table(self._schema, dataset), dataset)
-        return {leaf.partition: leaf for leaf in found}
+        hot, *more = [self._of(dataset).hot for dataset in self._datasets] or [frozenset()]
+        return hot.union(*more)
 
     @cached_property
     def live(self) -> Sequence[Vintage]:
         """See `Snapshot.live`."""
-        return [
-            vintage
-            for dataset in self._datasets
-            for vintage in ledger.live(self._connection, dataset, self._days, self._intervals)
-        ]
+        one, *more = [self._live(dataset) for dataset in self._datasets] or [[]]
+        return [*one, *(vintage for each in more for vintage in each)] if more else one
+
+    def _live(self, dataset: Dataset) -> Sequence[Vintage]:
+        facts = self._facts.get(dataset.name)
+        generation = facts.generation if facts else generation_of(self._connection, dataset)
+        return self._known.read_live(self._connection, dataset, generation, self._days, self._intervals)
 
     @cached_property
     def late(self) -> frozenset[Partition]:
         """See `Snapshot.late`."""
-        return frozenset(p for dataset in self._datasets for p in late_counts(self._connection, dataset))
+        return frozenset(
+            partition
+            for dataset in self._datasets
+            if self._late.get(dataset.name, True)
+            for partition in late_counts(self._connection, dataset, self._days)
+        )
+
+    def _leaves(self, dataset: Dataset, partitions: Sequence[Partition]) -> Mapping[Partition, Leaf]:
+        """The tables of days. What was known of these is right but for their names, which somebody may have changed."""
+        found = self._of(dataset).leaves
+        if dataset.name in self._unchecked:
+            asked = [found[partition] for partition in partitions if partition in found]
+            names = [leaf.table.sql.as_string(self._connection) for leaf in asked]
+            oids = self._connection.execute(
+                "SELECT to_regclass(name)::oid::bigint FROM unnest(%s::text[]) WITH ORDINALITY AS named (name, at) "
+                "ORDER BY at",
+                (names,),
+            )
+            if [oid for (oid,) in oids] != [leaf.oid for leaf in asked]:
+                self._unchecked.discard(dataset.name)
+                del self._facts[dataset.name]
+                return self._of(dataset).leaves
+        return found
 
     def as_of(self, instant: datetime) -> Sequence[Vintage]:
         """See `Snapshot.as_of`."""
@@ -115,11 +146,12 @@ class PostgresSnapshot:
 
     def _tables(self, dataset: Dataset, segment: Segment) -> list[Table]:
         """The tables of a segment's days."""
-        leaves = []
-        for partition in (Partition(dataset.name, segment.interval, day) for day in segment.days):
-            if partition not in self._leaves:
+        partitions = [Partition(dataset.name, segment.interval, day) for day in segment.days]
+        found, leaves = self._leaves(dataset, partitions), []
+        for partition in partitions:
+            if partition not in found:
                 raise shape.missing(partition)
-            leaves.append(self._leaves[partition].table)
+            leaves.append(found[partition].table)
         return leaves
 
     def cancel(self) -> None:
@@ -140,34 +172,70 @@ class PostgresSnapshot:
 
 
 @contextmanager
-def locked(connection: Connection, schema: str, datasets: Sequence[Dataset]) -> Iterator[None]:
-    """A REPEATABLE READ transaction that no detach can disturb.
+def look(
+    connection: Connection,
+    known: Known,
+    datasets: Sequence[Dataset],
+    days: DayRange,
+    intervals: Collection[str],
+) -> Iterator[PostgresSnapshot]:
+    """A look that no detach can disturb. Where nothing has changed since the last one, it takes one round trip."""
+    snapshot = PostgresSnapshot(connection, known, datasets, days, intervals)
+    facts = [each for dataset in datasets if (each := known.of(dataset))]
+    if facts and len(facts) == len(datasets):
+        late = _begun(connection, facts, days)
+        if late is not None:
+            snapshot.found(facts, late)
+            yield snapshot
+            connection.execute("COMMIT")
+            return
+        connection.execute("ROLLBACK")
+        known.forget(datasets)
+    with locked(connection, known.schema, datasets):
+        yield snapshot
 
-    A detach is not MVCC: a snapshot that began before it no longer sees the day after it. So the lock comes first and
-    the snapshot is taken by the first query after it. Only the tables that days hang from are locked, not each day.
-    """
+
+def _begun(connection: Connection, known: Sequence[Facts], days: DayRange) -> list[bool] | None:
+    """Begin a look; of each dataset, whether there are late rows. None where not all is as it was known to be."""
+    asked = sql.SQL(", ").join(part for facts in known for part in (sql.SQL(facts.same), any_late(facts.dataset, days)))
+    try:
+        cursor = connection.execute(
+            sql.SQL("{}; SELECT {}").format(locking([table for facts in known for table in facts.tables]), asked)
+        )
+    except psycopg.ProgrammingError:  # a table is not there any more
+        return None
+    while cursor.nextset():
+        pass
+    row: Sequence[bool] = cursor.fetchone() or ()
+    return list(row[1::2]) if all(row[0::2]) else None
+
+
+@contextmanager
+def locked(connection: Connection, schema: str, datasets: Sequence[Dataset]) -> Iterator[None]:
+    """A REPEATABLE READ transaction that no detach can disturb; see `locking`."""
     for _ in range(_ATTEMPTS):
-        found = [t for dataset in datasets for t in tables.range_tables(connection, schema, dataset)]
-        with connection.transaction():
-            connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            if found:
-                names = sql.SQL(", ").join(sql.SQL("ONLY {}").format(table.sql) for table in found)
-                connection.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(names))
-            now = [t for dataset in datasets for t in tables.range_tables(connection, schema, dataset)]
-            # An interval that got its first day in between has a table that is not locked yet.
-            if now == found:
-                yield
-                return
+        found = _range_tables(connection, schema, datasets)
+        connection.execute(locking(found))
+        # An interval that got its first day in between has a table that is not locked yet.
+        if _range_tables(connection, schema, datasets) == found:
+            yield
+            connection.execute("COMMIT")
+            return
+        connection.execute("ROLLBACK")
     msg = "intervals are being added faster than a reader can look at them; nothing was read, try again"
     raise LockTimeoutError(msg)
 
 
-def late_counts(connection: Connection, dataset: Dataset) -> dict[Partition, int]:
-    """How many late rows each day has, in order."""
+def _range_tables(connection: Connection, schema: str, datasets: Sequence[Dataset]) -> list[Table]:
+    return [table for dataset in datasets for table in tables.range_tables(connection, schema, dataset)]
+
+
+def late_counts(connection: Connection, dataset: Dataset, days: DayRange = ALL_DAYS) -> dict[Partition, int]:
+    """How many late rows each of those days has, in order."""
     interval = sql.SQL("interval" if dataset.has_intervals else "''")
-    query = sql.SQL("SELECT {}, (ts AT TIME ZONE 'UTC')::date, count(*) FROM {} GROUP BY 1, 2 ORDER BY 1, 2").format(
-        interval, tables.late_table(dataset).sql
-    )
+    query = sql.SQL(
+        "SELECT {}, (ts AT TIME ZONE 'UTC')::date, count(*) FROM {} WHERE {} GROUP BY 1, 2 ORDER BY 1, 2"
+    ).format(interval, tables.late_table(dataset).sql, sql.SQL("true") if days == ALL_DAYS else during(days))
     return {Partition(dataset.name, name, day): count for name, day, count in connection.execute(query)}
 
 

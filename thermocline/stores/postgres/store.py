@@ -41,12 +41,13 @@ from thermocline.stores.postgres import coverage, expiry, guard, ledger, schemas
 from thermocline.stores.postgres import derivations as derived
 from thermocline.stores.postgres.adoption import PostgresPlainTable
 from thermocline.stores.postgres.connection import Connection, connect, scalar, translated
+from thermocline.stores.postgres.facts import Known
 from thermocline.stores.postgres.ingest import ingest
 from thermocline.stores.postgres.locks import WRITING, take_lock
 from thermocline.stores.postgres.migrate import migrate, refuse_outdated
 from thermocline.stores.postgres.pool import Pool
 from thermocline.stores.postgres.quarantine import PostgresQuarantine, judge
-from thermocline.stores.postgres.reader import PostgresSnapshot, late_counts, locked
+from thermocline.stores.postgres.reader import late_counts, locked, look
 from thermocline.stores.postgres.writer import PostgresWriter
 
 
@@ -59,6 +60,7 @@ class PostgresHot(PostgresQuarantine):
         self._schema = schema
         self._ready: set[str] = set()
         self._pool = Pool(address)
+        self._known = Known(schema)
 
     def __repr__(self) -> str:
         """The class and where it is, without a password."""
@@ -128,8 +130,11 @@ class PostgresHot(PostgresQuarantine):
         self, datasets: Sequence[Dataset], days: DayRange, intervals: Collection[str] = ()
     ) -> Iterator[Snapshot]:
         """See `Hot.snapshot`."""
-        with self._session(*datasets) as connection, locked(connection, self._schema, datasets):
-            yield PostgresSnapshot(connection, self._schema, datasets, days, intervals)
+        with (
+            self._session(*datasets) as connection,
+            look(connection, self._known, datasets, days, intervals) as snapshot,
+        ):
+            yield snapshot
 
     @step(Step.INGEST)
     def ingest(

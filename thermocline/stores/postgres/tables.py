@@ -292,6 +292,7 @@ class Leaf:
     partition: Partition
     table: Table
     parent: Table
+    oid: int
 
 
 # Read from pg_inherits, which obeys the snapshot, as pg_partition_tree does not: a day that is attached meanwhile is
@@ -306,6 +307,12 @@ _TREE = """
         WHERE NOT i.inhdetachpending
     )
 """
+PARTITIONED = f"""{_TREE}
+    SELECT oid::bigint FROM (SELECT oid FROM tree UNION SELECT to_regclass(%s)) AS every JOIN pg_class USING (oid)
+    WHERE relkind = 'p' ORDER BY 1
+"""  # noqa: S608  # a constant
+"""The tables that partitions hang from, at any depth: takes the parent's schema and name, and its quoted name."""
+
 _HAS_OURS = f"""{_TREE}
     SELECT EXISTS (
         SELECT FROM tree JOIN pg_class c ON c.oid = tree.oid JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -314,7 +321,7 @@ _HAS_OURS = f"""{_TREE}
 """  # noqa: S608  # a constant
 _CATALOG = """
     SELECT n.nspname, c.relname, pg_get_expr(c.relpartbound, c.oid) AS bound, pn.nspname AS over_schema,
-           p.relname AS over_name, pg_get_expr(p.relpartbound, p.oid) AS over_bound
+           p.relname AS over_name, pg_get_expr(p.relpartbound, p.oid) AS over_bound, c.oid AS oid
     FROM tree t
     JOIN pg_class c ON c.oid = t.oid
     JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -342,11 +349,11 @@ def leaves(connection: Connection, schema: str, dataset: Dataset) -> list[Leaf]:
     parent = parent_table(schema, dataset)
     found, odd = [], []
     for row in connection.execute(_LEAVES, (parent.schema, parent.name)):
-        leaf_schema, leaf_name, bound, over_schema, over_name, over_bound = row
+        leaf_schema, leaf_name, bound, over_schema, over_name, over_bound, oid = row
         table, over = Table(leaf_schema, leaf_name), Table(over_schema, over_name)
         partition = _partition_of(dataset, bound, over_bound)
         if partition:
-            found.append(Leaf(partition, table, over))
+            found.append(Leaf(partition, table, over, oid))
         elif bound is not None:  # no bound: it was dropped while we looked
             odd.append((over, table))
     refuse_odd(dataset, odd, "not one UTC day each")
