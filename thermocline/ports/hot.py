@@ -120,6 +120,14 @@ class Hot(Quarantine, Coverage, Protocol):
         """Take a look that stays the same while it is open."""
         ...
 
+    def at_once(self, query: Query) -> "AbstractContextManager[pa.RecordBatchReader | None]":
+        """The answer to a query, where this store knows that hot days alone have it and how to ask for it at once.
+
+        None where it does not know, or what it knew is not so any more: then ask in a `snapshot`. What it gives is as
+        consistent as that.
+        """
+        ...
+
     def ingest(
         self,
         dataset: Dataset,

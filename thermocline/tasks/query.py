@@ -34,6 +34,11 @@ def query(
     Raises:
         ArchivedError: An object that it needs must be restored first; no row was given.
     """
+    if Tier.HOT in tiers:
+        with hot.at_once(asked) as reader:
+            if reader is not None:
+                yield reader
+                return
     with (
         hot.snapshot([asked.dataset], asked.days, asked.intervals) as snapshot,
         query_in(snapshot, lake, asked, tiers) as reader,

@@ -39,13 +39,13 @@ def copied(
     with connection.cursor().copy(sql.SQL("COPY ({}) TO STDOUT (FORMAT BINARY)").format(query)) as copy:
         row: Message = without_header(memoryview(copy.read()))
         while not is_end(row):
-            row = _receive(connection, received, row, batch_rows, batch_bytes)
+            row = receive(connection, received, row, batch_rows, batch_bytes)
             if received.ends:
                 yield received.take()
         copy.read()  # what the server says when all is sent
 
 
-def _receive(
+def receive(
     connection: Connection, received: Received, first: Message, batch_rows: int, batch_bytes: int
 ) -> memoryview:
     """Fill the buffer with rows, the `first` that is not empty; return the message that comes behind them."""
@@ -78,6 +78,17 @@ def _receive(
             connection.wait(_readable(connection.pgconn))
         else:
             raise _failure(connection.pgconn)
+
+
+def next_message(connection: Connection) -> memoryview:
+    """The next message of a COPY; an empty one where there is none any more."""
+    while True:
+        size, message = connection.pgconn.get_copy_data(1)
+        if size > 0:
+            return message
+        if size < 0:
+            return memoryview(b"")
+        connection.wait(_readable(connection.pgconn))
 
 
 def _readable(connection: PGconn) -> PQGen[None]:

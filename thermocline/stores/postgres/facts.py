@@ -13,6 +13,7 @@ Late rows are in no mark, since many come in side by side: a look asks whether t
 from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from psycopg import sql
 
@@ -32,6 +33,12 @@ _STATE = """
      FROM pg_attribute WHERE attrelid = to_regclass({parent}) AND attnum > 0)
 """
 
+# The tables that partitions hang from, at any depth.
+_PARTITIONED = f"""{tables.TREE}
+    SELECT oid::bigint FROM (SELECT oid FROM tree UNION SELECT to_regclass(%s)) AS every JOIN pg_class USING (oid)
+    WHERE relkind = 'p' ORDER BY 1
+"""  # noqa: S608  # a constant
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -47,6 +54,11 @@ class Facts:
     generation: str
     same: str
     """SQL, a condition: whether all this is so in the snapshot that asks."""
+
+    @cached_property
+    def locking(self) -> str:
+        """SQL that begins a look, see `locking`."""
+        return locking(self.tables).as_string()
 
 
 def locking(locked: Sequence[Table]) -> sql.Composed:
@@ -87,7 +99,7 @@ def read_facts(connection: Connection, schema: str, dataset: Dataset) -> tuple[F
     unknown = [leaf for leaf in leaves if leaf.partition not in hot]
     shape.refuse_unknown(connection, dataset, unknown)
     quoted = parent.sql.as_string(connection)
-    partitioned = [oid for (oid,) in connection.execute(tables.PARTITIONED, (parent.schema, parent.name, quoted))]
+    partitioned = [oid for (oid,) in connection.execute(_PARTITIONED, (parent.schema, parent.name, quoted))]
     state = sql.SQL(_STATE).format(
         dataset=sql.Literal(dataset.name), partitioned=sql.Literal(partitioned), parent=sql.Literal(quoted)
     )

@@ -126,7 +126,7 @@ class PostgresSnapshot:
         streams = rows.Streams()
         batches: Iterator[pa.RecordBatch] = iter(())
         if leaves:
-            select = _select(query, leaves)
+            select = select_sql(query, leaves)
             batches = streams.track(rows.copy_out(self._connection, select, dataset, query.names))
         try:
             yield pa.RecordBatchReader.from_batches(schema, batches)
@@ -239,7 +239,8 @@ def late_counts(connection: Connection, dataset: Dataset, days: DayRange = ALL_D
     return {Partition(dataset.name, name, day): count for name, day, count in connection.execute(query)}
 
 
-def _select(query: Query, leaves: Sequence[Table]) -> sql.Composed:
+def select_sql(query: Query, leaves: Sequence[Table]) -> sql.Composed:
+    """The rows of days that a query asks for, in the order of the answer."""
     """The rows of leaves of one interval."""
     condition = _condition(query)
     order = [name for name in query.order if name != "interval"]

@@ -1,9 +1,9 @@
 """The hot tier in PostgreSQL 14 or later, with the ledger beside it."""
 
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 
+import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
 from psycopg import sql
@@ -15,6 +15,7 @@ from thermocline.model.dataset import Dataset
 from thermocline.model.datasets import DATASETS
 from thermocline.model.derivation import Derivation
 from thermocline.model.partition import DayRange, Partition, partitions_of
+from thermocline.model.query import Query, Segment
 from thermocline.model.receipt import Contents, Vintage, VintageState
 from thermocline.model.report import Failed
 from thermocline.model.schema import Schema
@@ -37,11 +38,22 @@ from thermocline.ports import (
     Verdict,
     Writer,
 )
-from thermocline.stores.postgres import coverage, expiry, guard, ledger, schemas, scratch, tables, trouble
+from thermocline.stores.postgres import (
+    at_once,
+    coverage,
+    expiry,
+    guard,
+    ledger,
+    schemas,
+    scratch,
+    tables,
+    trouble,
+    vacuum,
+)
 from thermocline.stores.postgres import derivations as derived
 from thermocline.stores.postgres.adoption import PostgresPlainTable
-from thermocline.stores.postgres.connection import Connection, connect, scalar, translated
-from thermocline.stores.postgres.facts import Known
+from thermocline.stores.postgres.connection import Connection, connect, translated
+from thermocline.stores.postgres.facts import Facts, Known
 from thermocline.stores.postgres.ingest import ingest
 from thermocline.stores.postgres.locks import WRITING, take_lock
 from thermocline.stores.postgres.migrate import migrate, refuse_outdated
@@ -135,6 +147,41 @@ class PostgresHot(PostgresQuarantine):
             look(connection, self._known, datasets, days, intervals) as snapshot,
         ):
             yield snapshot
+
+    @contextmanager
+    def at_once(self, query: Query) -> Iterator[pa.RecordBatchReader | None]:
+        """See `Hot.at_once`."""
+        facts = self._known.of(query.dataset)
+        found = at_once.only_segment(self._known, facts, query) if facts else None
+        if facts is None or found is None:
+            yield None
+            return
+        with translated(self._url):
+            connection = self._pool.take()
+            try:
+                batches = self._begun(connection, facts, query, *found)
+                if batches is None:
+                    connection.close()
+                    yield None
+                    return
+                schema = pa.schema([query.dataset.column(name).arrow_field for name in query.names])
+                yield pa.RecordBatchReader.from_batches(schema, batches)
+            except BaseException:
+                connection.close()
+                raise
+            # One that has more rows to send is closed.
+            self._pool.give(connection)
+
+    def _begun(
+        self, connection: Connection, facts: Facts, query: Query, segment: Segment, unless_late: bool
+    ) -> Generator[pa.RecordBatch, None, None] | None:
+        try:
+            batches = at_once.begin(connection, facts, query, segment, unless_late=unless_late)
+        except psycopg.Error:  # nothing was read; a look of its own says what is wrong
+            batches = None
+        if batches is None:
+            self._known.forget([facts.dataset])
+        return batches
 
     @step(Step.INGEST)
     def ingest(
@@ -314,34 +361,8 @@ class PostgresHot(PostgresQuarantine):
             # As the dataset's writer, so that it never runs beside a cutover.
             take_lock(connection, WRITING, dataset, wait_seconds=60.0)
             found = [leaf.table for leaf in tables.leaves(connection, self._schema, dataset)]
-            vacuumed = [_vacuum(connection, table) for table in found if force or _pays(connection, table)]
+            vacuumed = [vacuum.vacuum(connection, table) for table in found if force or vacuum.pays(connection, table)]
             if vacuumed:
                 # Autovacuum never analyses a partitioned parent; the planner wants its statistics.
                 connection.execute(sql.SQL("ANALYZE {}").format(tables.parent_table(self._schema, dataset).sql))
             return vacuumed
-
-
-def _pays(connection: Connection, table: tables.Table) -> bool:
-    """Whether VACUUM (ANALYZE) would do something: a tenth of the rows is dead, or there are no statistics yet."""
-    return bool(
-        scalar(
-            connection,
-            """SELECT n_dead_tup > 0.1 * (n_live_tup + n_dead_tup)
-                      OR (n_live_tup > 0 AND last_analyze IS NULL AND last_autoanalyze IS NULL)
-               FROM pg_stat_user_tables WHERE schemaname = %s AND relname = %s""",
-            (table.schema, table.name),
-        )
-    )
-
-
-def _vacuum(connection: Connection, table: tables.Table) -> Vacuumed:
-    name = table.sql.as_string(connection)
-    size = sql.SQL("SELECT pg_total_relation_size({})").format(sql.Literal(name))
-    dead = scalar(
-        connection,
-        "SELECT n_dead_tup FROM pg_stat_user_tables WHERE schemaname = %s AND relname = %s",
-        (table.schema, table.name),
-    )
-    before, started = scalar(connection, size), time.monotonic()
-    connection.execute(sql.SQL("VACUUM (ANALYZE) {}").format(table.sql))
-    return Vacuumed(str(table), before, scalar(connection, size), dead or 0, time.monotonic() - started)

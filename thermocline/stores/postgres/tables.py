@@ -297,7 +297,7 @@ class Leaf:
 
 # Read from pg_inherits, which obeys the snapshot, as pg_partition_tree does not: a day that is attached meanwhile is
 # either there with its bounds and its place in the hot set, or not there at all.
-_TREE = """
+TREE = """
     WITH RECURSIVE tree AS (
         SELECT i.inhrelid AS oid, i.inhparent AS over_oid FROM pg_inherits i
         JOIN pg_class c ON c.oid = i.inhparent JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -307,13 +307,7 @@ _TREE = """
         WHERE NOT i.inhdetachpending
     )
 """
-PARTITIONED = f"""{_TREE}
-    SELECT oid::bigint FROM (SELECT oid FROM tree UNION SELECT to_regclass(%s)) AS every JOIN pg_class USING (oid)
-    WHERE relkind = 'p' ORDER BY 1
-"""  # noqa: S608  # a constant
-"""The tables that partitions hang from, at any depth: takes the parent's schema and name, and its quoted name."""
-
-_HAS_OURS = f"""{_TREE}
+_HAS_OURS = f"""{TREE}
     SELECT EXISTS (
         SELECT FROM tree JOIN pg_class c ON c.oid = tree.oid JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE n.nspname = %s
@@ -329,8 +323,8 @@ _CATALOG = """
     JOIN pg_namespace pn ON pn.oid = p.relnamespace
     WHERE c.relkind <> 'p'
 """
-_LEAVES = f"{_TREE} {_CATALOG}"
-_LEAVES_AND_HOT_DAYS = f"""{_TREE}, found AS ({_CATALOG})
+_LEAVES = f"{TREE} {_CATALOG}"
+_LEAVES_AND_HOT_DAYS = f"""{TREE}, found AS ({_CATALOG})
     SELECT json_build_array(
         (SELECT coalesce(json_agg(json_build_array(nspname, relname, bound, over_schema, over_name, over_bound)), '[]')
          FROM found),
