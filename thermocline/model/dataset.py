@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from thermocline.errors import UsageError
@@ -50,16 +50,21 @@ class Column:
     @property
     def arrow_field(self) -> "pa.Field":
         """The column as a field of an Arrow schema."""
-        import pyarrow as pa  # noqa: PLC0415  # `thermocline --help` shall not pay for it
+        return _arrow_field(self.name, self.kind, self.nullable)
 
-        match self.kind:
-            case Kind.PRICE | Kind.MONEY:
-                arrow_type = pa.decimal128(*PRECISION[self.kind])
-            case Kind.TIMESTAMP:
-                arrow_type = pa.timestamp("us", tz="UTC")
-            case _:
-                arrow_type = pa.type_for_alias(_ARROW_ALIASES[self.kind])
-        return pa.field(self.name, arrow_type, nullable=self.nullable)
+
+@lru_cache(maxsize=4096)
+def _arrow_field(name: str, kind: Kind, nullable: bool) -> "pa.Field":  # a column's own
+    import pyarrow as pa  # noqa: PLC0415  # `thermocline --help` shall not pay for it
+
+    match kind:
+        case Kind.PRICE | Kind.MONEY:
+            arrow_type = pa.decimal128(*PRECISION[kind])
+        case Kind.TIMESTAMP:
+            arrow_type = pa.timestamp("us", tz="UTC")
+        case _:
+            arrow_type = pa.type_for_alias(_ARROW_ALIASES[kind])
+    return pa.field(name, arrow_type, nullable=nullable)
 
 
 PROVENANCE = ("source", "ingested_at")

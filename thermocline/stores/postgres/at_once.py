@@ -6,7 +6,7 @@ of this is still so, reads the rows and ends. Where it is not so, no row was giv
 look of its own.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -22,7 +22,6 @@ from thermocline.stores.postgres.copy_out import BATCH_BYTES, BATCH_ROWS, next_m
 from thermocline.stores.postgres.decode import Received, is_end, without_header
 from thermocline.stores.postgres.facts import Facts, Known, any_late
 from thermocline.stores.postgres.reader import select_sql
-from thermocline.stores.postgres.tables import Leaf
 
 if TYPE_CHECKING:
     from psycopg.pq.abc import PGresult
@@ -63,13 +62,10 @@ def begin(
     leaves = [facts.leaves[partition] for partition in partitions if partition in facts.leaves]
     if len(leaves) != len(partitions):
         return None
+    rows = select_sql(query, [leaf.table for leaf in leaves])
     late = any_late(query.dataset, query.days) if unless_late else sql.SQL("false")
-    statement = sql.SQL("{}; SELECT {} AND {}, {}; COPY ({}) TO STDOUT (FORMAT BINARY); COMMIT").format(
-        sql.SQL(facts.locking),
-        sql.SQL(facts.same),
-        _named(leaves),
-        late,
-        select_sql(query, [leaf.table for leaf in leaves]),
+    statement = sql.SQL("{}; SELECT {}, {}; COPY ({}) TO STDOUT (FORMAT BINARY); COMMIT").format(
+        sql.SQL(facts.locking), facts.condition_on(leaves), late, rows
     )
     connection.pgconn.send_query(statement.as_bytes(connection))
     results: list[PGresult] = connection.wait(execute(connection.pgconn))
@@ -79,16 +75,6 @@ def begin(
     if checked.get_value(0, 0) != _YES or checked.get_value(0, 1) != _NO:
         return None
     return _rows(connection, query)
-
-
-def _named(leaves: Sequence[Leaf]) -> sql.Composed:
-    """A condition: whether tables are still called what they were."""
-    names = sql.SQL(", ").join(sql.SQL("to_regclass({})::oid").format(_text(leaf)) for leaf in leaves)
-    return sql.SQL("ARRAY[{}] = {}::oid[]").format(names, sql.Literal([leaf.oid for leaf in leaves]))
-
-
-def _text(leaf: Leaf) -> sql.Literal:
-    return sql.Literal(leaf.table.sql.as_string())
 
 
 def _rows(connection: Connection, query: Query) -> Generator[pa.RecordBatch, None, None]:

@@ -12,7 +12,7 @@ Late rows are in no mark, since many come in side by side: a look asks whether t
 
 from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from psycopg import sql
@@ -24,14 +24,8 @@ from thermocline.stores.postgres import ledger, shape, tables
 from thermocline.stores.postgres.connection import Connection, scalar
 from thermocline.stores.postgres.tables import Leaf, Table
 
-# Of the catalog's rows, xmin is the transaction that wrote them. A number of 64 bits stands for all of them.
-_STATE = """
-    (SELECT generation::text FROM thermocline.generation WHERE dataset = {dataset}),
-    (SELECT hash_array_extended(array_agg((inhrelid::bigint << 32) | xmin::text::bigint ORDER BY inhrelid), 0)
-     FROM pg_inherits WHERE inhparent = ANY({partitioned}::oid[])),
-    (SELECT hash_array_extended(array_agg((attnum::bigint << 32) | xmin::text::bigint ORDER BY attnum), 0)
-     FROM pg_attribute WHERE attrelid = to_regclass({parent}) AND attnum > 0)
-"""
+_MOST_CONDITIONS = 1000
+_STATE = "thermocline.state_of({}, {}, {}::oid[])"
 
 # The tables that partitions hang from, at any depth.
 _PARTITIONED = f"""{tables.TREE}
@@ -54,11 +48,26 @@ class Facts:
     generation: str
     same: str
     """SQL, a condition: whether all this is so in the snapshot that asks."""
+    _conditions: dict[tuple[int, ...], sql.SQL] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def locking(self) -> str:
         """SQL that begins a look, see `locking`."""
         return locking(self.tables).as_string()
+
+    def condition_on(self, leaves: Sequence[Leaf]) -> sql.SQL:
+        """SQL, a condition: whether all is the same, and these tables are still called what they were."""
+        oids = tuple(leaf.oid for leaf in leaves)
+        condition = self._conditions.get(oids)
+        if condition is None:
+            names = [leaf.table.sql.as_string() for leaf in leaves]
+            called = sql.SQL("ARRAY(SELECT to_regclass(unnest({}::text[]))::oid) = {}::oid[]").format(
+                sql.Literal(names), sql.Literal(list(oids))
+            )
+            condition = sql.SQL(f"{self.same} AND {called.as_string()}")
+            if len(self._conditions) < _MOST_CONDITIONS:
+                self._conditions[oids] = condition
+        return condition
 
 
 def locking(locked: Sequence[Table]) -> sql.Composed:
@@ -100,21 +109,19 @@ def read_facts(connection: Connection, schema: str, dataset: Dataset) -> tuple[F
     shape.refuse_unknown(connection, dataset, unknown)
     quoted = parent.sql.as_string(connection)
     partitioned = [oid for (oid,) in connection.execute(_PARTITIONED, (parent.schema, parent.name, quoted))]
-    state = sql.SQL(_STATE).format(
-        dataset=sql.Literal(dataset.name), partitioned=sql.Literal(partitioned), parent=sql.Literal(quoted)
-    )
-    row = connection.execute(sql.SQL("SELECT {}").format(state)).fetchone() or (None,)
-    same = sql.SQL("(({}) IS NOT DISTINCT FROM ({}))").format(state, sql.SQL(", ").join(map(sql.Literal, row)))
+    state = sql.SQL(_STATE).format(sql.Literal(dataset.name), sql.Literal(quoted), sql.Literal(partitioned))
+    now: str | None = scalar(connection, sql.SQL("SELECT {}").format(state))
+    same = sql.SQL("({} = {})").format(state, sql.Literal(now))
     facts = Facts(
         dataset,
         hot,
         {leaf.partition: leaf for leaf in leaves},
         tuple(tables.range_tables(connection, schema, dataset)),
-        row[0] or "",
+        now.split()[0] if now else "",
         same.as_string(connection),
     )
     # Whether one that is not in the hot set holds rows is asked each time.
-    return facts, row[0] is not None and not unknown
+    return facts, now is not None and not unknown
 
 
 class Live:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import psycopg
 import pyarrow as pa
@@ -240,18 +240,23 @@ def late_counts(connection: Connection, dataset: Dataset, days: DayRange = ALL_D
 
 
 def select_sql(query: Query, leaves: Sequence[Table]) -> sql.Composed:
-    """The rows of days that a query asks for, in the order of the answer."""
-    """The rows of leaves of one interval."""
+    """The rows that a query asks for of days of one interval, in the order of the answer."""
     condition = _condition(query)
-    order = [name for name in query.order if name != "interval"]
-    columns = tables.names(dict.fromkeys((*query.names, *order)))
+    alike = {"interval", query.dataset.symbol_column if len(query.symbols) == 1 else ""}
+    order = [name for name in query.order if name not in alike]
+    columns = _names(tuple(dict.fromkeys((*query.names, *order))))
     days = sql.SQL(" UNION ALL ").join(
         sql.SQL("SELECT {} FROM {} WHERE {}").format(columns, leaf.sql, condition) for leaf in leaves
     )
     limit = sql.SQL("") if query.limit is None else sql.SQL(" LIMIT {}").format(sql.Literal(query.limit))
     return sql.SQL("SELECT {} FROM ({}) AS days ORDER BY {}{}").format(
-        tables.names(query.names), days, rows.ordered(order, query.dataset), limit
+        _names(query.names), days, rows.ordered(order, query.dataset), limit
     )
+
+
+@lru_cache(maxsize=256)
+def _names(columns: tuple[str, ...]) -> sql.SQL:
+    return sql.SQL(tables.names(columns).as_string())
 
 
 def _condition(query: Query) -> sql.Composable:

@@ -35,6 +35,22 @@ BEGIN
     END LOOP;
     RETURN NULL;
 END $$;
+
+-- What a look at a dataset goes by, as a text that is another one where anything of it has changed: the generation, the
+-- tables that hang from the partitioned ones, and the parent's columns. Of the catalog's rows xmin is the transaction
+-- that wrote them, and 64 bits stand for all of them. A function, since a session plans what is in it once.
+CREATE FUNCTION thermocline.state_of(name text, parent text, partitioned oid[]) RETURNS text
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN (SELECT g.generation::text FROM thermocline.generation g WHERE g.dataset = name) || ' ' || coalesce((
+        SELECT hash_array_extended(
+            array_agg((i.inhrelid::bigint << 32) | i.xmin::text::bigint ORDER BY i.inhrelid), 0)
+        FROM pg_inherits i WHERE i.inhparent = ANY(partitioned)
+    ), 0) || ' ' || coalesce((
+        SELECT hash_array_extended(array_agg((a.attnum::bigint << 32) | a.xmin::text::bigint ORDER BY a.attnum), 0)
+        FROM pg_attribute a WHERE a.attrelid = to_regclass(parent) AND a.attnum > 0
+    ), 0);
+END $$;
 """
 _TRIGGERS = """
 CREATE TRIGGER begin_generation AFTER INSERT OR DELETE ON thermocline.{table}
@@ -55,4 +71,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop what marks changes; nothing else was changed."""
-    op.execute("DROP FUNCTION thermocline.begin_generation() CASCADE; DROP TABLE thermocline.generation")
+    op.execute("DROP FUNCTION thermocline.begin_generation() CASCADE")
+    op.execute("DROP FUNCTION thermocline.state_of; DROP TABLE thermocline.generation")
