@@ -29,7 +29,7 @@ from thermocline.stores.iceberg import IcebergCatalog
 from thermocline.stores.lake import ParquetLake
 from thermocline.stores.memory import MemoryCatalog, MemoryObjects
 from thermocline.stores.objects_local import LocalObjects
-from thermocline.stores.postgres import PostgresHot, store, writer
+from thermocline.stores.postgres import PostgresHot, locks, writer
 from thermocline.stores.spool import DuckDBSpool
 from thermocline.tasks.archive import settled_head
 from thermocline.tasks.backfill import Backfill
@@ -234,7 +234,7 @@ def prepare_database():
 def hot_address(new_database, monkeypatch):
     """A fresh database; connections of a stopped process step, and nobody polls slowly."""
     monkeypatch.setattr(psycopg, "connect", SteppingConnection.connect)
-    monkeypatch.setattr(store, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(locks, "_POLL_SECONDS", 0.01)
     return new_database("embedded")
 
 
