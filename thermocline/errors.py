@@ -10,6 +10,7 @@ ThermoclineError                     something could not be done; the text says 
 │   └── SourceRefusedError           a vendor refuses the question itself; asking again would not help
 ├── AdjustmentError                  prices can't be adjusted for splits and dividends as asked
 ├── CancelledError                   whoever asked a question does not want its answer any more
+├── OutOfOrderError                  rows that were to come sorted do not
 ├── SchemaError                      a batch lacks columns that its dataset must have
 ├── TooManyBadRowsError              so many rows of a batch may not go in that something else is wrong
 ├── HotStoreError                    PostgreSQL is down, refuses or is too old
@@ -70,6 +71,10 @@ class AdjustmentError(ThermoclineError):
 
 class CancelledError(ThermoclineError):
     """Whoever asked a question does not want its answer any more. It can be asked again."""
+
+
+class OutOfOrderError(ThermoclineError):
+    """Rows that were to come in the order of files do not; whoever hoped so sorts them."""
 
 
 class SchemaError(ThermoclineError):

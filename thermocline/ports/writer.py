@@ -1,6 +1,6 @@
 """What one process at a time does to a dataset, and what it says when it commits."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import date
 from typing import TYPE_CHECKING, Protocol
@@ -27,8 +27,25 @@ class Export(Protocol):
         """Whether the day is hot; else these are late rows of a cold day."""
         ...
 
-    def batches(self) -> "Iterator[pa.RecordBatch]":
+    @property
+    def seems_changed(self) -> bool:
+        """Whether the rows came by more than one load: a hint of what they are worth to be compared with, no proof."""
+        ...
+
+    def batches(self) -> "Generator[pa.RecordBatch, None, None]":
         """The rows, sorted as a file is. May be called again while the export is open and yields the same rows."""
+        ...
+
+    def nearly_sorted(self) -> "Generator[pa.RecordBatch, None, None]":
+        """The rows as they lie where that should be as a file is sorted: like `batches`, but without sorting all.
+
+        Raises:
+            OutOfOrderError: They do not lie so, as came out on the way; take `batches` from the beginning.
+        """
+        ...
+
+    def unsorted(self) -> "Generator[pa.RecordBatch, None, None]":
+        """The rows in any order, for whom it does not matter."""
         ...
 
 

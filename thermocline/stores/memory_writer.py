@@ -1,7 +1,7 @@
 """The one thread that may change a dataset of a `MemoryHot`."""
 
 import itertools
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -58,8 +58,18 @@ class _Export:
     def was_hot(self) -> bool:
         return self.day is not None
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
+    @property
+    def seems_changed(self) -> bool:
+        return bool(self.late)
+
+    def batches(self) -> Generator[pa.RecordBatch, None, None]:
         yield from self.table.to_batches(max_chunksize=BATCH_ROWS)
+
+    def nearly_sorted(self) -> Generator[pa.RecordBatch, None, None]:
+        return self.batches()
+
+    def unsorted(self) -> Generator[pa.RecordBatch, None, None]:
+        return self.batches()
 
 
 class MemoryWriter:

@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ class ReadAhead:
     """
 
     def __init__(
-        self, opened: Callable[[], "AbstractContextManager[pa.RecordBatchReader]"], cancel: Callable[[], None]
+        self, opened: Callable[[], "AbstractContextManager[Iterable[pa.RecordBatch]]"], cancel: Callable[[], None]
     ) -> None:
         """Begin to read. `cancel` is called, by whoever closes, to end a read that nobody waits for any more."""
         self._opened = opened

@@ -14,7 +14,7 @@ from thermocline.model.receipt import Receipt, by_object
 from thermocline.ports import Lake, Publication, Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable
 
     import pyarrow as pa
 
@@ -85,7 +85,7 @@ class ReadBack:
             _compare(receipt, self._observed[receipt.partition])
 
 
-def trusted(lake: Lake, receipt: Receipt) -> "Iterator[pa.RecordBatch]":
+def trusted(lake: Lake, receipt: Receipt) -> "Generator[pa.RecordBatch, None, None]":
     """The rows of an object that new rows are to be merged with; the end comes only if they were what they should be.
 
     Raises:

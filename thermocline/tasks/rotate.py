@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import partial
 from typing import Any
 
 from thermocline.errors import (
@@ -24,18 +25,17 @@ from thermocline.errors import (
     LockTimeoutError,
     RequestBudgetError,
     ThermoclineError,
-    TransientLakeError,
 )
 from thermocline.model.dataset import Dataset
-from thermocline.model.fingerprint import contents_of
 from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.partition import ALL_DAYS, DayRange, Partition, chunks
 from thermocline.model.paths import object_path
 from thermocline.model.receipt import Receipt, Vintage
 from thermocline.model.report import Failed, Moved
 from thermocline.ports import SILENT, Detached, Export, Hot, Lake, Progress, Publication, SpoolFactory, Writer
-from thermocline.tasks.archive import ReadBack, archive, note_head, settled_head, trusted
+from thermocline.tasks.archive import ReadBack, archive, note_head, settled_head
 from thermocline.tasks.release import Release
+from thermocline.tasks.renew import Renewal, says_nothing
 from thermocline.tasks.repack import unpack
 from thermocline.tasks.trouble import RELEASE, ROTATE, end_trouble, note_trouble
 
@@ -275,35 +275,48 @@ class _Batch:
         return {vintage.partition: vintage for vintage in self.writer.live(span)}
 
     def _verified(self, partition: Partition, vintage: Vintage | None, read_back: ReadBack) -> _Verified:
-        """Read a day once to see whether it says anything new; write it only if it does."""
+        """Read a day once, to see whether it says anything new or, where that is likely, to write it at once."""
         with self.writer.export(partition) as export:
             if not export.rows and not vintage:
                 return _Verified(export, None, is_new=False)
+            renewal = self._renewal(partition, export)
             if vintage is None:
-                return _Verified(export, self._archive(partition, export.batches()), is_new=True)
-            contents = contents_of(self.dataset, export.batches())
-            if contents.content_fingerprint == vintage.receipt.contents.content_fingerprint:
-                return self._confirmed_or_anew(partition, export, vintage, read_back)
-            with self.rotation.spool(self.dataset) as spool:
-                spool.append(trusted(self.rotation.lake, vintage.receipt))
-                spool.append(export.batches())
-                merged = contents_of(self.dataset, spool.batches(partition))
-                if merged.content_fingerprint == vintage.receipt.contents.content_fingerprint:
-                    read_back.confirm(vintage.receipt)
-                    return _Verified(export, vintage.receipt, is_new=False)
-                return _Verified(export, self._archive(partition, spool.batches(partition)), is_new=True)
+                return _Verified(export, renewal.first(), is_new=True)
+            receipt = vintage.receipt
+            try:
+                if export.seems_changed or export.rows != receipt.contents.rows:
+                    return self._renewed(renewal, receipt, read_back)
+            except LakeError as error:
+                if says_nothing(error) or not renewal.says(receipt):
+                    raise
+                # The object is no good, but the rows are all there.
+                return _Verified(export, renewal.first(), is_new=True)
+            if renewal.says(receipt):
+                return self._confirmed_or_anew(renewal, receipt, read_back)
+            return self._renewed(renewal, receipt, read_back)
 
-    def _confirmed_or_anew(
-        self, partition: Partition, export: Export, vintage: Vintage, read_back: ReadBack
-    ) -> _Verified:
+    def _renewed(self, renewal: Renewal, receipt: Receipt, read_back: ReadBack) -> _Verified:
+        if new := renewal.next(receipt):
+            return _Verified(renewal.export, new, is_new=True)
+        read_back.confirm(receipt)
+        return _Verified(renewal.export, receipt, is_new=False)
+
+    def _confirmed_or_anew(self, renewal: Renewal, receipt: Receipt, read_back: ReadBack) -> _Verified:
         """The live vintage where its object is good, else a new one from the hot rows, which say the same."""
         try:
-            read_back.confirm(vintage.receipt)
-        except (TransientLakeError, RequestBudgetError):
-            raise  # a store that does not answer says nothing of the object
-        except LakeError:
-            return _Verified(export, self._archive(partition, export.batches()), is_new=True)
-        return _Verified(export, vintage.receipt, is_new=False)
+            read_back.confirm(receipt)
+        except LakeError as error:
+            if says_nothing(error):
+                raise
+            return _Verified(renewal.export, renewal.first(), is_new=True)
+        return _Verified(renewal.export, receipt, is_new=False)
+
+    def _renewal(self, partition: Partition, export: Export) -> Renewal:
+        lake, run_id = self.rotation.lake, self.rotation.run_id
+        # Asked now: once rows are read, the writer's connection is busy with them.
+        version = self.writer.next_versions([partition])[partition]
+        archived = partial(archive, lake, partition, version, run_id=run_id)
+        return Renewal(lake, self.rotation.spool, self.dataset, export, archived)
 
     def _unpacked(self, verified: dict[Partition, _Verified], live: Mapping[Partition, Vintage], head: str) -> str:
         """Take days that get a new vintage out of the objects that they share; those that can't be, fail."""
@@ -318,10 +331,6 @@ class _Batch:
         return unpack(
             self.writer, lake, self.dataset, replaced, head=head, run_id=run_id, one_by_one=True, on_failed=failed
         )
-
-    def _archive(self, partition: Partition, batches: Any) -> Receipt:
-        version = self.writer.next_versions([partition])[partition]
-        return archive(self.rotation.lake, partition, version, batches, run_id=self.rotation.run_id)
 
     def _cut_over(self, partition: Partition, day: _Verified) -> None:
         receipts = [day.receipt] if day.is_new and day.receipt else []

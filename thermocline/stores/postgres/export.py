@@ -1,6 +1,7 @@
 """A day's rows as one snapshot has them, and the proof that they are still the same when the day is to leave."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -8,12 +9,18 @@ from psycopg import sql
 
 from thermocline.errors import StaleStateError
 from thermocline.model.dataset import Dataset
+from thermocline.model.merging import Ordered, can_order, merged
 from thermocline.model.partition import Partition
 from thermocline.stores.postgres import days as days_
 from thermocline.stores.postgres import rows, tables
 from thermocline.stores.postgres.connection import Connection, scalar
 from thermocline.stores.postgres.rows import Streams
 from thermocline.stores.postgres.tables import Leaf
+
+MOST_STRAYS = 65_536
+"""So many rows that did not come with the others are kept in memory to be merged with them; beyond, all are sorted."""
+
+_ALL = sql.SQL("true")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,27 +53,79 @@ class PostgresExport:
         """See `Export.was_hot`."""
         return self.leaf is not None
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """The rows, sorted as a file is."""
+    @property
+    def seems_changed(self) -> bool:
+        """See `Export.seems_changed`."""
+        return self.mark.late_rows > 0 or len(self.mark.rows_by_xmin) > 1
+
+    def batches(self) -> Generator[pa.RecordBatch, None, None]:
+        """See `Export.batches`."""
+        return self._copied(self._sorted(self._source()))
+
+    def unsorted(self) -> Generator[pa.RecordBatch, None, None]:
+        """See `Export.unsorted`."""
+        return self._copied(self._source())
+
+    def nearly_sorted(self) -> Generator[pa.RecordBatch, None, None]:
+        """See `Export.nearly_sorted`.
+
+        A load writes rows as they are in a file. Those that another transaction left lie behind them: where they are
+        few they are read first, sorted by the server, and merged in. Which is which the `xmin` of each row says.
+        """
+        loads = sorted(self.mark.rows_by_xmin.items(), key=lambda load: load[1])
+        strays = sum(count for _, count in loads[:-1])
+        if self.leaf is None or self.mark.late_rows or not can_order(self.dataset) or strays > MOST_STRAYS:
+            return self.batches()
+        return self.streams.track(self._merged(self.leaf, loads[-1][0] if strays else None))
+
+    def _merged(self, leaf: Leaf, main: str | None) -> Generator[pa.RecordBatch, None, None]:
+        if main is None:
+            with closing(self._copy(self._select(leaf))) as batches:
+                yield from Ordered(self.dataset).passed(batches)
+            return
+        of_main, of_others = (
+            sql.SQL("xmin {} {}::xid").format(sql.SQL(operator), sql.Literal(main)) for operator in ("=", "<>")
+        )
+        strays = list(self._copy(self._sorted(self._select(leaf, of_others))))
+        with closing(self._copy(self._select(leaf, of_main))) as batches:
+            yield from merged(self.dataset, [batches, strays])
+
+    def _copied(self, query: sql.Composable) -> Generator[pa.RecordBatch, None, None]:
+        return self.streams.track(self._copy(query))
+
+    def _copy(self, query: sql.Composable) -> Generator[pa.RecordBatch, None, None]:
+        # A COPY that is left before its end is cancelled. That must not end the transaction that the snapshot is of.
+        with self.connection.transaction():
+            yield from rows.copy_out(self.connection, query, self.dataset)
+
+    def _sorted(self, source: sql.Composable) -> sql.Composed:
+        return sql.SQL("SELECT {} FROM ({}) AS export ORDER BY {}").format(
+            tables.names(self.dataset.names), source, rows.ordered(self.dataset.sort, self.dataset)
+        )
+
+    def _select(self, leaf: Leaf, condition: sql.Composable = _ALL) -> sql.Composed:
+        columns = tables.names(self.dataset.names)
+        return sql.SQL("SELECT {} FROM {} WHERE {}").format(columns, leaf.table.sql, condition)
+
+    def _source(self) -> sql.Composable:
+        """A SELECT of the rows of the day's table; late rows stand in for those that they are newer than."""
         late = rows.newest_late(
             tables.late_table(self.dataset), self.dataset, days_.of_day(self.partition, self.dataset)
         )
-        columns = tables.names(self.dataset.names)
         if self.leaf is None:
-            source: sql.Composable = late
-        elif not self.mark.late_rows:
-            source = sql.SQL("SELECT {} FROM {}").format(columns, self.leaf.table.sql)
-        else:
-            key = tables.names(self.dataset.key)
-            source = sql.SQL(
-                """SELECT DISTINCT ON ({key}) {columns} FROM (
-                       SELECT {columns}, 0 AS late FROM {leaf} UNION ALL SELECT {columns}, 1 FROM ({late_rows}) AS l
-                   ) AS day ORDER BY {key}, ingested_at DESC, late DESC"""
-            ).format(key=key, columns=columns, leaf=self.leaf.table.sql, late_rows=late)
-        query = sql.SQL("SELECT {} FROM ({}) AS export ORDER BY {}").format(
-            columns, source, rows.ordered(self.dataset.sort, self.dataset)
+            return late
+        if not self.mark.late_rows:
+            return self._select(self.leaf)
+        return sql.SQL(
+            """SELECT DISTINCT ON ({key}) {columns} FROM (
+                   SELECT {columns}, 0 AS late FROM {leaf} UNION ALL SELECT {columns}, 1 FROM ({late_rows}) AS l
+               ) AS day ORDER BY {key}, ingested_at DESC, late DESC"""
+        ).format(
+            key=tables.names(self.dataset.key),
+            columns=tables.names(self.dataset.names),
+            leaf=self.leaf.table.sql,
+            late_rows=late,
         )
-        return self.streams.track(rows.copy_out(self.connection, query, self.dataset))
 
     def prove_unchanged(self) -> None:
         """See that the day is as it was; late rows only grow, as many up to the last one read are the very same ones.
@@ -91,7 +150,7 @@ def mark_of(connection: Connection, dataset: Dataset, partition: Partition, leaf
     """The state of a day now; `leaf` is its table, None where it is not hot."""
     counts: dict[str, int] = {}
     if leaf:
-        query = sql.SQL("SELECT xmin::text, count(*) FROM {} GROUP BY 1").format(leaf.table.sql)
+        query = sql.SQL("SELECT xmin::text, count(*) FROM {} GROUP BY xmin").format(leaf.table.sql)
         counts = dict(connection.execute(query).fetchall())
     late = connection.execute(
         sql.SQL("SELECT count(*), coalesce(max(late_id), 0) FROM {} WHERE {}").format(

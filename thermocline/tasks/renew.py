@@ -1,0 +1,111 @@
+"""A day's next vintage: its hot rows, merged with what the lake has of the day, written and read back.
+
+Everything streams. Rows that are sorted already, as a load leaves them, are sorted no second time; rows that turn out
+to lie otherwise are asked for again, sorted. What comes from hot, and from the lake, is read ahead by a thread each
+while another batch is merged and written.
+"""
+
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from thermocline.errors import LakeError, OutOfOrderError, RequestBudgetError, TransientLakeError
+from thermocline.model.dataset import Dataset
+from thermocline.model.fingerprint import Fingerprinter, contents_of
+from thermocline.model.merging import can_merge, merged
+from thermocline.model.receipt import Receipt
+from thermocline.ports import Export, Lake, SpoolFactory
+from thermocline.tasks.ahead import ReadAhead
+from thermocline.tasks.archive import trusted
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Archive = Callable[["Iterable[pa.RecordBatch]"], Receipt]
+
+
+class _NothingNewError(Exception):
+    """The rows say what the vintage says; a file that was begun with them is given up."""
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """How one day gets its next vintage. `archive` writes rows as the day's next object and reads it back."""
+
+    lake: Lake
+    spool: SpoolFactory
+    dataset: Dataset
+    export: Export
+    archive: Archive
+
+    def first(self) -> Receipt:
+        """The hot rows as they are: the lake has nothing of the day that counts."""
+        try:
+            return self._first(self.export.nearly_sorted())
+        except OutOfOrderError:
+            return self._first(self.export.batches())
+
+    def says(self, receipt: Receipt) -> bool:
+        """Whether the hot rows say just what the vintage says."""
+        with _ahead(self.export.unsorted()) as rows:
+            return contents_of(self.dataset, rows).content_fingerprint == receipt.contents.content_fingerprint
+
+    def next(self, live: Receipt) -> Receipt | None:
+        """The hot rows and those of the live vintage, of one key the later; None where that says nothing new.
+
+        Raises:
+            FingerprintMismatchError: The vintage's object is not what its receipt says.
+        """
+        try:
+            return self._merged(live)
+        except _NothingNewError:
+            return None
+
+    def _first(self, rows: "Generator[pa.RecordBatch, None, None]") -> Receipt:
+        with _ahead(rows) as batches:
+            return self.archive(batches)
+
+    def _merged(self, live: Receipt) -> Receipt:
+        if can_merge(self.dataset):
+            for rows in (self.export.nearly_sorted, self.export.batches):
+                try:
+                    return self._streamed(live, rows())
+                except OutOfOrderError:
+                    continue
+        with self.spool(self.dataset) as spool:
+            spool.append(trusted(self.lake, live))
+            spool.append(self.export.unsorted())
+            return self.archive(self._new(live, spool.batches(live.partition)))
+
+    def _streamed(self, live: Receipt, rows: "Generator[pa.RecordBatch, None, None]") -> Receipt:
+        with ExitStack() as reading:
+            streams = [reading.enter_context(_ahead(each)) for each in (trusted(self.lake, live), rows)]
+            return self.archive(self._new(live, merged(self.dataset, streams)))
+
+    def _new(self, live: Receipt, rows: "Iterable[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+        """The rows, whose end never comes where they say nothing new."""
+        if self.export.rows > live.contents.rows:
+            yield from rows
+            return
+        fingerprinter = Fingerprinter(self.dataset)
+        for batch in rows:
+            fingerprinter.update(batch)
+            yield batch
+        if fingerprinter.contents().content_fingerprint == live.contents.content_fingerprint:
+            raise _NothingNewError
+
+
+def says_nothing(error: LakeError) -> bool:
+    """Whether the error is of a store that does not answer, and so says nothing of the object that was asked for."""
+    return isinstance(error, (TransientLakeError, RequestBudgetError))
+
+
+@contextmanager
+def _ahead(batches: "Generator[pa.RecordBatch, None, None]") -> "Iterator[Iterable[pa.RecordBatch]]":
+    """The batches, read by a thread of its own until the block ends."""
+    reader = ReadAhead(lambda: closing(batches), cancel=lambda: None)
+    try:
+        yield reader
+    finally:
+        reader.close()
