@@ -424,7 +424,7 @@ def test_any_order_of_acts_leaves_what_the_model_says(new_database, tmp_path, re
             max_examples=STEPS // STEPS_EACH + 2,
             stateful_step_count=STEPS_EACH,
             deadline=None,
-            derandomize="MODEL_STEPS" not in os.environ,
+            derandomize=STEPS <= 600,
             database=None,
             phases=[Phase.generate, Phase.shrink] if SHRINK else [Phase.generate],
             suppress_health_check=list(HealthCheck),
