@@ -199,6 +199,7 @@ def backed_up(new_database, tmp_path):
     world = world_in(tmp_path, url)
     world.backfill(*(bars(day(number), ("AAPL", "MSFT"), 2) for number in range(1, 4)))
     backup = f"backup_{uuid4().hex}"
+    world.hot.close()  # a database that somebody uses can't be copied
     with psycopg.connect(urlsplit(url)._replace(path="/postgres").geturl(), autocommit=True) as server:
         server.execute(f'CREATE DATABASE {backup} TEMPLATE "{urlsplit(url).path[1:]}"')
     shutil.copy(tmp_path / "catalog.db", tmp_path / "backup.db")

@@ -25,7 +25,10 @@ def can_order(dataset: Dataset) -> bool:
 
 def can_merge(dataset: Dataset) -> bool:
     """Whether rows of one key are always neighbours in the order of files."""
-    return can_order(dataset) and set(dataset.key) <= {*dataset.sort, "interval"}
+    # Of options the sort begins with the underlying, which a later row of the same contract may change.
+    return (
+        can_order(dataset) and set(dataset.key) <= {*dataset.sort, "interval"} and set(dataset.sort) <= set(dataset.key)
+    )
 
 
 class Ordered:
