@@ -9,7 +9,6 @@ ThermoclineError                     something could not be done; the text says 
 ├── SourceError                      rows could not be fetched or read
 │   └── SourceRefusedError           a vendor refuses the question itself; asking again would not help
 ├── AdjustmentError                  prices can't be adjusted for splits and dividends as asked
-├── CancelledError                   whoever asked a question does not want its answer any more
 ├── OutOfOrderError                  rows that were to come sorted do not
 ├── SchemaError                      a batch lacks columns that its dataset must have
 ├── TooManyBadRowsError              so many rows of a batch may not go in that something else is wrong
@@ -67,10 +66,6 @@ class SourceRefusedError(SourceError):
 
 class AdjustmentError(ThermoclineError):
     """Prices can't be adjusted as asked. Raw prices are as they were."""
-
-
-class CancelledError(ThermoclineError):
-    """Whoever asked a question does not want its answer any more. It can be asked again."""
 
 
 class OutOfOrderError(ThermoclineError):

@@ -132,10 +132,11 @@ class HotSettings(Section):
 
 
 class DuckDBSettings(Section):
-    """What a query over the lake may use of the machine. No number of threads means one per core."""
+    """What a query over the lake may use of the machine. No threads means one per core, no time no limit."""
 
     memory_limit_mib: Annotated[Count, Field(ge=64)] = 1024
     threads: Annotated[Count, Field(ge=1, le=1024)] | None = None
+    timeout_seconds: Annotated[float, Field(gt=0)] | None = None
 
 
 class LakeSettings(Section):

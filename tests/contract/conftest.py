@@ -3,7 +3,26 @@
 import pytest
 from hot_acts import migrated
 
+from thermocline.stores.memory_hot import MemoryHot
+from thermocline.stores.open import open_lake
+from thermocline.stores.postgres import PostgresHot
+
 
 @pytest.fixture(scope="session")
 def prepare_database():
     return migrated
+
+
+@pytest.fixture(params=["memory", "embedded", "external"])
+def hot(request):
+    """A hot tier of each kind, empty."""
+    if request.param == "memory":
+        return MemoryHot()
+    return PostgresHot(request.getfixturevalue("new_database")(request.param))
+
+
+@pytest.fixture
+def lake():
+    """A lake that is gone with the test."""
+    with open_lake("memory://", catalog_url="", threads=2) as lake:
+        yield lake

@@ -16,27 +16,11 @@ from thermocline.model.datasets import DATASETS, MARKET_DATA, NEWS, OPTIONS_DATA
 from thermocline.model.partition import Partition
 from thermocline.model.query import Query, Tier
 from thermocline.ports import Publication
-from thermocline.stores.memory_hot import MemoryHot
-from thermocline.stores.open import open_lake
-from thermocline.stores.postgres import PostgresHot
 from thermocline.tasks.aggregate import aggregate
 from thermocline.tasks.archive import archive
 
 LATER = NOON + timedelta(hours=1)
 LONG_AGO = datetime(1969, 12, 30, tzinfo=UTC).date()
-
-
-@pytest.fixture(params=["memory", "embedded", "external"])
-def hot(request):
-    if request.param == "memory":
-        return MemoryHot()
-    return PostgresHot(request.getfixturevalue("new_database")(request.param))
-
-
-@pytest.fixture
-def lake():
-    with open_lake("memory://", catalog_url="", threads=2) as lake:
-        yield lake
 
 
 def every_measure(dataset):

@@ -11,26 +11,10 @@ from thermocline.model.datasets import MARKET_DATA, NEWS
 from thermocline.model.partition import ALL_DAYS, DayRange
 from thermocline.ports import Act, AuditQuery, Publication
 from thermocline.stores.client import client_name
-from thermocline.stores.memory_hot import MemoryHot
-from thermocline.stores.open import open_lake
-from thermocline.stores.postgres import PostgresHot
 from thermocline.tasks.delete import Deletion, delete
 
 ALL = AuditQuery()
 WEEK = DAY + timedelta(days=7)
-
-
-@pytest.fixture(params=["memory", "embedded", "external"])
-def hot(request):
-    if request.param == "memory":
-        return MemoryHot()
-    return PostgresHot(request.getfixturevalue("new_database")(request.param))
-
-
-@pytest.fixture
-def lake():
-    with open_lake("memory://", catalog_url="", threads=2) as lake:
-        yield lake
 
 
 def test_a_line_says_what_was_done_when_by_whom_with_what_and_under_which_run(hot):

@@ -1,4 +1,4 @@
-"""What reading the cold tier promises, whatever store it lies in: what is read of it, and that it can be ended."""
+"""What reading the cold tier promises, whatever store it lies in: what is read of it."""
 
 from datetime import timedelta
 

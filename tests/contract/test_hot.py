@@ -33,26 +33,12 @@ from thermocline.model.query import Query
 from thermocline.model.rejected import Rejected
 from thermocline.model.report import Failed
 from thermocline.ports import Act, AuditQuery, HotDay, Ingested, Publication, QuarantineQuery
-from thermocline.stores.memory_hot import MemoryHot
 from thermocline.stores.open import open_lake
-from thermocline.stores.postgres import PostgresHot, writer
+from thermocline.stores.postgres import writer
 from thermocline.tasks.archive import archive
 from thermocline.tasks.query import query
 
 LATER = NOON + timedelta(hours=1)
-
-
-@pytest.fixture(params=["memory", "embedded", "external"])
-def hot(request):
-    if request.param == "memory":
-        return MemoryHot()
-    return PostgresHot(request.getfixturevalue("new_database")(request.param))
-
-
-@pytest.fixture
-def lake():
-    with open_lake("memory://", catalog_url="", threads=2) as lake:
-        yield lake
 
 
 # ------------------------------------------------------------------------------------------------------------- vintages

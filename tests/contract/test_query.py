@@ -11,27 +11,11 @@ from made_rows import NOON, as_sorted_lists, bars
 from thermocline.errors import LakeError
 from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.query import Query
-from thermocline.stores.memory_hot import MemoryHot
-from thermocline.stores.open import open_lake
-from thermocline.stores.postgres import PostgresHot
 from thermocline.tasks import query as task
 from thermocline.tasks.query import query
 
 SYMBOLS = [f"S{number:03d}" for number in range(100)]
 HOT, COLD = (1, 2, 5), (0, 3, 4, 6)
-
-
-@pytest.fixture(params=["memory", "embedded", "external"])
-def hot(request):
-    if request.param == "memory":
-        return MemoryHot()
-    return PostgresHot(request.getfixturevalue("new_database")(request.param))
-
-
-@pytest.fixture
-def lake():
-    with open_lake("memory://", catalog_url="", threads=2) as lake:
-        yield lake
 
 
 @pytest.fixture

@@ -46,12 +46,6 @@ def quick(request):
     return hot_of(request)
 
 
-@pytest.fixture
-def lake():
-    with open_lake("memory://", catalog_url="", threads=2) as lake:
-        yield lake
-
-
 def minutes(start, end, symbol="AAPL", step=10, interval="10min"):
     """Bars around the clock with prices that are told apart, every seventh of them missing."""
     made = []

@@ -212,6 +212,7 @@ def test_every_scalar_key_can_be_set_by_a_variable():
         "ttl_seconds": "600",
         "memory_limit_mib": "512",
         "threads": "3",
+        "timeout_seconds": "90",
         "attempts": "7",
         "max_retries_per_run": "0",
         "max_requests_per_run": "5000",

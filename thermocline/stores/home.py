@@ -51,6 +51,7 @@ def open_stores(settings: Settings, *, credentials: Any = None, cache: bool = Tr
         catalog_url=catalog_address(settings, address),
         memory_limit_mib=limits.memory_limit_mib,
         threads=limits.threads,
+        timeout_seconds=limits.timeout_seconds,
         temp_dir=temporary,
         patience=Patience(patience.attempts, patience.max_retries_per_run, patience.max_requests_per_run),
         policy=settings.retention,

@@ -29,6 +29,7 @@ def open_lake(
     catalog_url: str | Callable[[], str],
     memory_limit_mib: int = 1024,
     threads: int | None = None,
+    timeout_seconds: float | None = None,
     temp_dir: Path | None = None,
     patience: Patience | None = None,
     policy: RetentionPolicy | None = None,
@@ -49,7 +50,7 @@ def open_lake(
     Raises:
         UsageError: No store serves such a URL.
     """
-    engine = Engine(memory_limit_mib=memory_limit_mib, threads=threads, temp_dir=temp_dir)
+    engine = Engine(memory_limit_mib, threads, temp_dir, timeout_seconds=timeout_seconds)
     objects = RetryingObjects(open_objects(lake_url, s3=s3, gcs=gcs), patience)
     catalog: ClosableCatalog
     if urlsplit(lake_url).scheme == "memory":

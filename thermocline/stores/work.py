@@ -1,4 +1,4 @@
-"""What DuckDB does for one query, which can be ended: by Ctrl-C, by whoever asked, or because it takes too long."""
+"""What DuckDB does for one query, which can be ended: by Ctrl-C, or because it takes too long."""
 
 import threading
 import time
@@ -10,7 +10,6 @@ from typing import Self, TypeVar
 import duckdb
 import pyarrow as pa
 
-from thermocline import cancelling
 from thermocline.errors import TimeLimitError
 
 T = TypeVar("T")
@@ -30,9 +29,7 @@ class Work:
         """Begin. Without a limit it may take for ever."""
         self.connection = connection
         self._limit, self._left = timeout_seconds, timeout_seconds
-        self._cancellation = cancelling.current()
         self._changed = threading.Condition()
-        self._is_unwanted = False
         self._thread = ThreadPoolExecutor(1, "thermocline-duckdb")
 
     def __enter__(self) -> Self:
@@ -50,36 +47,27 @@ class Work:
 
         Raises:
             TimeLimitError: All calls together took longer than they may.
-            CancelledError: Whoever asked does not want it any more.
         """
-        with self._cancellation.ended_by(self._leave):
-            began = time.monotonic()
-            future = self._thread.submit(call)
-            future.add_done_callback(lambda _: self._tell())
-            try:
-                with self._changed:
-                    in_time = self._changed.wait_for(lambda: future.done() or self._is_unwanted, self._left)
-            except BaseException:  # Ctrl-C
-                self._end(future)
-                raise
-            if not future.done():
-                self._end(future)
-                self._cancellation.check()
-                if not in_time:
-                    raise self._too_long()
-            if self._left is not None:
-                self._left = max(self._left - (time.monotonic() - began), 0.0)
-            return future.result()
+        began = time.monotonic()
+        future = self._thread.submit(call)
+        future.add_done_callback(lambda _: self._tell())
+        try:
+            with self._changed:
+                in_time = self._changed.wait_for(future.done, self._left)
+        except BaseException:  # Ctrl-C
+            self._end(future)
+            raise
+        if not in_time:
+            self._end(future)
+            raise self._too_long()
+        if self._left is not None:
+            self._left = max(self._left - (time.monotonic() - began), 0.0)
+        return future.result()
 
     def batches(self, reader: pa.RecordBatchReader) -> Generator[pa.RecordBatch, None, None]:
         """The batches of a stream."""
         while (batch := self.run(lambda: next(reader, None))) is not None:
             yield batch
-
-    def _leave(self) -> None:
-        with self._changed:
-            self._is_unwanted = True
-            self._changed.notify_all()
 
     def _tell(self) -> None:
         with self._changed:

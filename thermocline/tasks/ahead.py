@@ -36,7 +36,7 @@ class ReadAhead:
         self._is_over = False
         self._is_left = False
         self._error: BaseException | None = None
-        # What the caller's context says, as who may cancel, holds there too.
+        # What the caller's context says, as of what comes from a cache, holds there too.
         reading = partial(copy_context().run, self._read)
         self._thread = threading.Thread(target=reading, name="thermocline-ahead", daemon=True)
         self._thread.start()
