@@ -1,6 +1,6 @@
 """Parts of groups from the tables of days, worked out by PostgreSQL where the rows are."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 import pyarrow as pa
 from psycopg import sql
@@ -10,7 +10,9 @@ from thermocline.model.dataset import Column, Kind
 from thermocline.stores.postgres import tables
 from thermocline.stores.postgres.connection import Connection
 from thermocline.stores.postgres.copy_out import copied
-from thermocline.stores.postgres.tables import Table
+from thermocline.stores.postgres.tables import Leaf
+
+Condition = Callable[[Leaf], sql.Composable]
 
 _DECIMALS = frozenset({Kind.PRICE, Kind.MONEY})
 _NUMERIC = frozenset({*_DECIMALS, Kind.INTEGER})
@@ -21,9 +23,9 @@ _AT_TEXT = sql.SQL("lpad((extract(epoch FROM ts) * 1000000 + 1000000000000000000
 
 
 def partials(
-    connection: Connection, asked: Aggregation, leaves: Sequence[Table], condition: sql.Composable
+    connection: Connection, asked: Aggregation, leaves: Sequence[Leaf], condition: Condition
 ) -> Generator[pa.RecordBatch, None, None]:
-    """Partials of the rows of some leaves for which a condition holds."""
+    """Partials of the rows of some leaves for which the condition on each holds."""
     wanted = [_sent(state) for state in asked.states]
     bucket = [Column(BUCKET, Kind.TIMESTAMP)] if asked.every_seconds else []
     keys = [Column(key_name(number), column.kind, column.nullable) for number, column in enumerate(asked.finest)]
@@ -45,12 +47,12 @@ def _sent(state: State) -> Column:
     return Column(state.name, state.of.kind)
 
 
-def _select(asked: Aggregation, leaves: Sequence[Table], condition: sql.Composable) -> sql.Composed:
+def _select(asked: Aggregation, leaves: Sequence[Leaf], condition: Condition) -> sql.Composed:
     read = {name for state in asked.states for name in (state.column.name if state.column else "", state.weight)}
     names = dict.fromkeys((*(column.name for column in asked.finest), "ts", *sorted(read - {""})))
     columns = tables.names(names)
     days = sql.SQL(" UNION ALL ").join(
-        sql.SQL("SELECT {} FROM {} WHERE {}").format(columns, leaf.sql, condition) for leaf in leaves
+        sql.SQL("SELECT {} FROM {} WHERE {}").format(columns, leaf.table.sql, condition(leaf)) for leaf in leaves
     )
     keys: list[sql.Composable] = [sql.Identifier(column.name) for column in asked.finest]
     if asked.every_seconds:

@@ -62,7 +62,7 @@ def begin(
     leaves = [facts.leaves[partition] for partition in partitions if partition in facts.leaves]
     if len(leaves) != len(partitions):
         return None
-    rows = select_sql(query, [leaf.table for leaf in leaves])
+    rows = select_sql(query, leaves)
     late = any_late(query.dataset, query.days) if unless_late else sql.SQL("false")
     statement = sql.SQL("{}; SELECT {}, {}; COPY ({}) TO STDOUT (FORMAT BINARY); COMMIT").format(
         sql.SQL(facts.locking), facts.condition_on(leaves), late, rows

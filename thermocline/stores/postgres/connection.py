@@ -39,6 +39,10 @@ _SESSION = """
     -- that a role or a database has for people must not cut it off.
     SET statement_timeout = 0;
     SET idle_in_transaction_session_timeout = 0;
+    -- A question about thirty days is a plan of thirty tables, each of which is guessed to cost more than it does. What
+    -- is called up for such a plan takes ten times as long as the plan.
+    SET jit = off;
+    SET parallel_setup_cost = 20000;
 """  # all of them are there since PostgreSQL 14
 _SINCE_17 = 170_000
 

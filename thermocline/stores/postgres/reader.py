@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 
 import psycopg
 import pyarrow as pa
@@ -138,20 +138,20 @@ class PostgresSnapshot:
         """See `Snapshot.aggregate`."""
         leaves = self._tables(asked.query.dataset, segment)
         streams = rows.Streams()
-        batches = streams.track(aggregate.partials(self._connection, asked, leaves, _condition(asked.query)))
+        batches = streams.track(aggregate.partials(self._connection, asked, leaves, partial(condition_on, asked.query)))
         try:
             yield pa.RecordBatchReader.from_batches(asked.partial_schema, batches)
         finally:
             streams.close()
 
-    def _tables(self, dataset: Dataset, segment: Segment) -> list[Table]:
+    def _tables(self, dataset: Dataset, segment: Segment) -> list[Leaf]:
         """The tables of a segment's days."""
         partitions = [Partition(dataset.name, segment.interval, day) for day in segment.days]
         found, leaves = self._leaves(dataset, partitions), []
         for partition in partitions:
             if partition not in found:
                 raise shape.missing(partition)
-            leaves.append(found[partition].table)
+            leaves.append(found[partition])
         return leaves
 
     def cancel(self) -> None:
@@ -167,7 +167,8 @@ class PostgresSnapshot:
             return dataset.arrow_schema.empty_table()
         # A late row may say another symbol than the row it stands in for, unless the symbol identifies the row.
         asked = query if dataset.symbol_column in dataset.key else replace(query, symbols=())
-        select = rows.newest_late(tables.late_table(dataset), dataset, _condition(asked))
+        condition = _condition(asked, asked.start, asked.end, asked.intervals)
+        select = rows.newest_late(tables.late_table(dataset), dataset, condition)
         return pa.Table.from_batches(rows.copy_out(self._connection, select, dataset), schema=dataset.arrow_schema)
 
 
@@ -239,14 +240,14 @@ def late_counts(connection: Connection, dataset: Dataset, days: DayRange = ALL_D
     return {Partition(dataset.name, name, day): count for name, day, count in connection.execute(query)}
 
 
-def select_sql(query: Query, leaves: Sequence[Table]) -> sql.Composed:
+def select_sql(query: Query, leaves: Sequence[Leaf]) -> sql.Composed:
     """The rows that a query asks for of days of one interval, in the order of the answer."""
-    condition = _condition(query)
     alike = {"interval", query.dataset.symbol_column if len(query.symbols) == 1 else ""}
     order = [name for name in query.order if name not in alike]
     columns = _names(tuple(dict.fromkeys((*query.names, *order))))
     days = sql.SQL(" UNION ALL ").join(
-        sql.SQL("SELECT {} FROM {} WHERE {}").format(columns, leaf.sql, condition) for leaf in leaves
+        sql.SQL("SELECT {} FROM {} WHERE {}").format(columns, leaf.table.sql, condition_on(query, leaf))
+        for leaf in leaves
     )
     limit = sql.SQL("") if query.limit is None else sql.SQL(" LIMIT {}").format(sql.Literal(query.limit))
     return sql.SQL("SELECT {} FROM ({}) AS days ORDER BY {}{}").format(
@@ -259,15 +260,25 @@ def _names(columns: tuple[str, ...]) -> sql.SQL:
     return sql.SQL(tables.names(columns).as_string())
 
 
-def _condition(query: Query) -> sql.Composable:
-    parts: list[sql.Composable] = [sql.SQL("true")]
-    if query.start:
-        parts.append(sql.SQL("ts >= {}").format(sql.Literal(query.start)))
-    if query.end:
-        parts.append(sql.SQL("ts < {}").format(sql.Literal(query.end)))
+def condition_on(query: Query, leaf: Leaf) -> sql.Composable:
+    """What must hold of the rows of a day's table, beyond what holds of them all: PostgreSQL would ask each of it."""
+    day = leaf.partition
+    start = query.start if query.start and query.start > day.start else None
+    end = query.end if query.end and query.end < day.end else None
+    return _condition(query, start, end, ())
+
+
+def _condition(
+    query: Query, start: datetime | None, end: datetime | None, intervals: Collection[str]
+) -> sql.Composable:
+    parts: list[sql.Composable] = []
+    if start:
+        parts.append(sql.SQL("ts >= {}").format(sql.Literal(start)))
+    if end:
+        parts.append(sql.SQL("ts < {}").format(sql.Literal(end)))
     if query.symbols:
         symbol = sql.Identifier(query.dataset.symbol_column)
         parts.append(sql.SQL("{} = ANY({})").format(symbol, sql.Literal(list(query.symbols))))
-    if query.intervals:
-        parts.append(sql.SQL("interval = ANY({})").format(sql.Literal(list(query.intervals))))
-    return sql.SQL(" AND ").join(parts)
+    if intervals:
+        parts.append(sql.SQL("interval = ANY({})").format(sql.Literal(list(intervals))))
+    return sql.SQL(" AND ").join(parts) if parts else sql.SQL("true")
