@@ -15,7 +15,7 @@ from thermocline.model.datasets import MARKET_DATA, NEWS, OPTIONS_DATA
 from thermocline.model.partition import ALL_DAYS, Partition
 from thermocline.model.query import Query
 from thermocline.stores.open import open_lake
-from thermocline.stores.postgres import PostgresHot, tables, writer
+from thermocline.stores.postgres import PostgresHot, locks, tables, writer
 from thermocline.stores.postgres import rows as postgres_rows
 from thermocline.tasks.query import query
 
@@ -157,6 +157,25 @@ def test_a_detach_that_has_to_wait_does_not_hold_readers_up(hot_url, lake, monke
         with pytest.raises(LockTimeoutError):
             rotation.result()
     assert longest < 1.5  # the timeout is 50 ms a lock; the rest is a busy machine
+
+
+def test_a_detach_does_not_queue_behind_somebody_who_reads_for_long(hot_url, lake):
+    hot = PostgresHot(hot_url)
+    ingest(hot, bars(day()), hot_days=[day()])
+    queued = "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'"
+    with psycopg.connect(hot_url) as watching, ThreadPoolExecutor() as threads:
+        with hot.snapshot([MARKET_DATA], ALL_DAYS):
+            time.sleep(2 * locks.LONG_SECONDS)
+            rotation = threads.submit(rotate, hot, lake, day())
+            until, seen = time.monotonic() + 2, 0
+            while time.monotonic() < until:
+                seen += watching.execute(queued).fetchone()[0]
+                watching.rollback()
+            assert not rotation.done()
+        rotation.result(timeout=20)
+    assert seen == 0
+    assert hot.hot_days(MARKET_DATA) == []
+    assert_answers(hot, lake, bars(day()))
 
 
 def test_a_reader_that_comes_while_a_day_is_being_cut_over_gets_every_row(hot_url, lake, monkeypatch):

@@ -18,6 +18,9 @@ cancels an autovacuum that stands in somebody's way."""
 
 WRITING = "writing"
 
+LONG_SECONDS = 0.25
+"""Whoever has been in a transaction for so long is not about to end it: it is ten times what a detach may queue."""
+
 _POLL_SECONDS = 0.2
 _KEY = "hashtextextended(%s, 0)"
 _NOBODY_SHARES = f"SELECT CASE WHEN pg_try_advisory_lock({_KEY}) THEN pg_advisory_unlock({_KEY}) ELSE false END"
@@ -88,6 +91,27 @@ def part_from_vacuum(connection: Connection, *tables: Table) -> None:
     connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(VACUUM_LOCK_TIMEOUT)))
     named = sql.SQL(", ").join(table.sql for table in tables)
     connection.execute(sql.SQL("LOCK TABLE {} IN SHARE UPDATE EXCLUSIVE MODE").format(named))
+
+
+def are_held_for_long(connection: Connection, tables: Sequence[Table]) -> bool:
+    """Whether somebody reads or writes one of these tables in a transaction that began a while ago.
+
+    To queue behind one would hold up all who come later, for nothing. Of those whose sessions this role may not look at
+    it is not known, and they don't count.
+    """
+    found: bool = scalar(
+        connection,
+        """SELECT EXISTS (
+               SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+               WHERE l.granted AND l.pid <> pg_backend_pid()
+                 AND l.mode IN ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')
+                 AND l.relation = ANY(SELECT to_regclass(name)::oid FROM unnest(%s::text[]) AS name)
+                 AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                 AND a.xact_start < clock_timestamp() - make_interval(secs => %s)
+           )""",
+        ([table.sql.as_string(connection) for table in tables], LONG_SECONDS),
+    )
+    return found
 
 
 def holders(connection: Connection, tables: Sequence[Table]) -> str:

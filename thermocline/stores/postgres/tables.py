@@ -257,7 +257,7 @@ def attach(connection: Connection, parent: Table, leaf: Table, partition: Partit
     )
 
 
-def detach(connection: Connection, parent: Table, leaf: Table, kept_as: str) -> Table:
+def detach(connection: Connection, parent: Table, leaf: Table, kept_as: str) -> None:
     """Take a day out of its parent and into the schema of detached days, under another name.
 
     Its indexes are renamed with it: the day may come back, and be detached again while this one is still kept.
@@ -268,11 +268,9 @@ def detach(connection: Connection, parent: Table, leaf: Table, kept_as: str) -> 
             sql.SQL("ALTER INDEX {} RENAME TO {}").format(index.sql, sql.Identifier(f"{kept_as}_{number}"))
         )
     connection.execute(sql.SQL("ALTER TABLE {} RENAME TO {}").format(leaf.sql, sql.Identifier(kept_as)))
-    kept = Table(DETACHED, kept_as)
     connection.execute(
         sql.SQL("ALTER TABLE {} SET SCHEMA {}").format(Table(leaf.schema, kept_as).sql, sql.Identifier(DETACHED))
     )
-    return kept
 
 
 def _indexes(connection: Connection, table: Table) -> list[Table]:

@@ -32,10 +32,15 @@ from thermocline.stores.postgres.reader import late_counts
 from thermocline.stores.postgres.tables import Leaf, Table
 
 CUTOVER_LOCK_TIMEOUT = "50ms"
+"""How long a cutover may queue for the locks that hold writers off. Writers that come after it wait no longer."""
+
+DETACH_LOCK_TIMEOUT = "25ms"
 """How long a detach may queue for its lock. Readers that come after it wait no longer than that."""
 
 CUTOVER_PATIENCE_SECONDS = 30.0
 """For how long one writer tries detaches again before their days are left for the next run."""
+
+_LOOK_AGAIN_SECONDS = 0.05
 
 
 class PostgresWriter:
@@ -220,8 +225,7 @@ class PostgresWriter:
             msg = f"{partition} has no live vintage; its hot rows were kept"
             raise StaleStateError(msg)
         ledger.remove_hot_day(self._connection, partition)
-        kept_as = f"{tables.leaf_table(partition).name}_{time.time_ns() // 1_000_000:x}"
-        kept = tables.detach(self._connection, leaf.parent, leaf.table, kept_as)
+        kept = Table(tables.DETACHED, f"{tables.leaf_table(partition).name}_{time.time_ns() // 1_000_000:x}")
         # A detached day is only the same as its vintage when neither late rows nor cold rows were merged in.
         same = vintage and not export.mark.late_rows and export.rows == vintage.receipt.contents.rows
         ledger.add_detached(
@@ -240,6 +244,9 @@ class PostgresWriter:
             "kept_as": str(kept),
         }
         ledger.record(self._connection, Act("rotate", partition, publication.run_id, detail))
+        # Last of all: from here on every reader waits, until the transaction is over.
+        self._connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(DETACH_LOCK_TIMEOUT)))
+        tables.detach(self._connection, leaf.parent, leaf.table, kept.name)
 
     @step(Step.UNDO)
     def undo(self, detached: Detached, *, run_id: str, until: date | None = None) -> int:
@@ -334,16 +341,22 @@ class PostgresWriter:
     def _patiently(self, act: Callable[[], None], export: PostgresExport) -> None:
         """Try again, with jitter, while readers hold the table; never queue before them for long.
 
-        All days of one writer share its patience: behind a reader that holds every day, each is tried once more.
+        Behind somebody who has been reading for a while it does not queue at all, unless there always is somebody, and
+        half of the patience is gone. All days of one writer share its patience: behind a reader that holds every day,
+        each is tried once more.
         """
+        held = [self._late, *([export.leaf.table, export.leaf.parent] if export.leaf else [])]
         pause = 0.02
         while True:
             started = time.monotonic()
+            may_wait = self._patience_seconds > CUTOVER_PATIENCE_SECONDS / 2
+            if may_wait and export.leaf and locks.are_held_for_long(self._connection, held[1:]):
+                self._pause(_LOOK_AGAIN_SECONDS, started)
+                continue
             try:
                 act()
             except (pg.LockNotAvailable, pg.DeadlockDetected) as error:
                 if self._patience_seconds <= 0:
-                    held = [self._late, *([export.leaf.table, export.leaf.parent] if export.leaf else [])]
                     who = locks.holders(self._connection, held)
                     stays = "it stays hot and" if export.was_hot else "its late rows stay as they are,"
                     msg = (
@@ -351,11 +364,15 @@ class PostgresWriter:
                         "The next run takes it up; pg_stat_activity shows what it is doing"
                     )
                     raise LockTimeoutError(msg) from error
-                time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  # jitter, not cryptography
+                self._pause(pause, started)
                 pause = min(pause * 1.5, 1.0)
-                self._patience_seconds -= time.monotonic() - started
             else:
                 return
+
+    def _pause(self, seconds: float, started: float) -> None:
+        """Wait a while; the patience that is left is less by the time since `started`."""
+        time.sleep(seconds * random.uniform(0.5, 1.5))  # noqa: S311  # jitter, not cryptography
+        self._patience_seconds -= time.monotonic() - started
 
     # ------------------------------------------------------------------------------- inside the caller's transaction
 
