@@ -124,6 +124,22 @@ def test_an_instant_of_two_intervals_is_told_apart_by_the_key_whichever_tier_has
     check(hot, lake, Aggregation(Query(MARKET_DATA), parse_measures(["first(close)", "last(close)"])), kept)
 
 
+def test_many_days_are_cut_where_the_range_is_and_grouped_by_what_they_share(hot, lake):
+    days = [day(number) for number in range(20)]
+    publish(hot, lake, *(bars(each, close=str(number)) for number, each in enumerate(days[:8])))
+    ingest(hot, *(bars(each, close=str(number)) for number, each in enumerate(days[8:], start=8)), hot_days=days[8:])
+    kept = [row for number, each in enumerate(days) for row in bars(each, close=str(number)).to_pylist()]
+    middle = sorted(row["ts"] for row in kept)[len(kept) // 2]
+    measures = parse_measures(["count", "first(close)", "last(vwap)", "sum(trade_count)", "max(symbol)"])
+    for start, end in ((None, None), (middle, None), (None, middle), (days[3].start, days[17].start)):
+        asked = Query(MARKET_DATA, start=start, end=end)
+        inside = [row for row in kept if (not start or row["ts"] >= start) and (not end or row["ts"] < end)]
+        check(hot, lake, Aggregation(asked, measures, ("interval",)), inside)
+        check(hot, lake, Aggregation(asked, measures[:1], ("interval", "symbol"), 86_400 * 7), inside)
+    no_rows = Query(MARKET_DATA, symbols=("NONE",))
+    assert answered(hot, lake, Aggregation(no_rows, measures[:1], ("interval",))) == []
+
+
 def test_where_there_are_no_rows_there_is_a_line_only_of_what_is_not_grouped(hot, lake):
     measures = parse_measures(["count", "sum(close)", "first(symbol)", "avg(close)", "sum(trade_count)"])
     assert answered(hot, lake, Aggregation(Query(MARKET_DATA), measures)) == [

@@ -12,11 +12,13 @@ import pyarrow.compute as pc
 
 from thermocline.errors import UsageError
 from thermocline.model.aggregates import BUCKET, Aggregation, Function, Measure, Op, State, key_name
+from thermocline.model.dataset import Kind
 
 _MICROSECONDS = 1_000_000
 _EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)
 _PLACES = Decimal(1).scaleb(-8)
 _HELD_ROWS = 500_000
+_CHOSEN = frozenset({Op.FIRST, Op.FIRST_AT, Op.LAST, Op.LAST_AT})
 _ADDED = {Op.ROWS: "sum", Op.COUNT: "sum", Op.UNWEIGHED: "sum", Op.SUM: "sum", Op.PRODUCT: "sum", Op.WEIGHT: "sum"}
 
 
@@ -128,13 +130,12 @@ def _merged(asked: Aggregation, parts: pa.Table) -> pa.Table:
     starts = reduce(or_, [_starts(parts[name]) for name in keys], _first_of(len(parts)))
     group = pa.array(np.cumsum(starts) - 1)
     columns = {name: parts[name].filter(pa.array(starts)) for name in keys}
+    columns |= _reduced([state for state in asked.states if state.op not in _CHOSEN], parts, group)
     for state in asked.states:
         if state.op in {Op.FIRST, Op.LAST}:
             names = [state.name, f"{state.name}_at", *(_tie(state, number) for number in range(len(asked.ties)))]
             chosen = _chosen(parts, group, names[1:], "ascending" if state.op is Op.FIRST else "descending")
             columns |= {name: parts[name].take(chosen) for name in names}
-        elif state.op not in {Op.FIRST_AT, Op.LAST_AT}:
-            columns[state.name] = _reduced(state, parts[state.name], group)
     return pa.table({name: columns[name] for name in parts.column_names})
 
 
@@ -166,20 +167,27 @@ def _chosen(parts: pa.Table, group: pa.Array, names: Sequence[str], order: str) 
     return indices.filter(pa.array(_starts(pa.chunked_array([group.take(indices)])) | _first_of(len(indices))))
 
 
-def _reduced(state: State, values: pa.ChunkedArray, group: pa.Array) -> pa.ChunkedArray:
-    function = _ADDED.get(state.op, state.op.value)
+def _reduced(states: Sequence[State], parts: pa.Table, group: pa.Array) -> dict[str, pa.ChunkedArray]:
+    """What the parts of each group come to, group by group, all states in one pass."""
     options = pc.ScalarAggregateOptions(skip_nulls=True, min_count=1)
-    table = pa.table({"group": group, "value": values})
-    is_float = pa.types.is_floating(values.type) and state.op in {Op.MIN, Op.MAX}
-    found = pa.TableGroupBy(table, "group", use_threads=False).aggregate([("value", function, options)])
-    answer = found[f"value_{function}"]
-    if is_float:
-        # As in both engines NaN is greater than any number.
-        table = table.set_column(1, "value", pc.is_nan(values))
-        counted = "any" if state.op is Op.MAX else "all"
-        nan = pa.TableGroupBy(table, "group", use_threads=False).aggregate([("value", counted, options)])
-        answer = pc.if_else(nan[f"value_{counted}"], pa.scalar(float("nan")), pc.add(answer, 0.0))
-    return answer.cast(state.type)
+    columns = {state.name: parts[state.name] for state in states}
+    wanted = [(state.name, _ADDED.get(state.op, state.op.value), options) for state in states]
+    for state in states:
+        if _may_be_nan(state):
+            columns[f"{state.name}_nan"] = pc.is_nan(parts[state.name])
+            wanted.append((f"{state.name}_nan", "any" if state.op is Op.MAX else "all", options))
+    found = pa.TableGroupBy(pa.table({"group": group, **columns}), "group", use_threads=False).aggregate(wanted)
+    told = {name: found[f"{name}_{function}"] for name, function, _ in wanted}
+    for state in states:
+        if _may_be_nan(state):
+            # As in both engines NaN is greater than any number.
+            number = pc.add(told[state.name], 0.0)
+            told[state.name] = pc.if_else(told[f"{state.name}_nan"], pa.scalar(float("nan")), number)
+    return {state.name: told[state.name].cast(state.type) for state in states}
+
+
+def _may_be_nan(state: State) -> bool:
+    return state.op in {Op.MIN, Op.MAX} and state.of.kind is Kind.FLOAT
 
 
 def finished(asked: Aggregation, groups: pa.Table) -> pa.Table:

@@ -11,8 +11,21 @@ from thermocline.model.dataset import Kind
 from thermocline.model.query import Segment
 from thermocline.model.receipt import Vintage
 from thermocline.ports import Located
-from thermocline.stores.duckdb import Engine, explained, identifier, late_of, part_of, relation_sql, stream, wanted_sql
+from thermocline.stores.duckdb import (
+    Engine,
+    explained,
+    identifier,
+    late_of,
+    literal,
+    part_of,
+    relation_sql,
+    stream,
+    wanted_sql,
+)
 from thermocline.stores.work import Work
+
+_MICROSECONDS = 1_000_000
+_YEAR_1 = -62_135_596_800 * _MICROSECONDS
 
 
 @contextmanager
@@ -54,9 +67,7 @@ def _partials(
                 connection.register("late", waiting)
             source = work.run(partial(relation_sql, dataset, located, connection))
             rows, values = wanted_sql(asked.query, piece, source, _columns(asked), is_late=is_late)
-            sql = f"SELECT {', '.join(_selected(asked))} FROM ({rows})"  # noqa: S608  # names are quoted
-            if grouped := _grouped(asked):
-                sql += f" GROUP BY {', '.join(grouped)}"
+            sql = _grouped_sql(asked, rows, segment.interval)
             for batch in work.batches(work.run(partial(stream, connection, sql, values))):
                 yield from pa.Table.from_batches([batch]).cast(asked.partial_schema).to_batches()
 
@@ -67,32 +78,53 @@ def _columns(asked: Aggregation) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in (*(c.name for c in asked.finest), "ts", *states) if name))
 
 
-def _grouped(asked: Aggregation) -> list[str]:
-    keys = [identifier(column.name) for column in asked.finest]
-    return [*keys, _bucket(asked)] if asked.every_seconds else keys
-
-
-def _selected(asked: Aggregation) -> Iterator[str]:
-    for number, column in enumerate(asked.finest):
-        yield f"{identifier(column.name)} AS {key_name(number)}"
+def _grouped_sql(asked: Aggregation, rows: str, interval: str) -> str:
+    """The groups of those rows, all of one interval: so that is nothing to group by."""
+    keys = {key_name(n): identifier(column.name) for n, column in enumerate(asked.finest) if column.name != "interval"}
     if asked.every_seconds:
-        yield f"make_timestamptz({_bucket(asked)}) AS {BUCKET}"
-    for state in asked.states:
-        yield f"{_state(state)} AS {identifier(state.name)}"
+        keys[BUCKET] = _bucket(asked)
+    told = [f"{what} AS {name}" for name, what in keys.items()]
+    told += [f"{_state(state)} AS {state.name}" for state in asked.states]
+    groups = f"SELECT {', '.join(told)} FROM ({rows})"  # noqa: S608  # names are quoted
+    if keys:
+        groups += f" GROUP BY {', '.join(map(str, range(1, len(keys) + 1)))}"
+    elif asked.finest:
+        # An interval is all there is to group by: where there are no rows there is no group.
+        groups += " HAVING count(*) > 0"
+    names = [
+        f"{literal(interval)} AS {name}" if name.startswith("key_") and name not in keys else name
+        for name in asked.partial_schema.names
+    ]
+    if asked.every_seconds:
+        names[names.index(BUCKET)] = f"make_timestamptz({_instant(asked)}) AS {BUCKET}"
+    return f"SELECT {', '.join(names)} FROM ({groups})"  # noqa: S608  # as above
 
 
 def _bucket(asked: Aggregation) -> str:
-    """When the row's bucket begins, in microseconds; the remainder is never negative, also before 1970."""
-    step, first = (asked.every_seconds or 1) * 1_000_000, asked.origin_seconds * 1_000_000
-    at = f'(epoch_us("ts") - {first})'
-    return f'(epoch_us("ts") - (({at} % {step}) + {step}) % {step})'
+    """Which bucket a row is in, counted from the year 1 on: a division rounds towards zero, so none is below it."""
+    return f'(epoch_us("ts") + {_shift(asked)}) // {_step(asked)}'
+
+
+def _instant(asked: Aggregation) -> str:
+    """When the bucket begins, in microseconds."""
+    return f"{BUCKET} * {_step(asked)} - {_shift(asked)}"
+
+
+def _step(asked: Aggregation) -> int:
+    return (asked.every_seconds or 1) * _MICROSECONDS
+
+
+def _shift(asked: Aggregation) -> int:
+    """A whole number of buckets from the first one of all to the one that begins at the origin."""
+    step, first = _step(asked), asked.origin_seconds * _MICROSECONDS
+    return -((_YEAR_1 - first) // step) * step - first
 
 
 def _state(state: State) -> str:
     if state.op is Op.ROWS:
         return "count(*)"
     column, weight = identifier(state.of.name), f"CAST({identifier(state.weight)} AS DOUBLE)"
-    told = f"FILTER (WHERE {column} IS NOT NULL)"
+    told = f"FILTER (WHERE {column} IS NOT NULL)" if state.of.nullable else ""
     match state.op:
         case Op.SUM:
             sql = f"sum({column})" if state.of.kind is Kind.FLOAT else f"CAST(sum({column}) AS {_decimal(state)})"
