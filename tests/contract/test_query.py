@@ -61,3 +61,23 @@ def test_an_error_of_one_tier_comes_after_the_rows_before_it(hot, lake):
             reader.read_next_batch()
     assert as_sorted_lists(first, MARKET_DATA) == as_sorted_lists(table(bars(day(0), SYMBOLS)), MARKET_DATA)
     assert answer(hot, lake, end=day(1).start).num_rows == 300
+
+
+def test_a_range_cuts_days_of_either_tier_to_the_microsecond(hot, lake, week):
+    times = week["ts"].to_pylist()
+    ends = [None, day(1).start, day(2).start, day(3).start, times[1_050], times[2_950], times[5_050]]
+    for start in ends:
+        for end in ends:
+            if start and end and start >= end:
+                continue
+            wanted = [(start is None or at >= start) and (end is None or at < end) for at in times]
+            assert answer(hot, lake, start=start, end=end).equals(week.filter(pa.array(wanted)))
+
+
+@pytest.mark.parametrize("symbol", ["BRK'B", "A\\B", "A\\'B", "É", "{A}", "%s", "A\nB", '"'])
+def test_a_symbol_is_asked_for_as_it_is_written(hot, lake, symbol):
+    ingest(hot, bars(day(0), [symbol, "AAPL"], 2), bars(day(1), [symbol, "AAPL"], 2), hot_days=[day(0), day(1)])
+    for symbols in [(symbol,), (symbol, "IBM"), (symbol, "A\0B")]:
+        for _ in range(2):  # by a look, then by what is known
+            assert answer(hot, lake, symbols=symbols)["symbol"].to_pylist() == [symbol] * 4
+    assert answer(hot, lake, symbols=("A\0B",)).num_rows == 0

@@ -30,7 +30,8 @@ def sessions(url, act="pid"):
         return sorted(
             row[0]
             for row in connection.execute(
-                f"SELECT {act} FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                f"SELECT {act} FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
+                "AND backend_type = 'client backend'"
             )
         )
 

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 from itertools import groupby
 
 from thermocline.errors import BadRangeError
@@ -55,7 +56,7 @@ class Query:
         """The columns that the answer is ordered by."""
         return answer_order(self.dataset)
 
-    @property
+    @cached_property
     def days(self) -> DayRange:
         """Every UTC day that the range touches."""
         first = self.start.astimezone(UTC).date() if self.start else ALL_DAYS.start

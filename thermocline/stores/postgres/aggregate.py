@@ -16,7 +16,7 @@ from thermocline.stores.postgres.connection import Connection
 from thermocline.stores.postgres.copy_out import copied
 from thermocline.stores.postgres.tables import Leaf, Table
 
-Condition = Callable[[Leaf], sql.Composable]
+Condition = Callable[[Leaf], str]
 
 _DECIMALS = frozenset({Kind.PRICE, Kind.MONEY})
 _FETCHED = frozenset({Op.FIRST, Op.LAST})
@@ -58,7 +58,7 @@ def _selects(asked: Aggregation, leaves: Sequence[Leaf], condition: Condition) -
     said: dict[tuple[str, str], _Statement] = {}
     selects = []
     for leaf in leaves:
-        about = leaf.partition.interval, condition(leaf).as_string()
+        about = leaf.partition.interval, condition(leaf)
         if about not in said:
             said[about] = _Statement(asked, *about)
         selects.append(said[about].of(leaf.table))

@@ -10,7 +10,6 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from psycopg import sql
 from psycopg.errors import error_from_result
 from psycopg.generators import execute, fetch_many
 from psycopg.pq import ExecStatus
@@ -62,12 +61,12 @@ def begin(
     leaves = [facts.leaves[partition] for partition in partitions if partition in facts.leaves]
     if len(leaves) != len(partitions):
         return None
-    rows = select_sql(query, leaves)
-    late = any_late(query.dataset, query.days) if unless_late else sql.SQL("false")
-    statement = sql.SQL("{}; SELECT {}, {}; COPY ({}) TO STDOUT (FORMAT BINARY); COMMIT").format(
-        sql.SQL(facts.locking), facts.condition_on(leaves), late, rows
+    rows = select_sql(connection, query, leaves)
+    late = any_late(query.dataset, query.days).as_string(connection) if unless_late else "false"
+    statement = (
+        f"{facts.locking}; SELECT {facts.condition_on(leaves)}, {late}; COPY ({rows}) TO STDOUT (FORMAT BINARY); COMMIT"
     )
-    connection.pgconn.send_query(statement.as_bytes(connection))
+    connection.pgconn.send_query(statement.encode(connection.info.encoding))
     results: list[PGresult] = connection.wait(execute(connection.pgconn))
     if results[-1].status != ExecStatus.COPY_OUT:
         return None

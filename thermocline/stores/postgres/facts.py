@@ -48,23 +48,23 @@ class Facts:
     generation: str
     same: str
     """SQL, a condition: whether all this is so in the snapshot that asks."""
-    _conditions: dict[tuple[int, ...], sql.SQL] = field(default_factory=dict, compare=False, repr=False)
+    _conditions: dict[tuple[int, ...], str] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def locking(self) -> str:
         """SQL that begins a look, see `locking`."""
         return locking(self.tables).as_string()
 
-    def condition_on(self, leaves: Sequence[Leaf]) -> sql.SQL:
+    def condition_on(self, leaves: Sequence[Leaf]) -> str:
         """SQL, a condition: whether all is the same, and these tables are still called what they were."""
         oids = tuple(leaf.oid for leaf in leaves)
         condition = self._conditions.get(oids)
         if condition is None:
-            names = [leaf.table.sql.as_string() for leaf in leaves]
+            names = [leaf.table.quoted for leaf in leaves]
             called = sql.SQL("ARRAY(SELECT to_regclass(unnest({}::text[]))::oid) = {}::oid[]").format(
                 sql.Literal(names), sql.Literal(list(oids))
             )
-            condition = sql.SQL(f"{self.same} AND {called.as_string()}")
+            condition = f"{self.same} AND {called.as_string()}"
             if len(self._conditions) < _MOST_CONDITIONS:
                 self._conditions[oids] = condition
         return condition

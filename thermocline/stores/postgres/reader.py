@@ -1,14 +1,15 @@
 """One consistent look at the hot set, live vintages, hot rows and late rows."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import datetime
-from functools import cached_property, lru_cache, partial
+from datetime import UTC, datetime
+from functools import cached_property, lru_cache
 
 import psycopg
 import pyarrow as pa
 from psycopg import sql
+from psycopg.pq import Escaping
 
 from thermocline.errors import LockTimeoutError
 from thermocline.model.aggregates import Aggregation
@@ -97,7 +98,7 @@ class PostgresSnapshot:
         found = self._of(dataset).leaves
         if dataset.name in self._unchecked:
             asked = [found[partition] for partition in partitions if partition in found]
-            names = [leaf.table.sql.as_string(self._connection) for leaf in asked]
+            names = [leaf.table.quoted for leaf in asked]
             oids = self._connection.execute(
                 "SELECT to_regclass(name)::oid::bigint FROM unnest(%s::text[]) WITH ORDINALITY AS named (name, at) "
                 "ORDER BY at",
@@ -126,7 +127,7 @@ class PostgresSnapshot:
         streams = rows.Streams()
         batches: Iterator[pa.RecordBatch] = iter(())
         if leaves:
-            select = select_sql(query, leaves)
+            select = sql.SQL(select_sql(self._connection, query, leaves))
             batches = streams.track(rows.copy_out(self._connection, select, dataset, query.names))
         try:
             yield pa.RecordBatchReader.from_batches(schema, batches)
@@ -138,7 +139,8 @@ class PostgresSnapshot:
         """See `Snapshot.aggregate`."""
         leaves = self._tables(asked.query.dataset, segment)
         streams = rows.Streams()
-        batches = streams.track(aggregate.partials(self._connection, asked, leaves, partial(condition_on, asked.query)))
+        condition = condition_on(self._connection, asked.query)
+        batches = streams.track(aggregate.partials(self._connection, asked, leaves, condition))
         try:
             yield pa.RecordBatchReader.from_batches(asked.partial_schema, batches)
         finally:
@@ -167,7 +169,7 @@ class PostgresSnapshot:
             return dataset.arrow_schema.empty_table()
         # A late row may say another symbol than the row it stands in for, unless the symbol identifies the row.
         asked = query if dataset.symbol_column in dataset.key else replace(query, symbols=())
-        condition = _condition(asked, asked.start, asked.end, asked.intervals)
+        condition = _condition(self._connection, asked)
         select = rows.newest_late(tables.late_table(dataset), dataset, condition)
         return pa.Table.from_batches(rows.copy_out(self._connection, select, dataset), schema=dataset.arrow_schema)
 
@@ -240,45 +242,67 @@ def late_counts(connection: Connection, dataset: Dataset, days: DayRange = ALL_D
     return {Partition(dataset.name, name, day): count for name, day, count in connection.execute(query)}
 
 
-def select_sql(query: Query, leaves: Sequence[Leaf]) -> sql.Composed:
+def select_sql(connection: Connection, query: Query, leaves: Sequence[Leaf]) -> str:
     """The rows that a query asks for of days of one interval, in the order of the answer."""
     alike = {"interval", query.dataset.symbol_column if len(query.symbols) == 1 else ""}
-    order = [name for name in query.order if name not in alike]
+    order = tuple(name for name in query.order if name not in alike)
     columns = _names(tuple(dict.fromkeys((*query.names, *order))))
-    days = sql.SQL(" UNION ALL ").join(
-        sql.SQL("SELECT {} FROM {} WHERE {}").format(columns, leaf.table.sql, condition_on(query, leaf))
-        for leaf in leaves
-    )
-    limit = sql.SQL("") if query.limit is None else sql.SQL(" LIMIT {}").format(sql.Literal(query.limit))
-    return sql.SQL("SELECT {} FROM ({}) AS days ORDER BY {}{}").format(
-        _names(query.names), days, rows.ordered(order, query.dataset), limit
-    )
+    condition = condition_on(connection, query)
+    days = " UNION ALL ".join(f"SELECT {columns} FROM {leaf.table.quoted} WHERE {condition(leaf)}" for leaf in leaves)  # noqa: S608  # quoted
+    limit = "" if query.limit is None else f" LIMIT {query.limit:d}"
+    return f"SELECT {_names(query.names)} FROM ({days}) AS days ORDER BY {_order(order, query.dataset)}{limit}"  # noqa: S608  # quoted
 
 
 @lru_cache(maxsize=256)
-def _names(columns: tuple[str, ...]) -> sql.SQL:
-    return sql.SQL(tables.names(columns).as_string())
+def _names(columns: tuple[str, ...]) -> str:
+    return tables.names(columns).as_string()
 
 
-def condition_on(query: Query, leaf: Leaf) -> sql.Composable:
-    """What must hold of the rows of a day's table, beyond what holds of them all: PostgreSQL would ask each of it."""
-    day = leaf.partition
-    start = query.start if query.start and query.start > day.start else None
-    end = query.end if query.end and query.end < day.end else None
-    return _condition(query, start, end, ())
+@lru_cache(maxsize=256)
+def _order(columns: tuple[str, ...], dataset: Dataset) -> str:
+    return rows.ordered(columns, dataset).as_string()
 
 
-def _condition(
-    query: Query, start: datetime | None, end: datetime | None, intervals: Collection[str]
-) -> sql.Composable:
-    parts: list[sql.Composable] = []
-    if start:
-        parts.append(sql.SQL("ts >= {}").format(sql.Literal(start)))
-    if end:
-        parts.append(sql.SQL("ts < {}").format(sql.Literal(end)))
-    if query.symbols:
-        symbol = sql.Identifier(query.dataset.symbol_column)
-        parts.append(sql.SQL("{} = ANY({})").format(symbol, sql.Literal(list(query.symbols))))
-    if intervals:
-        parts.append(sql.SQL("interval = ANY({})").format(sql.Literal(list(intervals))))
-    return sql.SQL(" AND ").join(parts) if parts else sql.SQL("true")
+def condition_on(connection: Connection, query: Query) -> Callable[[Leaf], str]:
+    """SQL: what must hold of the rows of a day's table beyond what holds of them all, which would be asked of each."""
+    symbols = _of_symbols(connection, query)
+
+    def condition(leaf: Leaf) -> str:
+        day = leaf.partition
+        bounds = ""
+        if query.start and query.start > day.start:
+            bounds = f"ts >= {_instant(query.start)} AND "
+        if query.end and query.end < day.end:
+            bounds += f"ts < {_instant(query.end)} AND "
+        return f"{bounds}{symbols}"
+
+    return condition
+
+
+def _of_symbols(connection: Connection, query: Query) -> str:
+    if not query.symbols:
+        return "true"
+    encoding, escaping = connection.info.encoding, Escaping(connection.pgconn)
+    # No text in PostgreSQL holds a zero byte, and what quotes one would stop there.
+    possible = [symbol for symbol in query.symbols if "\0" not in symbol]
+    texts = [bytes(escaping.escape_literal(symbol.encode(encoding))).decode(encoding) for symbol in possible]
+    column = _names((query.dataset.symbol_column,))
+    if len(texts) == 1:
+        return f"{column} = {texts[0]}"
+    return f"{column} = ANY(ARRAY[{', '.join(texts)}])" if texts else "false"
+
+
+def _instant(instant: datetime) -> str:
+    return f"'{instant.astimezone(UTC).isoformat()}'::timestamptz"
+
+
+def _condition(connection: Connection, query: Query) -> sql.SQL:
+    """What must hold of a row, whatever table it is in."""
+    parts = [_of_symbols(connection, query)]
+    if query.start:
+        parts.append(f"ts >= {_instant(query.start)}")
+    if query.end:
+        parts.append(f"ts < {_instant(query.end)}")
+    if query.intervals:
+        parts.append(sql.SQL("interval = ANY({})").format(sql.Literal(list(query.intervals))).as_string(connection))
+    return sql.SQL(" AND ".join(parts))

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import lru_cache
 
 from psycopg import sql
 
@@ -56,9 +57,19 @@ class Table:
         """The quoted name."""
         return sql.Identifier(self.schema, self.name)
 
+    @property
+    def quoted(self) -> str:
+        """The quoted name, as text."""
+        return _quoted(self.schema, self.name)
+
     def __str__(self) -> str:
         """The name as people write it."""
         return f"{self.schema}.{self.name}"
+
+
+@lru_cache(maxsize=8192)
+def _quoted(*names_: str) -> str:
+    return sql.Identifier(*names_).as_string()
 
 
 def parent_table(schema: str, dataset: Dataset) -> Table:
