@@ -14,6 +14,8 @@ endif
 
 BIN := .venv/bin
 READY := .venv/.ready
+BENCH := .venv-bench/bin
+BENCH_READY := .venv-bench/.ready
 DAGSTER_FOLDER := .thermocline/dagster
 
 # Somebody else's environment must not leak into ours.
@@ -23,7 +25,7 @@ export DAGSTER_DISABLE_TELEMETRY := yes
 export DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS := 1
 export DAGSTER_EVENT_BATCH_SIZE := 500
 
-.PHONY: help setup demo test test-faults soak bench-quick lint check format dev stop clean distclean hooks
+.PHONY: help setup demo test test-faults soak bench bench-quick lint check format dev stop clean distclean hooks
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -33,6 +35,9 @@ setup: $(READY)  ## install the locked packages into .venv, nothing else
 # A checkout that was moved holds scripts that point at its old place: set it up again.
 ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
 .PHONY: $(READY)
+endif
+ifneq ($(shell cat $(BENCH_READY) 2>/dev/null),$(CURDIR))
+.PHONY: $(BENCH_READY)
 endif
 
 $(READY): uv.lock pyproject.toml
@@ -52,6 +57,14 @@ test-faults: setup  ## kill every act at every point, break every store, and see
 # Pass on e.g. ARGS="--kills 1000 --seed 7"; a run that finds something prints the seed that finds it again.
 soak: setup  ## kill a random mix of acts 200 times at random moments, beside a model of what should be there
 	@PYTHONPATH="$(CURDIR):$(CURDIR)/tests" $(BIN)/python -m killing.soak $(ARGS)
+
+# Pass on e.g. ARGS="--only load --rows 1000000", or ARGS=--render to make the page of what was measured before.
+bench: $(BENCH_READY)  ## measure everything beside what people use instead, and write docs/benchmarks.md: a quarter of an hour
+	@$(BENCH)/python benchmarks/full.py $(ARGS)
+
+$(BENCH_READY): uv.lock pyproject.toml tools/setup
+	@tools/setup bench
+	@echo "$(CURDIR)" > $(BENCH_READY)
 
 # Pass on e.g. ARGS="--only moving --share 0.2" to try a part of it out with a fifth of the rows.
 bench-quick: setup  ## measure this against what it is held against, in a minute; the last line is JSON
@@ -82,10 +95,10 @@ stop:  ## stop the embedded PostgreSQL
 
 clean:  ## delete every cache; rows in .thermocline stay
 	rm -rf .tmp_dagster_home_* .hypothesis .pytest_cache .mypy_cache .ruff_cache .import_linter_cache dist
-	@find . \( -name .venv -o -name .uv -o -name .git -o -name .thermocline \) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find . \( -name .venv -o -name .venv-bench -o -name .uv -o -name .git -o -name .thermocline \) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
-distclean: clean  ## clean, and delete .venv and .uv too
-	rm -rf .venv .uv
+distclean: clean  ## clean, and delete .venv, .venv-bench and .uv too
+	rm -rf .venv .venv-bench .uv
 
 hooks: setup  ## let git run the quick checks before every commit
 	@$(BIN)/pre-commit install
