@@ -20,12 +20,12 @@ Condition = Callable[[Leaf], str]
 
 _DECIMALS = frozenset({Kind.PRICE, Kind.MONEY})
 _FETCHED = frozenset({Op.FIRST, Op.LAST})
-_TABLES_AT_ONCE = 8
+_TABLES_AT_ONCE = 16
 _SETTINGS = """
 SET LOCAL enable_sort = off;
 SET LOCAL enable_hashjoin = off;
 SET LOCAL enable_mergejoin = off;
-SET LOCAL work_mem = '16MB';
+SET LOCAL work_mem = '8MB';
 """
 """Gather groups in memory, then fetch rows by the key. The planner can't know that there are few groups: it would sort
 every row by long keys, and read all rows once more for a few of them.
@@ -37,6 +37,9 @@ _FEW_SYMBOLS = 20
 _ALONE = "SET LOCAL max_parallel_workers_per_gather = 0"
 """Of few symbols the rows are found by the key, sooner than other processes are there to help."""
 
+_TOGETHER = "SET LOCAL parallel_setup_cost = 1000"
+"""Of tables that are read as a whole the planner knows what they cost. This is its own value, not the session's."""
+
 
 def partials(
     connection: Connection, asked: Aggregation, leaves: Sequence[Leaf], condition: Condition
@@ -45,7 +48,7 @@ def partials(
     wanted = [_sent(state) for state in asked.states]
     bucket = [Column(BUCKET, Kind.TIMESTAMP)] if asked.every_seconds else []
     keys = [Column(key_name(number), column.kind, column.nullable) for number, column in enumerate(asked.finest)]
-    connection.execute(_SETTINGS + (_ALONE if 0 < len(asked.query.symbols) <= _FEW_SYMBOLS else ""))
+    connection.execute(_SETTINGS + (_ALONE if 0 < len(asked.query.symbols) <= _FEW_SYMBOLS else _TOGETHER))
     selects = _selects(asked, leaves, condition)
     for start in range(0, len(leaves), _TABLES_AT_ONCE):
         select = sql.SQL(" UNION ALL ").join(selects[start : start + _TABLES_AT_ONCE])
