@@ -331,6 +331,27 @@ def test_cut_over_refuses_a_day_that_changed_since_the_export(hot, lake, change)
     assert len(answer(hot, lake)) == (9 if change["symbol"][0].as_py() == "IBM" else 6)
 
 
+def test_days_are_exported_beside_a_writer_that_cuts_others_over(hot, lake):
+    ingest(hot, bars(day()), bars(day(1)), bars(day(2)), hot_days=[day(), day(1), day(2)])
+    with hot.writer(MARKET_DATA) as writer, writer.beside() as first, writer.beside() as second:
+        with first.export(day(1)) as export:
+            receipts = {day(1): archive(lake, day(1), 1, export.batches(), run_id="run")}
+        exports = {day(1): export}
+        with first.export(day()) as one, second.export(day(2)) as other:
+            rows = zip(one.batches(), other.batches(), strict=True)
+            exports |= {day(): one, day(2): other}
+            writer.cut_over(exports[day(1)], Publication(MARKET_DATA, None, "run", [receipts[day(1)]]))
+            read = list(rows)
+        for number, partition in enumerate((day(), day(2))):
+            receipts[partition] = archive(lake, partition, 1, [pair[number] for pair in read], run_id="run")
+        ingest(hot, bars(day(2), ["IBM"], ingested_at=LATER))
+        writer.cut_over(exports[day()], Publication(MARKET_DATA, None, "run", [receipts[day()]]))
+        with pytest.raises(StaleStateError, match="kept hot"):
+            writer.cut_over(exports[day(2)], Publication(MARKET_DATA, None, "run", [receipts[day(2)]]))
+    assert hot_set(hot) == {day(2)}
+    assert_answers(hot, lake, *(bars(day(n)) for n in range(3)), bars(day(2), ["IBM"], ingested_at=LATER))
+
+
 def test_cut_over_refuses_when_rows_were_deleted_since_the_export(hot, lake):
     ingest(hot, bars(day()), hot_days=[day()])
     with hot.writer(MARKET_DATA) as writer:

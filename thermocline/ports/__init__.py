@@ -42,7 +42,7 @@ from thermocline.ports.quarantine import (
 )
 from thermocline.ports.sources import Answered, Fetched, FetchRequest, Paged, Source, SourceFactory
 from thermocline.ports.spool import Spool, SpoolFactory
-from thermocline.ports.writer import Export, Loader, Writer
+from thermocline.ports.writer import Export, Mover, Writer
 
 __all__ = [
     "SILENT",
@@ -74,10 +74,10 @@ __all__ = [
     "KeptAnswers",
     "KeptPages",
     "Lake",
-    "Loader",
     "Located",
     "Mapped",
     "MonthOfRows",
+    "Mover",
     "Objects",
     "Page",
     "PageStore",

@@ -49,8 +49,8 @@ class Export(Protocol):
         ...
 
 
-class Loader(Protocol):
-    """Who may bring cold days of a dataset to hot at this moment. One thread at a time uses it."""
+class Mover(Protocol):
+    """Who may bring days of a dataset to hot, and read those that leave it. One thread at a time uses it."""
 
     def load(
         self, vintage: Vintage, batches: "Iterable[pa.RecordBatch]", *, run_id: str, until: date | None = None
@@ -66,8 +66,12 @@ class Loader(Protocol):
         """
         ...
 
+    def export(self, partition: Partition) -> AbstractContextManager[Export]:
+        """Open a hot day, or a cold day's late rows, for reading."""
+        ...
 
-class Writer(Loader, Protocol):
+
+class Writer(Mover, Protocol):
     """The one process that may change a dataset at this moment. Every method commits whole or changes nothing.
 
     The lock is held on the connection that commits, so a writer that lost its lock can't commit. Live ingest does not
@@ -135,8 +139,8 @@ class Writer(Loader, Protocol):
         """Note in the audit log that an object which might go is deleted, and forget it."""
         ...
 
-    def beside(self) -> AbstractContextManager[Loader]:
-        """What loads days at the same time as this writer does other things, in another thread.
+    def beside(self) -> AbstractContextManager[Mover]:
+        """What loads or exports days at the same time as this writer does other things, in another thread.
 
         It works under the writer's lock: nobody else becomes the dataset's writer before the block has ended.
         """
@@ -144,10 +148,6 @@ class Writer(Loader, Protocol):
 
     def keep(self, partition: Partition, until: date, *, run_id: str) -> None:
         """Have rotation leave a hot day alone before the day `until`; a later one that was said earlier stays."""
-        ...
-
-    def export(self, partition: Partition) -> AbstractContextManager[Export]:
-        """Open a hot day, or a cold day's late rows, for reading."""
         ...
 
     def cut_over(self, export: Export, publication: Publication) -> None:

@@ -23,7 +23,7 @@ from thermocline.ports import (
     Detached,
     Export,
     Holding,
-    Loader,
+    Mover,
     Publication,
     came_to_hot,
     expired_act,
@@ -162,7 +162,7 @@ class MemoryWriter:
     def load(
         self, vintage: Vintage, batches: Iterable[pa.RecordBatch], *, run_id: str, until: date | None = None
     ) -> int:
-        """See `Writer.load`."""
+        """See `Mover.load`."""
         partition, receipt = vintage.partition, vintage.receipt
         rows = table_of(self._dataset, batches)
         if differences := receipt.contents.differences(contents_of(self._dataset, rows.to_batches())):
@@ -180,7 +180,7 @@ class MemoryWriter:
         return total
 
     @contextmanager
-    def beside(self) -> Iterator[Loader]:
+    def beside(self) -> Iterator[Mover]:
         """See `Writer.beside`. Transactions of several threads go one after the other."""
         yield self
 
@@ -192,7 +192,7 @@ class MemoryWriter:
 
     @contextmanager
     def export(self, partition: Partition) -> Iterator[Export]:
-        """See `Writer.export`."""
+        """See `Mover.export`."""
         state = self._hot.state
         day, late = state.hot.get(partition), state.late.get(partition, ())
         parts = ([day.rows] if day else []) + ([newest(pa.concat_tables(late), self._dataset)] if late else [])

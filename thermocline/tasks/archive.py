@@ -1,5 +1,6 @@
 """Writing a partition to the lake so that it can be trusted, and keeping the table and the ledger in step."""
 
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -63,24 +64,29 @@ def _compare(receipt: Receipt, observed: Receipt) -> None:
 
 
 class ReadBack:
-    """Confirms receipts one by one, and reads an object that several of them share once for all of them."""
+    """Confirms receipts one by one, and reads an object that several of them share once for all of them.
+
+    Many threads may ask it.
+    """
 
     def __init__(self, lake: Lake, receipts: Sequence[Receipt]) -> None:
         """Name the receipts that may be asked for; nothing is read yet."""
         self._lake = lake
         self._sharing = by_object(receipt for receipt in receipts if not holds_one_day(receipt.path))
         self._observed: dict[Partition, Receipt] = {}
+        self._observing = threading.Lock()
 
     def confirm(self, receipt: Receipt) -> None:
         """See `confirm`."""
         if receipt.path not in self._sharing:
             confirm(self._lake, receipt)
             return
-        if receipt.partition not in self._observed:
-            sharing = self._sharing[receipt.path]
-            with step(Step.READ_BACK):
-                observed = self._lake.observe(*sharing)
-            self._observed |= {found.partition: found for found in observed}
+        with self._observing:
+            if receipt.partition not in self._observed:
+                sharing = self._sharing[receipt.path]
+                with step(Step.READ_BACK):
+                    observed = self._lake.observe(*sharing)
+                self._observed |= {found.partition: found for found in observed}
         with step(Step.VERIFY):
             _compare(receipt, self._observed[receipt.partition])
 

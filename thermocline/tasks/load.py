@@ -1,11 +1,9 @@
 """Load: from the lake into hot, each day whole."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
-from queue import SimpleQueue
 from typing import Any
 
 from thermocline.errors import LakeError, RequestBudgetError, TransientLakeError
@@ -14,14 +12,12 @@ from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.partition import ALL_DAYS, DayRange, Partition, chunks
 from thermocline.model.receipt import Vintage
 from thermocline.model.report import Moved
-from thermocline.ports import SILENT, Hot, Lake, Loader, Progress, Writer
+from thermocline.ports import SILENT, Hot, Lake, Mover, Progress, Writer
+from thermocline.tasks.several import several
 from thermocline.tasks.trouble import LOAD, end_trouble, noting_trouble
 
 _DAYS_PER_LOCK = 16
 """Days that are loaded before another writer gets its turn."""
-
-DAYS_AT_ONCE = 2
-"""While PostgreSQL builds the index of one day, the next one is read, encoded and copied."""
 
 
 @dataclass
@@ -137,7 +133,11 @@ def _load(
                 vintages = _lacking(hot, writer, dataset, some, until=until, run_id=run_id)
                 result.unchanged += len(some) - len(vintages)
                 progress.advance(len(some) - len(vintages))
-                with _loading(writer, lake, vintages, run_id=run_id, until=until) as coming:
+
+                def bring(mover: Mover, vintage: Vintage) -> int:
+                    return mover.load(vintage, lake.read(vintage.receipt), run_id=run_id, until=until)
+
+                with several(writer, vintages, bring, is_writer_free=True) as coming:
                     for vintage, rows_of in coming:
                         partition, receipt = vintage.partition, vintage.receipt
                         with _setting_aside(bad), noting_trouble(hot, LOAD, [partition], run_id=run_id):
@@ -169,33 +169,6 @@ def _lacking(
         elif day and until and (day.until is None or day.until < until):
             writer.keep(partition, until, run_id=run_id)
     return lacking
-
-
-@contextmanager
-def _loading(
-    writer: Writer, lake: Lake, vintages: Sequence[Vintage], *, run_id: str, until: date | None
-) -> Iterator[Iterable[tuple[Vintage, Callable[[], int]]]]:
-    """Load days, several at once where there are several.
-
-    Yields each with what waits for it and says how many rows are there, or raises why it was not loaded. When the block
-    ends early, days that have begun are finished and no other begins.
-    """
-    with ExitStack() as undo:
-        count = min(DAYS_AT_ONCE, len(vintages))
-        loaders: SimpleQueue[Loader] = SimpleQueue()
-        for loader in (writer, *(undo.enter_context(writer.beside()) for _ in range(1, count))):
-            loaders.put(loader)
-
-        def load_one(vintage: Vintage) -> int:
-            loader = loaders.get()
-            try:
-                return loader.load(vintage, lake.read(vintage.receipt), run_id=run_id, until=until)
-            finally:
-                loaders.put(loader)
-
-        threads = undo.enter_context(ThreadPoolExecutor(max(count, 1)))
-        undo.callback(threads.shutdown, cancel_futures=True)
-        yield [(vintage, threads.submit(load_one, vintage).result) for vintage in vintages]
 
 
 @contextmanager

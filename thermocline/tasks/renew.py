@@ -5,6 +5,7 @@ to lie otherwise are asked for again, sorted. What comes from hot, and from the 
 while another batch is merged and written.
 """
 
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -25,19 +26,27 @@ if TYPE_CHECKING:
 Archive = Callable[["Iterable[pa.RecordBatch]"], Receipt]
 
 
+class LeftError(Exception):
+    """The run ends, and nobody waits for this day any more."""
+
+
 class _NothingNewError(Exception):
     """The rows say what the vintage says; a file that was begun with them is given up."""
 
 
 @dataclass(frozen=True)
 class Renewal:
-    """How one day gets its next vintage. `archive` writes rows as the day's next object and reads it back."""
+    """How one day gets its next vintage. `archive` writes rows as the day's next object and reads it back.
+
+    When the run is `left`, no more rows are read, and `LeftError` is raised.
+    """
 
     lake: Lake
     spool: SpoolFactory
     dataset: Dataset
     export: Export
     archive: Archive
+    left: threading.Event
 
     def first(self) -> Receipt:
         """The hot rows as they are: the lake has nothing of the day that counts."""
@@ -48,7 +57,7 @@ class Renewal:
 
     def says(self, receipt: Receipt) -> bool:
         """Whether the hot rows say just what the vintage says."""
-        with _ahead(self.export.unsorted()) as rows:
+        with self._ahead(self.export.unsorted()) as rows:
             return contents_of(self.dataset, rows).content_fingerprint == receipt.contents.content_fingerprint
 
     def next(self, live: Receipt) -> Receipt | None:
@@ -63,7 +72,7 @@ class Renewal:
             return None
 
     def _first(self, rows: "Generator[pa.RecordBatch, None, None]") -> Receipt:
-        with _ahead(rows) as batches:
+        with self._ahead(rows) as batches:
             return self.archive(batches)
 
     def _merged(self, live: Receipt) -> Receipt:
@@ -80,7 +89,7 @@ class Renewal:
 
     def _streamed(self, live: Receipt, rows: "Generator[pa.RecordBatch, None, None]") -> Receipt:
         with ExitStack() as reading:
-            streams = [reading.enter_context(_ahead(each)) for each in (trusted(self.lake, live), rows)]
+            streams = [reading.enter_context(self._ahead(each)) for each in (trusted(self.lake, live), rows)]
             return self.archive(self._new(live, merged(self.dataset, streams)))
 
     def _new(self, live: Receipt, rows: "Iterable[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
@@ -95,17 +104,22 @@ class Renewal:
         if fingerprinter.contents().content_fingerprint == live.contents.content_fingerprint:
             raise _NothingNewError
 
+    @contextmanager
+    def _ahead(self, batches: "Generator[pa.RecordBatch, None, None]") -> "Iterator[Iterable[pa.RecordBatch]]":
+        """The batches, read by a thread of its own until the block ends."""
+        reader = ReadAhead(lambda: closing(batches), cancel=lambda: None)
+        try:
+            yield self._until_left(reader)
+        finally:
+            reader.close()
+
+    def _until_left(self, batches: "Iterable[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+        for batch in batches:
+            if self.left.is_set():
+                raise LeftError
+            yield batch
+
 
 def says_nothing(error: LakeError) -> bool:
     """Whether the error is of a store that does not answer, and so says nothing of the object that was asked for."""
     return isinstance(error, (TransientLakeError, RequestBudgetError))
-
-
-@contextmanager
-def _ahead(batches: "Generator[pa.RecordBatch, None, None]") -> "Iterator[Iterable[pa.RecordBatch]]":
-    """The batches, read by a thread of its own until the block ends."""
-    reader = ReadAhead(lambda: closing(batches), cancel=lambda: None)
-    try:
-        yield reader
-    finally:
-        reader.close()

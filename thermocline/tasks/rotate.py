@@ -16,12 +16,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from functools import partial
 from typing import Any
 
 from thermocline.errors import (
     CatalogConflictError,
-    LakeError,
     LockTimeoutError,
     RequestBudgetError,
     ThermoclineError,
@@ -32,10 +30,10 @@ from thermocline.model.partition import ALL_DAYS, DayRange, Partition, chunks
 from thermocline.model.paths import object_path
 from thermocline.model.receipt import Receipt, Vintage
 from thermocline.model.report import Failed, Moved
-from thermocline.ports import SILENT, Detached, Export, Hot, Lake, Progress, Publication, SpoolFactory, Writer
-from thermocline.tasks.archive import ReadBack, archive, note_head, settled_head
+from thermocline.ports import SILENT, Detached, Hot, Lake, Progress, Publication, SpoolFactory, Writer
+from thermocline.tasks.archive import note_head, settled_head
+from thermocline.tasks.cold_copy import ColdCopy, Copying
 from thermocline.tasks.release import Release
-from thermocline.tasks.renew import Renewal, says_nothing
 from thermocline.tasks.repack import unpack
 from thermocline.tasks.trouble import RELEASE, ROTATE, end_trouble, note_trouble
 
@@ -144,8 +142,11 @@ class Rotation:
             old = [each for each in detached if self._is_over(each, as_of)]
             release = Release(self.hot, self.lake, dataset, old, self.run_id)
             for some in chunks(due, BATCH_DAYS):
+                before_these = len(result.moved)
                 with self.hot.writer(dataset) as writer:
                     _Batch(self, dataset, writer, result, as_of).rotate(some)
+                # Days that the lake had as they are went first.
+                result.moved[before_these:] = sorted(result.moved[before_these:], key=lambda moved: moved.partition)
             release.run(result.moved)
             if not due and not folding:
                 self._settle(dataset)
@@ -195,15 +196,6 @@ class Rotation:
 
 
 @dataclass(frozen=True)
-class _Verified:
-    """A day whose cold copy was read back: its export, and the receipt of a new vintage or of the live one."""
-
-    export: Export
-    receipt: Receipt | None
-    is_new: bool
-
-
-@dataclass(frozen=True)
 class _Batch:
     """Some due days of one dataset, while its writer is held."""
 
@@ -221,33 +213,45 @@ class _Batch:
         if not partitions:
             return
         live = self._live(partitions)
-        read_back = ReadBack(lake, [vintage.receipt for vintage in live.values()])
-        verified: dict[Partition, _Verified] = {}
-        over: RequestBudgetError | None = None
-        for partition in partitions:
-            try:
-                if over is None:
-                    verified[partition] = self._verified(partition, live.get(partition), read_back)
-                    continue
-            except RequestBudgetError as error:
-                over = error  # what is verified is still worth publishing; nothing more is begun
-            except ThermoclineError as error:
-                self._fail(partition, error)
-                continue
-            self._fail(partition, over)
-        head = self._unpacked(verified, live, head)
-        added = [v.receipt for v in verified.values() if v.is_new and v.receipt]
+        copied, over = self._copied(partitions, live)
+        head = self._unpacked(copied, live, head)
+        added = [copy.receipt for copy in copied.values() if copy.receipt]
         if added:
             live = self._live(partitions)
             removed = [live[r.partition].receipt.path for r in added if r.partition in live]
             head = self._published(added, removed, head)
-        for partition, day in verified.items():
-            self._cut_over(partition, day)
-        if added:
+            for partition, copy in copied.items():
+                self._cut_over(partition, copy)
             # Noted only now: were it noted earlier, a death between two days would go unseen by the next run.
-            self._note(head, verified)
+            self._note(head, copied)
         if over:
             raise over
+
+    def _copied(
+        self, partitions: Sequence[Partition], live: Mapping[Partition, Vintage]
+    ) -> tuple[dict[Partition, ColdCopy], RequestBudgetError | None]:
+        """The days that got a new vintage; those that the lake has as they are leave hot while others are read.
+
+        Where the run may ask nothing more of a store, what was copied is still worth publishing; that comes with it.
+        """
+        rotation, over = self.rotation, None
+        copying = Copying(rotation.lake, rotation.spool, self.dataset, self.writer, rotation.run_id, live)
+        copied: dict[Partition, ColdCopy] = {}
+        with copying.copies(partitions) as coming:
+            for partition, copy_of in coming:
+                try:
+                    copy = copy_of()
+                except RequestBudgetError as error:
+                    over = over or error
+                    self._fail(partition, error)
+                except ThermoclineError as error:
+                    self._fail(partition, error)
+                else:
+                    if copy.is_new:
+                        copied[partition] = copy
+                    else:
+                        self._cut_over(partition, copy)
+        return copied, over
 
     def _published(self, added: Sequence[Receipt], removed: Collection[str], head: str) -> str:
         """The table's head with the new objects in it."""
@@ -274,75 +278,31 @@ class _Batch:
         span = DayRange(min(p.day for p in partitions), max(p.end.date() for p in partitions))
         return {vintage.partition: vintage for vintage in self.writer.live(span)}
 
-    def _verified(self, partition: Partition, vintage: Vintage | None, read_back: ReadBack) -> _Verified:
-        """Read a day once, to see whether it says anything new or, where that is likely, to write it at once."""
-        with self.writer.export(partition) as export:
-            if not export.rows and not vintage:
-                return _Verified(export, None, is_new=False)
-            renewal = self._renewal(partition, export)
-            if vintage is None:
-                return _Verified(export, renewal.first(), is_new=True)
-            receipt = vintage.receipt
-            try:
-                if export.seems_changed or export.rows != receipt.contents.rows:
-                    return self._renewed(renewal, receipt, read_back)
-            except LakeError as error:
-                if says_nothing(error) or not renewal.says(receipt):
-                    raise
-                # The object is no good, but the rows are all there.
-                return _Verified(export, renewal.first(), is_new=True)
-            if renewal.says(receipt):
-                return self._confirmed_or_anew(renewal, receipt, read_back)
-            return self._renewed(renewal, receipt, read_back)
-
-    def _renewed(self, renewal: Renewal, receipt: Receipt, read_back: ReadBack) -> _Verified:
-        if new := renewal.next(receipt):
-            return _Verified(renewal.export, new, is_new=True)
-        read_back.confirm(receipt)
-        return _Verified(renewal.export, receipt, is_new=False)
-
-    def _confirmed_or_anew(self, renewal: Renewal, receipt: Receipt, read_back: ReadBack) -> _Verified:
-        """The live vintage where its object is good, else a new one from the hot rows, which say the same."""
-        try:
-            read_back.confirm(receipt)
-        except LakeError as error:
-            if says_nothing(error):
-                raise
-            return _Verified(renewal.export, renewal.first(), is_new=True)
-        return _Verified(renewal.export, receipt, is_new=False)
-
-    def _renewal(self, partition: Partition, export: Export) -> Renewal:
-        lake, run_id = self.rotation.lake, self.rotation.run_id
-        # Asked now: once rows are read, the writer's connection is busy with them.
-        version = self.writer.next_versions([partition])[partition]
-        archived = partial(archive, lake, partition, version, run_id=run_id)
-        return Renewal(lake, self.rotation.spool, self.dataset, export, archived)
-
-    def _unpacked(self, verified: dict[Partition, _Verified], live: Mapping[Partition, Vintage], head: str) -> str:
+    def _unpacked(self, copied: dict[Partition, ColdCopy], live: Mapping[Partition, Vintage], head: str) -> str:
         """Take days that get a new vintage out of the objects that they share; those that can't be, fail."""
 
         def failed(partitions: Sequence[Partition], error: ThermoclineError) -> None:
             for partition in partitions:
-                del verified[partition]
+                del copied[partition]
                 self._fail(partition, error)
 
-        replaced = [partition for partition, day in verified.items() if day.is_new and partition in live]
+        replaced = [partition for partition in copied if partition in live]
         lake, run_id = self.rotation.lake, self.rotation.run_id
         return unpack(
             self.writer, lake, self.dataset, replaced, head=head, run_id=run_id, one_by_one=True, on_failed=failed
         )
 
-    def _cut_over(self, partition: Partition, day: _Verified) -> None:
-        receipts = [day.receipt] if day.is_new and day.receipt else []
+    def _cut_over(self, partition: Partition, copy: ColdCopy) -> None:
+        receipts = [copy.receipt] if copy.is_new and copy.receipt else []
         try:
-            self.writer.cut_over(day.export, Publication(self.dataset, None, self.rotation.run_id, receipts))
+            self.writer.cut_over(copy.export, Publication(self.dataset, None, self.rotation.run_id, receipts))
         except ThermoclineError as error:
             self._fail(partition, error)
             return
-        receipt = day.receipt
+        receipt = copy.receipt
         moved = Moved(
             partition,
-            "rotate" if day.export.was_hot else "fold",
+            "rotate" if copy.export.was_hot else "fold",
             receipt.contents.rows if receipt else 0,
             receipt.size_bytes if receipt else 0,
             receipt.path if receipt else "",
@@ -351,9 +311,9 @@ class _Batch:
         self.rotation.progress.advance()
         self.rotation.on_moved(moved)
 
-    def _note(self, head: str, verified: Collection[Partition]) -> None:
+    def _note(self, head: str, copied: Collection[Partition]) -> None:
         """Note the new head, or, when a day failed after the table had it, make the table follow the ledger again."""
-        if any(failed.partition in verified for failed in self.result.failed):
+        if any(failed.partition in copied for failed in self.result.failed):
             settled_head(self.writer, self.rotation.lake, self.dataset, run_id=self.rotation.run_id)
         else:
             note_head(self.writer, self.dataset, head, run_id=self.rotation.run_id)

@@ -15,7 +15,7 @@ from thermocline.stores.postgres.connection import Connection
 from thermocline.stores.postgres.copy_format import TRAILER
 from thermocline.stores.postgres.decode import Message, Received, is_end, without_header
 
-BATCH_ROWS = 65_536
+BATCH_ROWS = 32_768
 BATCH_BYTES = 16 << 20
 
 

@@ -38,7 +38,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class PostgresExport:
-    """See `Export`. Open only inside `PostgresWriter.export`."""
+    """See `Export`. Open only inside `PostgresMover.export`."""
 
     partition: Partition
     dataset: Dataset
@@ -127,16 +127,18 @@ class PostgresExport:
             late_rows=late,
         )
 
-    def prove_unchanged(self) -> None:
-        """See that the day is as it was; late rows only grow, as many up to the last one read are the very same ones.
+    def prove_unchanged(self, connection: Connection) -> None:
+        """See in that transaction that the day is as it was.
+
+        Late rows only grow: as many up to the last one that was read are the very same ones.
 
         Raises:
             StaleStateError: Rows of the day came, changed or went.
         """
         late_table = tables.late_table(self.dataset)
-        now = mark_of(self.connection, self.dataset, self.partition, self.leaf)
+        now = mark_of(connection, self.dataset, self.partition, self.leaf)
         late = scalar(
-            self.connection,
+            connection,
             sql.SQL("SELECT count(*) FROM {} WHERE {} AND late_id <= {}").format(
                 late_table.sql, days_.of_day(self.partition, self.dataset), sql.Literal(self.mark.last_late_id)
             ),
@@ -148,10 +150,7 @@ class PostgresExport:
 
 def mark_of(connection: Connection, dataset: Dataset, partition: Partition, leaf: Leaf | None) -> Mark:
     """The state of a day now; `leaf` is its table, None where it is not hot."""
-    counts: dict[str, int] = {}
-    if leaf:
-        query = sql.SQL("SELECT xmin::text, count(*) FROM {} GROUP BY xmin").format(leaf.table.sql)
-        counts = dict(connection.execute(query).fetchall())
+    counts = _rows_by_xmin(connection, leaf) if leaf else {}
     late = connection.execute(
         sql.SQL("SELECT count(*), coalesce(max(late_id), 0) FROM {} WHERE {}").format(
             tables.late_table(dataset).sql, days_.of_day(partition, dataset)
@@ -159,3 +158,17 @@ def mark_of(connection: Connection, dataset: Dataset, partition: Partition, leaf
     ).fetchone()
     late_rows, last_late_id = late or (0, 0)
     return Mark(counts, late_rows, last_late_id)
+
+
+def _rows_by_xmin(connection: Connection, leaf: Leaf) -> dict[str, int]:
+    """How many rows each transaction left. Most days were left by one alone, and to see that takes half the time."""
+    table = leaf.table.sql
+    alone = sql.SQL(
+        """SELECT (SELECT xmin::text FROM {table} LIMIT 1), count(*),
+                  count(*) FILTER (WHERE xmin = (SELECT xmin FROM {table} LIMIT 1)) FROM {table}"""
+    )
+    first, rows_, of_first = connection.execute(alone.format(table=table)).fetchone() or (None, 0, 0)
+    if rows_ == of_first:
+        return {first: rows_} if rows_ else {}
+    each = sql.SQL("SELECT xmin::text, count(*) FROM {} GROUP BY xmin").format(table)
+    return dict(connection.execute(each).fetchall())

@@ -17,16 +17,16 @@ from thermocline.model.dataset import Dataset
 from thermocline.model.partition import DayRange, Partition
 from thermocline.model.receipt import Vintage
 from thermocline.model.schema import Schema
-from thermocline.ports import Act, Detached, Export, Holding, Loader, Publication, came_to_hot, expired_act, gone_act
+from thermocline.ports import Act, Detached, Export, Holding, Mover, Publication, came_to_hot, expired_act, gone_act
 from thermocline.ports.ledger import restored
-from thermocline.stores.postgres import coverage, expiry, held, ledger, locks, rows, shape, tables, trouble
+from thermocline.stores.postgres import coverage, expiry, held, ledger, locks, shape, tables, trouble
 from thermocline.stores.postgres import days as days_
 from thermocline.stores.postgres import schemas as schemas_
-from thermocline.stores.postgres.connection import Connection, scalar
+from thermocline.stores.postgres.connection import Connection
 from thermocline.stores.postgres.export import PostgresExport, mark_of
 from thermocline.stores.postgres.ingest import close_gate
-from thermocline.stores.postgres.loader import PostgresLoader
 from thermocline.stores.postgres.locks import sharing_lock
+from thermocline.stores.postgres.mover import PostgresMover
 from thermocline.stores.postgres.quarantine import keep
 from thermocline.stores.postgres.reader import late_counts
 from thermocline.stores.postgres.tables import Leaf, Table
@@ -139,16 +139,14 @@ class PostgresWriter:
     def load(
         self, vintage: Vintage, batches: Iterable[pa.RecordBatch], *, run_id: str, until: date | None = None
     ) -> int:
-        """See `Writer.load`."""
-        return PostgresLoader(self._connection, self._schema, self._dataset).load(
-            vintage, batches, run_id=run_id, until=until
-        )
+        """See `Mover.load`."""
+        return self._mover().load(vintage, batches, run_id=run_id, until=until)
 
     @contextmanager
-    def beside(self) -> Iterator[Loader]:
+    def beside(self) -> Iterator[Mover]:
         """See `Writer.beside`."""
         with self._another() as connection, sharing_lock(connection, self._connection, self._dataset):
-            yield PostgresLoader(connection, self._schema, self._dataset)
+            yield PostgresMover(connection, self._schema, self._dataset)
 
     @step(Step.LOAD)
     def keep(self, partition: Partition, until: date, *, run_id: str) -> None:
@@ -159,26 +157,9 @@ class PostgresWriter:
             ledger.record(self._connection, came_to_hot(partition, run_id, {}, until))
             reached("load:committing")
 
-    @contextmanager
-    def export(self, partition: Partition) -> Iterator[Export]:
-        """See `Writer.export`."""
-        with self._connection.transaction():
-            self._connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            leaf = self._leaf(partition)
-            if leaf:
-                shape.check_day(self._connection, leaf, self._dataset)
-            elif any(day.partition == partition for day in ledger.hot_days(self._connection, [self._dataset])):
-                raise shape.missing(partition)
-            mark = mark_of(self._connection, self._dataset, partition, leaf)
-            late = rows.newest_late(self._late, self._dataset, days_.of_day(partition, self._dataset))
-            total = sum(mark.rows_by_xmin.values())
-            if mark.late_rows:
-                total = self._count_merged(leaf, late)
-            streams = rows.Streams()
-            try:
-                yield PostgresExport(partition, self._dataset, leaf, mark, total, self._connection, streams)
-            finally:
-                streams.close()
+    def export(self, partition: Partition) -> AbstractContextManager[Export]:
+        """See `Mover.export`."""
+        return self._mover().export(partition)
 
     @step(Step.CUT_OVER)
     def cut_over(self, export: Export, publication: Publication) -> None:
@@ -197,7 +178,7 @@ class PostgresWriter:
             if export.leaf:
                 connection.execute(sql.SQL("LOCK TABLE {} IN SHARE MODE").format(export.leaf.table.sql))
                 shape.check_day(connection, export.leaf, self._dataset)
-            export.prove_unchanged()
+            export.prove_unchanged(connection)
             reached("cut-over:proved")
             self._publish(publication)
             trouble.end(connection, "rotate", [partition])
@@ -391,11 +372,8 @@ class PostgresWriter:
         if publication.head is not None:
             ledger.set_head(self._connection, self._dataset, publication.head)
 
+    def _mover(self) -> PostgresMover:
+        return PostgresMover(self._connection, self._schema, self._dataset)
+
     def _leaf(self, partition: Partition) -> Leaf | None:
         return days_.leaf_of(self._connection, self._schema, self._dataset, partition)
-
-    def _count_merged(self, leaf: Leaf | None, late: sql.Composable) -> int:
-        key = tables.names(self._dataset.key)
-        hot = sql.SQL("SELECT {} FROM {} UNION").format(key, leaf.table.sql) if leaf else sql.SQL("")
-        query = sql.SQL("SELECT count(*) FROM ({} SELECT {} FROM ({}) AS l) AS both_").format(hot, key, late)
-        return int(scalar(self._connection, query))
