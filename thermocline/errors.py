@@ -24,6 +24,7 @@ ThermoclineError                     something could not be done; the text says 
 │   ├── TimeLimitError               a query took longer than one may
 │   ├── RequestBudgetError           a run has used up the requests that it may make
 │   └── CatalogConflictError         somebody else moved the table's head
+├── QueryCancelledError              somebody cancelled the answer that was being taken
 ├── CacheError                       kept answers can't be reached where they are to be cleared
 └── PlanDriftError                   the state is no longer the one that the plan was made for
 ```
@@ -126,6 +127,10 @@ class BrokenTableError(LakeError):
 
 class TransientLakeError(LakeError):
     """The store timed out, is overloaded or broke off; the same request may succeed later."""
+
+
+class QueryCancelledError(ThermoclineError):
+    """Somebody called `cancel` of the answer that was being taken. Nothing was changed."""
 
 
 class TimeLimitError(LakeError):

@@ -1,4 +1,4 @@
-"""What DuckDB does for one query, which can be ended: by Ctrl-C, or because it takes too long."""
+"""What DuckDB does for one query, which can be ended: by Ctrl-C, by another thread, or because it takes too long."""
 
 import threading
 import time
@@ -11,6 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from thermocline.errors import TimeLimitError
+from thermocline.ports.cancelling import ended_by, is_cancelled
 
 T = TypeVar("T")
 
@@ -47,18 +48,21 @@ class Work:
 
         Raises:
             TimeLimitError: All calls together took longer than they may.
+            QueryCancelledError: The answer that this is for was cancelled.
         """
         began = time.monotonic()
-        future = self._thread.submit(call)
-        future.add_done_callback(lambda _: self._tell())
-        try:
-            with self._changed:
-                in_time = self._changed.wait_for(future.done, self._left)
-        except BaseException:  # Ctrl-C
-            self._end(future)
-            raise
+        with ended_by(self._tell):
+            future = self._thread.submit(call)
+            future.add_done_callback(lambda _: self._tell())
+            try:
+                with self._changed:
+                    in_time = self._changed.wait_for(lambda: future.done() or is_cancelled(), self._left)
+            except BaseException:  # Ctrl-C
+                self._end(future)
+                raise
+            if not in_time or is_cancelled():
+                self._end(future)
         if not in_time:
-            self._end(future)
             raise self._too_long()
         if self._left is not None:
             self._left = max(self._left - (time.monotonic() - began), 0.0)

@@ -158,9 +158,7 @@ class PostgresSnapshot:
 
     def cancel(self) -> None:
         """See `Snapshot.cancel`."""
-        # Where the server can't be reached any more, the read fails by itself.
-        with suppress(psycopg.Error):
-            self._connection.cancel_safe(timeout=_CANCEL_SECONDS)
+        cancel(self._connection)
 
     def late_rows(self, query: Query) -> pa.Table:
         """See `Snapshot.late_rows`."""
@@ -172,6 +170,13 @@ class PostgresSnapshot:
         condition = _condition(self._connection, asked)
         select = rows.newest_late(tables.late_table(dataset), dataset, condition)
         return pa.Table.from_batches(rows.copy_out(self._connection, select, dataset), schema=dataset.arrow_schema)
+
+
+def cancel(connection: Connection) -> None:
+    """Have the server end what it does for a connection that another thread waits for."""
+    # Where the server can't be reached any more, the read fails by itself.
+    with suppress(psycopg.Error):
+        connection.cancel_safe(timeout=_CANCEL_SECONDS)
 
 
 @contextmanager

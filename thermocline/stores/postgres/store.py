@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 
 import psycopg
 import pyarrow as pa
@@ -38,6 +39,7 @@ from thermocline.ports import (
     Verdict,
     Writer,
 )
+from thermocline.ports.cancelling import ended_by
 from thermocline.stores.postgres import (
     at_once,
     coverage,
@@ -59,7 +61,7 @@ from thermocline.stores.postgres.locks import WRITING, take_lock
 from thermocline.stores.postgres.migrate import migrate, refuse_outdated
 from thermocline.stores.postgres.pool import Pool
 from thermocline.stores.postgres.quarantine import PostgresQuarantine, judge
-from thermocline.stores.postgres.reader import late_counts, locked, look
+from thermocline.stores.postgres.reader import cancel, late_counts, locked, look
 from thermocline.stores.postgres.writer import PostgresWriter
 
 
@@ -144,6 +146,7 @@ class PostgresHot(PostgresQuarantine):
         """See `Hot.snapshot`."""
         with (
             self._session(*datasets) as connection,
+            ended_by(partial(cancel, connection)),
             look(connection, self._known, datasets, days, intervals) as snapshot,
         ):
             yield snapshot
@@ -159,13 +162,15 @@ class PostgresHot(PostgresQuarantine):
         with translated(self._url):
             connection = self._pool.take()
             try:
-                batches = self._begun(connection, facts, query, *found)
+                with ended_by(partial(cancel, connection)):
+                    batches = self._begun(connection, facts, query, *found)
+                    if batches is not None:
+                        schema = pa.schema([query.dataset.column(name).arrow_field for name in query.names])
+                        yield pa.RecordBatchReader.from_batches(schema, batches)
                 if batches is None:
                     connection.close()
                     yield None
                     return
-                schema = pa.schema([query.dataset.column(name).arrow_field for name in query.names])
-                yield pa.RecordBatchReader.from_batches(schema, batches)
             except BaseException:
                 connection.close()
                 raise
