@@ -42,9 +42,7 @@ class Cancellation:
             QueryCancelledError: Not after `cancel`.
         """
         if self.is_asked:
-            msg = (
-                "the query was cancelled before its answer was complete; nothing was changed; ask anew if you want it"
-            )
+            msg = "the query was cancelled before its answer was complete; nothing was changed; ask anew if you want it"
             raise QueryCancelledError(msg)
 
     @contextmanager

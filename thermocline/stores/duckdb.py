@@ -6,7 +6,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -295,11 +295,18 @@ def _rows(
             waiting = late_of(dataset, piece, late)
             if waiting is not None:
                 connection.register("late", waiting)
-            source = work.run(partial(relation_sql, dataset, located, connection))
-            sql, values = _statement(query, piece, source, limit, is_late=waiting is not None)
-            for batch in work.batches(work.run(partial(stream, connection, sql, values))):
+            asked = replace(query, limit=limit)
+            opened = partial(_opened, connection, asked, piece, located, is_late=waiting is not None)
+            for batch in work.stream(opened):
                 limit = None if limit is None else limit - batch.num_rows
                 yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+
+
+def _opened(
+    connection: duckdb.DuckDBPyConnection, query: Query, piece: Segment, located: Sequence[Located], *, is_late: bool
+) -> pa.RecordBatchReader:
+    source = relation_sql(query.dataset, located, connection)
+    return stream(connection, *_statement(query, piece, source, is_late=is_late))
 
 
 def stream(connection: duckdb.DuckDBPyConnection, sql: str, values: dict[str, Any]) -> pa.RecordBatchReader:
@@ -339,14 +346,12 @@ def _piece(segment: Segment, days: Sequence[date], vintages: Mapping[date, Vinta
     return Segment(segment.tier, segment.interval, tuple(days), found)
 
 
-def _statement(
-    query: Query, piece: Segment, source: str, limit: int | None, *, is_late: bool
-) -> tuple[str, dict[str, Any]]:
+def _statement(query: Query, piece: Segment, source: str, *, is_late: bool) -> tuple[str, dict[str, Any]]:
     rows, values = wanted_sql(query, piece, source, (*query.names, *query.dataset.key), is_late=is_late)
     sql = f"SELECT {columns_sql(query.names)} FROM ({rows}) ORDER BY {columns_sql(query.order)}"  # noqa: S608  # names are quoted
-    if limit is not None:
+    if query.limit is not None:
         sql += " LIMIT $limit"
-        values["limit"] = limit
+        values["limit"] = query.limit
     return sql, values
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, ClassVar
 
@@ -34,6 +35,15 @@ _REMEDIES = {
     errno.ENOTDIR: "a file stands where a folder must be; move it away, or choose another lake",
     errno.ENAMETOOLONG: "the path is too long for this file system; choose a lake with a shorter path",
 }
+
+
+@lru_cache(maxsize=8192)
+def _parts(path: str) -> tuple[str, ...]:
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or any(part.startswith(".") for part in parts):
+        msg = f"{path!r} is no path of an object; it must be relative, without `..` or hidden parts"
+        raise LakeError(msg)
+    return parts
 
 
 class LocalObjects:
@@ -137,14 +147,10 @@ class LocalObjects:
 
     def location(self, path: str) -> str:
         """The absolute path of the object."""
-        return str(self._file(path))
+        return os.path.join(self._root, *_parts(path))  # noqa: PTH118  # a tenth of the time, of each object of a query
 
     def _file(self, path: str) -> Path:
-        parts = PurePosixPath(path).parts
-        if not parts or path.startswith("/") or any(part.startswith(".") for part in parts):
-            msg = f"{path!r} is no path of an object; it must be relative, without `..` or hidden parts"
-            raise LakeError(msg)
-        return self._root.joinpath(*parts)
+        return self._root.joinpath(*_parts(path))
 
     def survey(self, prefix: str) -> Iterator[StoredObject]:
         """What `list` names, with size and times. One that is deleted meanwhile is left out."""

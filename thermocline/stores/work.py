@@ -73,6 +73,21 @@ class Work:
         while (batch := self.run(lambda: next(reader, None))) is not None:
             yield batch
 
+    def stream(self, opened: Callable[[], pa.RecordBatchReader]) -> Generator[pa.RecordBatch, None, None]:
+        """The batches of a stream that is still to be opened, which is one call with the first of them.
+
+        Between two threads every call costs; where others are busy, milliseconds.
+        """
+
+        def first() -> tuple[pa.RecordBatchReader, pa.RecordBatch | None]:
+            reader = opened()
+            return reader, next(reader, None)
+
+        reader, batch = self.run(first)
+        if batch is not None:
+            yield batch
+            yield from self.batches(reader)
+
     def _tell(self) -> None:
         with self._changed:
             self._changed.notify_all()

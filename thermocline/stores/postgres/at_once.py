@@ -41,7 +41,10 @@ def only_segment(known: Known, facts: Facts, query: Query) -> tuple[Segment, boo
     live = known.live(dataset, facts.generation)
     if live is None:
         return None
-    match plan_route(query, hot=facts.hot, live=live.of(days, query.intervals)).segments:
+    vintages = live.of(days, query.intervals)
+    if any(vintage.partition not in facts.hot for vintage in vintages):
+        return None
+    match plan_route(query, hot=facts.hot, live=vintages).segments:
         case [segment] if segment.tier is Tier.HOT:
             return segment, True
     return None
