@@ -9,6 +9,11 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 _SPAWNED = multiprocessing.get_context("spawn")
+_FORKED = multiprocessing.get_context("forkserver")
+# What most of them import, which takes as long as some of them need for the rest. Not Dagster, which few need.
+_FORKED.set_forkserver_preload(
+    ["duckdb", "pandas", "psycopg", "pyarrow.dataset", "pyarrow.parquet", "sqlalchemy", "thermocline.stores.home"]
+)
 
 Work = Callable[..., Iterator[Any]]
 """Yields once when it is prepared, and then what it found."""
@@ -17,10 +22,14 @@ Work = Callable[..., Iterator[Any]]
 class Aside:
     """A generator in a process of its own, which has a peak of memory and an interpreter lock of its own."""
 
-    def __init__(self, work: Work, *args: Any) -> None:
-        """Start it; it prepares at once."""
+    def __init__(self, work: Work, *args: Any, apart: bool = False) -> None:
+        """Start it; it prepares at once.
+
+        `apart` has it share no memory with others, not even that of modules: for what says how much it took.
+        """
         self._pipe, theirs = _SPAWNED.Pipe()
-        self._process = _SPAWNED.Process(target=_attend, args=(theirs, work, args), daemon=True)
+        context: Any = _SPAWNED if apart else _FORKED
+        self._process = context.Process(target=_attend, args=(theirs, work, args), daemon=True)
         self._process.start()
         theirs.close()
 

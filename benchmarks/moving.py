@@ -83,6 +83,8 @@ class Moving:
         self._touch()
         self._time("copy_out", self._copy_out)
         self._time("rotate_changed", self._rotate)
+        self._make_tables()
+        self._time("copy_in", self._copy_in)
         self._time("load", self.load)
         self._time("copy_out", self._copy_out)
 

@@ -22,7 +22,7 @@ from measures import MEASURES
 from measuring import machine, say, scratch
 from moving import Moving, lay_days, read_points
 from reading import Reading, Size, lay_out
-from remembering import peaks
+from remembering import fillings, peaks
 from worlds import open_home
 
 SYMBOLS = 256
@@ -32,7 +32,7 @@ READ = Size(symbols=60, minutes=60)
 MEMORY_SYMBOLS = [695, 3_473]
 """Of which a day of 1,440 minutes is one million rows, and five."""
 
-DAGSTER_DAYS = 365
+DAGSTER_DAYS = 120
 
 
 TOPICS = ("moving", "reading", "memory", "dagster")
@@ -43,7 +43,7 @@ class Asked:
     """What is measured: topics, how often everything is moved, and which share of the rows is taken."""
 
     topics: Sequence[str] = TOPICS
-    rounds: int = 2
+    rounds: int = 1
     share: float = 1.0
 
     def scaled(self, count: int) -> int:
@@ -55,6 +55,7 @@ def measured(folder: Path, asked: Asked) -> tuple[dict[str, float], dict[str, An
     """The measures, and what they were measured with."""
     say("preparing")
     laid, read, records = None, None, {}
+    filling = fillings(folder, [asked.scaled(count) for count in MEMORY_SYMBOLS]) if "memory" in asked.topics else {}
     size = replace(READ, minutes=asked.scaled(READ.minutes))
     if "moving" in asked.topics:
         laid = Aside(lay_days, folder / "moving", asked.scaled(SYMBOLS))
@@ -68,7 +69,7 @@ def measured(folder: Path, asked: Asked) -> tuple[dict[str, float], dict[str, An
     figures: dict[str, float] = {}
     about: dict[str, Any] = {"rounds": asked.rounds, "machine": machine()}
     if "memory" in asked.topics:
-        memory = peaks(folder, [asked.scaled(count) for count in MEMORY_SYMBOLS])
+        memory = peaks(filling)
         figures["peak_memory_growth"] = memory[max(memory)] / memory[min(memory)]
         about["peak_memory_mib"] = {rows: peak >> 20 for rows, peak in sorted(memory.items())}
     receipts = laid.prepared() if laid else []
@@ -135,7 +136,7 @@ def main() -> None:
     """Measure, print a table on stderr and the JSON on stdout."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=TOPICS, action="append", help="these alone; may be said several times")
-    parser.add_argument("--rounds", type=int, default=2, help="how often everything is loaded and rotated")
+    parser.add_argument("--rounds", type=int, default=1, help="how often everything is loaded and rotated")
     parser.add_argument("--share", type=float, default=1.0, help="only this share of the rows, to try things out")
     parser.add_argument("--scratch", type=Path, help="where the folder is made; it needs 4 GiB")
     chosen = parser.parse_args()

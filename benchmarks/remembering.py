@@ -1,12 +1,12 @@
 """How much memory it takes to rotate one day, be it of one million rows or of five."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 
 from asides import Aside
 from measuring import peak_bytes, say
-from worlds import FIRST_DAY, minute_bars, open_home, symbols
+from worlds import FIRST_DAY, like_bars, open_home, symbols
 
 from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.partition import Partition
@@ -22,7 +22,7 @@ def fill(home: Path, symbol_count: int) -> Iterator[int]:
     with open_home(home) as tc, tc.hot.writer(MARKET_DATA) as writer, tc.lake.run("fill"):
         head = settled_head(writer, tc.lake, MARKET_DATA, run_id="fill", anew=True)
         writer.publish(
-            Publication(MARKET_DATA, head, "fill", []), {DAY: minute_bars(FIRST_DAY, symbols(symbol_count), MINUTES)}
+            Publication(MARKET_DATA, head, "fill", []), {DAY: like_bars(FIRST_DAY, symbols(symbol_count), MINUTES)}
         )
     yield symbol_count * MINUTES
     yield symbol_count * MINUTES
@@ -38,15 +38,19 @@ def rotate(home: Path) -> Iterator[tuple[int, int]]:
     yield done.moved[0].rows, peak_bytes()
 
 
-def peaks(folder: Path, symbol_counts: list[int]) -> dict[int, int]:
+def fillings(folder: Path, symbol_counts: list[int]) -> dict[Path, Aside]:
+    """Homes that begin to be filled with a day of so many symbols."""
+    homes = {folder / f"memory{count}": count for count in symbol_counts}
+    return {home: Aside(fill, home, count) for home, count in homes.items()}
+
+
+def peaks(fillings: Mapping[Path, Aside]) -> dict[int, int]:
     """The most memory, in bytes, by how many rows were rotated; processes apart, one after the other."""
     found = {}
-    for count in symbol_counts:
-        home = folder / f"memory{count}"
-        filling = Aside(fill, home, count)
+    for home, filling in fillings.items():
         filling.prepared()
         filling.measured()
-        rotating = Aside(rotate, home)
+        rotating = Aside(rotate, home, apart=True)
         before = rotating.prepared()
         rows, peak = rotating.measured()
         say(f"rotating {rows:,d} rows took {peak >> 20} MiB at most, {before >> 20} of them before it began")

@@ -43,7 +43,7 @@ def lines(folder: Path, symbols: int) -> Iterator[list[Cell]]:
     for name, way in THEIRS.items():
         if way in UP_TO_A_MILLION and rows > 1_500_000:  # noqa: PLR2004  # a million and a little
             continue
-        aside = Aside(export, home, way)
+        aside = Aside(export, home, way, apart=True)
         try:
             before, peak = aside.prepared(), aside.measured()
         except RuntimeError as error:
@@ -53,7 +53,7 @@ def lines(folder: Path, symbols: int) -> Iterator[list[Cell]]:
             continue
         say(f"{name}: {peak >> 20} MiB")
         yield [name, rows, peak >> 20, before >> 20, ""]
-    aside = Aside(rotate, home)
+    aside = Aside(rotate, home, apart=True)
     before = aside.prepared()
     moved, peak = aside.measured()
     yield ["**thermocline, whole rotation**", moved, peak >> 20, before >> 20, "written, read back, compared"]
