@@ -122,7 +122,9 @@ def explained(
         if told and (ours := _OF_FILESYSTEMS.get(name)):
             raise ours(told) from error
         if isinstance(error, duckdb.OutOfMemoryException):
-            remedy = "ask for less at once, raise the memory limit, or free some disk for temporary files"
+            remedy = (
+                "ask for less at once, raise storage.duckdb.memory_limit_mib, or free some disk for temporary files"
+            )
         msg = f"{what}: {reason}; nothing was changed; {remedy}"
         raise LakeError(msg) from error
 
