@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from thermocline.errors import HotStoreError
 from thermocline.model.dataset import Column, Kind
+from thermocline.stores.postgres import decode as decoding
 from thermocline.stores.postgres import encode as encoding
 from thermocline.stores.postgres.copy_format import HEADER, TRAILER
 from thermocline.stores.postgres.decode import decode
@@ -38,9 +39,11 @@ def messages(batch: pa.RecordBatch, columns=COLUMNS) -> list[bytes]:
     return [HEADER + rows[0], *rows[1:], TRAILER] if rows else [HEADER + TRAILER]
 
 
-@given(batches())
-def test_rows_of_every_kind_come_back_as_they_were(batch):
-    decoded = list(decode(messages(batch), COLUMNS, batch_rows=5))
+@given(batches(), st.sampled_from([0, 3, 5]))
+def test_rows_of_every_kind_come_back_as_they_were(batch, few):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(decoding, "_FEW_ROWS", few)
+        decoded = list(decode(messages(batch), COLUMNS, batch_rows=5))
     assert list(chain.from_iterable(map(spelled, decoded))) == spelled(batch)
     for part in decoded:
         part.validate(full=True)
@@ -111,6 +114,16 @@ def test_what_no_lake_can_hold_is_refused_and_named(kind, value):
     message = HEADER + struct.pack(">hi", 1, len(value)) + value
     with pytest.raises(HotStoreError, match="odd_column"):
         list(decode([message, TRAILER], [Column("odd_column", kind)], batch_rows=10))
+
+
+def test_of_several_numerics_the_one_that_no_lake_can_hold_is_named():
+    fine, odd = struct.pack(">hhHhh", 1, 0, 0, 8, 7), struct.pack(">hhHh", 0, 0, 0xC000, 0)
+    for place in range(3):
+        values = [odd if number == place else fine for number in range(3)]
+        fields = [struct.pack(">i", len(value)) + value for value in values]
+        message = HEADER + struct.pack(">h", 3) + b"".join(fields)
+        with pytest.raises(HotStoreError, match=f"column_{place} holds NaN"):
+            list(decode([message, TRAILER], [Column(f"column_{n}", Kind.PRICE) for n in range(3)], batch_rows=10))
 
 
 def test_numerics_as_a_server_shortens_them_are_read():
