@@ -31,15 +31,15 @@ RUNS = 3
 SHORTEST_TEXT = 200
 
 
-def rows(dataset: Dataset, symbols: int, interval: str, first: date, last: date) -> pa.Table:
-    """Sorted rows of some days."""
+def rows(dataset: Dataset, symbols: int, interval: str, first: date, last: date, *, texts: bool = True) -> pa.Table:
+    """Sorted rows of some days; of news no more than there are texts, unless they shall have none."""
     options: dict[str, Any] = {"symbols": symbols, "session": "us"}
     source = open_source("synthetic", options | ({"interval": interval} if interval else {}))
     request = FetchRequest(dataset, DayRange(first, last))
     found = pa.concat_tables([page.rows for page in source.fetch(request)])
-    if dataset.name == "news":
-        texts = paragraphs()
-        found = found.slice(0, len(texts)).append_column("body", pa.array(texts[: len(found)]))
+    if dataset.name == "news" and texts:
+        bodies = paragraphs()
+        found = found.slice(0, len(bodies)).append_column("body", pa.array(bodies[: len(found)]))
     ingested_at = datetime(2024, 2, 1, 2, 3, 4, tzinfo=UTC)
     told = {"source": "synthetic", "ingested_at": ingested_at}
     columns = [

@@ -11,10 +11,17 @@ from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.partition import Partition
 from thermocline.model.query import Query, Segment, Tier
 from thermocline.model.receipt import Vintage
+from thermocline.stores import parquet
 from thermocline.stores.open import open_lake
 
 SYMBOLS = [f"S{number:03d}" for number in range(60)]
 """More than a row group has."""
+
+
+@pytest.fixture(autouse=True)
+def _small_row_groups(monkeypatch):
+    """Else days as small as these would be one row group each."""
+    monkeypatch.setattr(parquet, "ROW_GROUP_FEW", 0)
 
 
 @pytest.fixture(params=STORES)

@@ -12,6 +12,7 @@ from thermocline.model.latency import latency_of
 from thermocline.model.query import Query, Route, plan_route
 from thermocline.model.receipt import StoredObject
 from thermocline.model.storage_classes import Provider
+from thermocline.stores import parquet
 from thermocline.stores.memory_hot import MemoryHot
 from thermocline.stores.open import open_lake, open_results
 from thermocline.tasks.analyze import _covered, analyze
@@ -20,6 +21,12 @@ from thermocline.tasks.query import query
 
 SYMBOLS = [f"S{number:03d}" for number in range(60)]
 """More than a row group has."""
+
+
+@pytest.fixture(autouse=True)
+def _small_row_groups(monkeypatch):
+    """Else days as small as these would be one row group each."""
+    monkeypatch.setattr(parquet, "ROW_GROUP_FEW", 0)
 
 
 @pytest.fixture

@@ -55,13 +55,19 @@ def test_the_same_rows_give_the_same_bytes_however_they_were_cut(seed, cuts):
         assert one.sha256 == other.sha256
 
 
-def test_a_row_group_begins_with_a_symbol_and_holds_fifty():
+@pytest.mark.parametrize(
+    ("few", "small", "expected"),
+    [(1, 1, [50, 50, 20]), (385, 1 << 30, [55, 55, 10]), (386, 1, [50, 50, 20]), (386, 1 << 30, [56, 56, 8])],
+)
+def test_a_row_group_begins_with_a_symbol_and_holds_fifty_or_more_while_it_is_small(few, small, expected, monkeypatch):
+    monkeypatch.setattr(parquet, "ROW_GROUP_FEW", few)
+    monkeypatch.setattr(parquet, "ROW_GROUP_SMALL", small)
     batch = bars(MINUTES, [f"S{number:03}" for number in range(120)], 7)
     for size in (1000, 7, 100):
         pieces = [batch.slice(start, size) for start in range(0, batch.num_rows, size)]
         file = table_of(encoded(MINUTES, pieces)[0])
         groups = [file.read_row_group(number)["symbol"].to_pylist() for number in range(file.num_row_groups)]
-        assert [len(set(group)) for group in groups] == [50, 50, 20]
+        assert [len(set(group)) for group in groups] == expected
         assert sum(map(len, groups)) == 840
 
 

@@ -29,6 +29,8 @@ from thermocline.stores.footers import CLASS_KEY, PREFIX
 from thermocline.stores.sorted_rows import starts_of_runs
 
 ROW_GROUP_SYMBOLS = 50  # one symbol a row group scans ten times slower, a whole market a row group prunes nothing
+ROW_GROUP_FEW = 16_384  # rows up to which more symbols share one, as in a day of chains or of daily bars …
+ROW_GROUP_SMALL = 4 << 20  # … unless they are so many bytes of Arrow buffers, as articles are
 ROW_GROUP_ROWS = 1_000_000
 ROW_GROUP_ENOUGH = 131_072  # rows from which on the next symbol begins a new one, as in a month of minutes
 ROW_GROUP_BYTES = 128 << 20  # of Arrow buffers: what a writer holds in memory at most, beside the encoded row group
@@ -237,6 +239,7 @@ def _observed(
 def _row_groups(dataset: Dataset, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
     """Cut sorted rows where a symbol begins, or within one where a group would hold too many rows or bytes.
 
+    A group holds some symbols, and more of them while it is small.
     Only the rows decide where, not the batches that they come in, and each group is one chunk: so are the bytes.
     """
     waiting: list[pa.RecordBatch] = []
@@ -249,10 +252,18 @@ def _row_groups(dataset: Dataset, batches: Iterable[pa.RecordBatch]) -> Iterator
         previous = batch if batch.num_rows else previous
         start = 0
         while start < batch.num_rows:
+            # The first symbol too many, and the row from which on the group is large enough.
+            beyond = (
+                int(np.searchsorted(symbols_before, symbols_before[start] + ROW_GROUP_SYMBOLS - symbols, "right")) - 1
+            )
+            worth = min(
+                start + ROW_GROUP_FEW - rows,
+                int(np.searchsorted(bytes_before, bytes_before[start] + ROW_GROUP_SMALL - size)),
+            )
             stop = min(
                 start + ROW_GROUP_ROWS - rows,
                 _first_from(beginnings, max(start, start + ROW_GROUP_ENOUGH - rows), batch.num_rows),
-                int(np.searchsorted(symbols_before, symbols_before[start] + ROW_GROUP_SYMBOLS - symbols, "right")) - 1,
+                _first_from(beginnings, max(start, beyond, worth), batch.num_rows),
                 int(np.searchsorted(bytes_before, bytes_before[start] + ROW_GROUP_BYTES - size, "right")) - 1,
             )
             stop = max(stop, start) if rows else max(stop, start + 1)
