@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from measuring import Act, interleaved, seconds
-from worlds import FIRST_DAY, daily_bars, days, lay, minute_bars, open_home, symbols
+from worlds import FIRST_DAY, daily_days, days, lay, minute_bars, open_home, symbols
 
 from thermocline import Thermocline
 from thermocline.model.datasets import MARKET_DATA
@@ -47,11 +47,11 @@ class Size:
 def lay_out(home: Path, naive: Path, size: Size) -> Iterator[int]:
     """Lay a year of one-minute bars and 2,000 daily ones, and the year's rows as they often lie (see `Aside`)."""
     names = symbols(size.symbols)
-    dice = np.random.default_rng(7)
     naive.mkdir()
 
     def kept(day: date) -> Iterator[pa.RecordBatch]:
         rows = pa.Table.from_batches(minute_bars(day, names, size.minutes))
+        dice = np.random.default_rng(day.toordinal())
         # As rows come: by time, and the symbols of an instant in any order.
         mixed = rows.take(np.lexsort((dice.permutation(len(rows)), rows["ts"].cast(pa.int64()).to_numpy())))
         pq.write_table(mixed, naive / f"bars_{day:%Y%m%d}.parquet", compression="zstd")
@@ -60,8 +60,7 @@ def lay_out(home: Path, naive: Path, size: Size) -> Iterator[int]:
     with open_home(home) as tc:
         minutes = ((Partition("market_data", "1min", day), kept(day)) for day in days(DAYS))
         receipts = lay(tc, minutes, "minutes")
-        daily = [Partition("market_data", "1day", day) for day in days(DAILY_DAYS, FIRST_DAILY)]
-        lay(tc, ((each, daily_bars(each.day, symbols(DAILY_SYMBOLS))) for each in daily), "daily")
+        lay(tc, daily_days(days(DAILY_DAYS, FIRST_DAILY), symbols(DAILY_SYMBOLS)), "daily")
         tc.load_hot(["market_data"], as_of=LAST_DAY)
     rows = sum(receipt.contents.rows for receipt in receipts)
     yield rows

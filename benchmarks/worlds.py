@@ -1,6 +1,7 @@
 """Homes filled with bars: exact prices, sorted as files are, laid in the lake and in its ledger."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ SETTINGS = {
     "THERMOCLINE_STORAGE__LIFECYCLE__UNDO_DAYS": "0",
     "THERMOCLINE_STORAGE__CACHE__MEMORY_MIB": "0",  # every answer is worked out, none is a kept one
 }
+
+WRITERS = 3
+"""Objects of a home that are written at the same time."""
 
 _MINUTES_A_DAY = 1440
 _WORLD = World(seed=7)
@@ -77,8 +81,18 @@ def like_bars(day: date, names: Sequence[str], minutes: int) -> Iterator[pa.Reco
 
 def daily_bars(day: date, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """A day's daily bars."""
-    midnight = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
-    yield _conformed(bars(_WORLD, list(names), np.array([midnight], dtype=np.int64), "1day", "equity"))
+    for _, batches in daily_days([day], names):
+        yield from batches
+
+
+def daily_days(span: Sequence[date], names: Sequence[str]) -> Iterator[tuple[Partition, Iterator[pa.RecordBatch]]]:
+    """Days of daily bars, to lay; made all at once, which takes a fifth of the time."""
+    opens = [int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) for day in span]
+    made = _conformed(bars(_WORLD, list(names), np.array(opens, dtype=np.int64), "1day", "equity"))
+    by_day = np.arange(len(made)).reshape(len(names), len(span)).T
+    rows = made.take(pa.array(by_day.ravel()))
+    for number, day in enumerate(span):
+        yield Partition("market_data", "1day", day), iter([rows.slice(number * len(names), len(names))])
 
 
 def _conformed(table: pa.Table) -> pa.RecordBatch:
@@ -94,7 +108,12 @@ def _conformed(table: pa.Table) -> pa.RecordBatch:
 
 def lay(tc: Thermocline, rows: Iterable[tuple[Partition, Iterable[pa.RecordBatch]]], run_id: str) -> list[Receipt]:
     """Write days to the lake and make them live, in one commit, as a backfill would after its rows are gathered."""
-    receipts = [tc.lake.write(partition, 1, batches, run_id=run_id) for partition, batches in rows]
+
+    def write(each: tuple[Partition, Iterable[pa.RecordBatch]]) -> Receipt:
+        return tc.lake.write(each[0], 1, each[1], run_id=run_id)
+
+    with ThreadPoolExecutor(WRITERS) as pool:  # half of what it takes to write a small object is to wait for the disk
+        receipts = list(pool.map(write, rows))
     with tc.hot.writer(MARKET_DATA) as writer, tc.lake.run(run_id):
         head = settled_head(writer, tc.lake, MARKET_DATA, run_id=run_id, anew=True)
         head = tc.lake.publish(MARKET_DATA, added=receipts, removed=(), expected_head=head, run_id=run_id)

@@ -39,7 +39,7 @@ class Exporting:
     def fast(self) -> dict[str, Way]:
         """Ways that export everything."""
         return {
-            CEILING: Way(self._copy_out),
+            CEILING: Way(self._copy_out, prepare=self._prepare),
             "DuckDB: COPY through its extension": self._way(self._duck("")),
             "DuckDB: the same, sorted": self._way(self._duck("ORDER BY symbol, ts")),
             "ConnectorX: stream of Arrow": self._way(self._each_day(self._connectorx)),
@@ -106,7 +106,6 @@ class Exporting:
         return Way(acted, rows=rows, prepare=self._prepare, check=checked, note=note)
 
     def _copy_out(self) -> None:
-        self._prepare()
         statement(self.bars.tc, *(f"COPY {leaf} TO '/dev/null' (FORMAT BINARY)" for leaf in self.bars.leaves()))
 
     def _duck(self, order: str) -> Callable[[], None]:

@@ -207,7 +207,7 @@ def measure(folder: Path, asked: Asked) -> Iterator[Table]:
             loading = Loading(made)
             is_small = size <= _SMALL
             ways = loading.fast() | (loading.slow() if is_small else {})
-            found = in_turns(ways, asked.rounds if is_small else max(1, asked.rounds - 1))
+            found = in_turns(ways, asked.rounds if is_small else max(1, asked.rounds - 2))
             made.load()
             rows = loading.expected[0]
         yield Table(
