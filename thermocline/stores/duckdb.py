@@ -5,7 +5,7 @@ import tempfile
 import uuid
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import partial
@@ -24,6 +24,7 @@ from thermocline.model.query import Query, Segment
 from thermocline.model.receipt import Vintage
 from thermocline.ports import Located
 from thermocline.stores.instance import SharedInstance
+from thermocline.stores.range_reader import ExactPaths
 from thermocline.stores.work import Work
 
 _BATCH_ROWS = 65_536
@@ -82,6 +83,13 @@ class Engine:
     def work(self, connection: duckdb.DuckDBPyConnection) -> Work:
         """What a connection does for one query; it ends in time, by Ctrl-C, or where the query is cancelled."""
         return Work(connection, self.timeout_seconds)
+
+    def expecting(self, located: Sequence[Located]) -> AbstractContextManager[None]:
+        """While the block reads these, where each has to be asked for over a network, ask for several at a time."""
+        filesystem = self.filesystem() if self.filesystem is not None and len(located) > 1 else None
+        if not isinstance(filesystem, ExactPaths):
+            return nullcontext()
+        return filesystem.expecting([each.location for each in located])
 
     def close(self) -> None:
         """Give memory and threads back. They are taken again for the next connection."""
@@ -255,12 +263,11 @@ def scan(
     stands in for an older row of the same key.
     """
     schema = pa.schema([query.dataset.arrow_schema.field(name) for name in query.names])
-    with engine.connection() as connection, engine.work(connection) as work:
-        rows = _rows(work, query, segment, locate, late)
-        try:
-            yield pa.RecordBatchReader.from_batches(schema, rows)
-        finally:
-            rows.close()
+    rows = _rows(engine, query, segment, locate, late)
+    try:
+        yield pa.RecordBatchReader.from_batches(schema, rows)
+    finally:
+        rows.close()
 
 
 @contextmanager
@@ -280,28 +287,29 @@ def sorted_rows(engine: Engine, dataset: Dataset, located: Sequence[Located]) ->
 
 
 def _rows(
-    work: Work,
+    engine: Engine,
     query: Query,
     segment: Segment,
     locate: Callable[[Sequence[Vintage]], list[Located]],
     late: pa.Table | None,
 ) -> Generator[pa.RecordBatch, None, None]:
-    dataset, connection = query.dataset, work.connection
+    dataset, limit = query.dataset, query.limit
     schema = pa.schema([dataset.arrow_schema.field(name) for name in query.names])
-    limit = query.limit
-    for piece in _pieces(segment):
-        if limit is not None and limit <= 0:
-            return
-        located = locate(piece.vintages)
-        with explained():
+    with engine.connection() as connection, engine.work(connection) as work:
+        for piece in _pieces(segment):
+            if limit is not None and limit <= 0:
+                return
+            located = locate(piece.vintages)
             waiting = late_of(dataset, piece, late)
             if waiting is not None:
                 connection.register("late", waiting)
             asked = replace(query, limit=limit)
             opened = partial(_opened, connection, asked, piece, located, is_late=waiting is not None)
-            for batch in work.stream(opened):
-                limit = None if limit is None else limit - batch.num_rows
-                yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+            # A limit may be reached before most of the objects are opened.
+            with engine.expecting(located if limit is None else ()):
+                for batch in work.stream(opened):
+                    limit = None if limit is None else limit - batch.num_rows
+                    yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
 
 
 def _opened(

@@ -1,71 +1,20 @@
 """Readers of single objects in ranges, for engines that read Parquet through a file system of fsspec."""
 
 import io
-import threading
-import time
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from thermocline.ports import Traffic
+from thermocline.stores.kept_ends import Ask, KeptEnds
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-END_BYTES = 128 << 10
-"""What is read first: the end of a file, where Parquet says what is where. Small files come whole."""
-
 _READ_BYTES = 256 << 10
 """The least that is asked for afterwards: a request takes as long as a few hundred KiB do."""
-
-_KEPT_ENDS, _KEPT_SECONDS, _KEPT_SIZES = 64, 2.0, 10_000
-
-Ask = Callable[[str], tuple[int, bytes]]
-"""Given the value of a `Range` header, the size of the whole object and those of its bytes."""
-
-
-class KeptEnds:
-    """The ends of objects that were opened a moment ago, and the sizes of those that were opened at all.
-
-    DuckDB opens each twice, to look at it and to read it, and asks for its size a dozen times.
-    """
-
-    def __init__(self) -> None:
-        """Keep nothing yet."""
-        self._lock = threading.Lock()
-        self._ends: OrderedDict[str, tuple[float, int, bytes]] = OrderedDict()
-        self._sizes: OrderedDict[str, int] = OrderedDict()
-        self.traffic = Traffic(0, 0)
-
-    def counted(self, ask: Ask, within: str) -> tuple[int, bytes]:
-        """What is asked for, noted in `traffic`."""
-        size, found = ask(within)
-        with self._lock:
-            self.traffic = Traffic(self.traffic.requests + 1, self.traffic.fetched_bytes + len(found))
-        return size, found
-
-    def of(self, path: str, ask: Ask) -> tuple[int, bytes]:
-        """The size of an object and its last bytes, asked for unless it was opened just before."""
-        with self._lock:
-            at, size, end = self._ends.pop(path, (float("-inf"), 0, b""))
-        if time.monotonic() - at < _KEPT_SECONDS:
-            return size, end
-        size, end = ask(f"bytes=-{END_BYTES}")
-        with self._lock:
-            self._ends[path] = time.monotonic(), size, end
-            self._sizes[path] = size
-            for kept, most in ((self._ends, _KEPT_ENDS), (self._sizes, _KEPT_SIZES)):
-                if len(kept) > most:
-                    kept.popitem(last=False)
-        return size, end
-
-    def size_of(self, path: str, ask: Ask) -> int:
-        """The size that an object had when it was opened last; it is opened where it never was."""
-        with self._lock:
-            size = self._sizes.get(path)
-        return self.of(path, ask)[0] if size is None else size
 
 
 class RangeReader(io.RawIOBase):
@@ -75,7 +24,7 @@ class RangeReader(io.RawIOBase):
         """Open the object at `path`."""
         super().__init__()
         self.path, self._ask, self._position = path, ask, 0
-        self.size, self._end = ends.of(path, ask)
+        self.size, self._end = ends.of(_key(path), ask)
         self._start, self._kept = self.size, b""
 
     def readable(self) -> bool:
@@ -147,6 +96,12 @@ class ExactPaths:
         """The requests that were answered, and the bytes that came."""
         return self._ends.traffic
 
+    @contextmanager
+    def expecting(self, paths: Sequence[str]) -> Iterator[None]:
+        """While the block opens these objects, ask for the ends of several at a time: answers take long to come."""
+        with self._ends.expecting({_key(path): self._asking(path) for path in paths}):
+            yield
+
     def _asking(self, path: str) -> Ask:
         return partial(self._ends.counted, partial(self.ask, path))
 
@@ -163,7 +118,7 @@ class ExactPaths:
 
     def size(self, path: str) -> int:
         """How many bytes an object has."""
-        return self._ends.size_of(path, self._asking(path))
+        return self._ends.size_of(_key(path), self._asking(path))
 
     def info(self, path: str, **_options: Any) -> dict[str, Any]:
         """That it is a file."""
@@ -188,3 +143,8 @@ class ExactPaths:
     def modified(self, path: str) -> datetime:  # noqa: ARG002
         """Ever the same instant."""
         return datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _key(path: str) -> str:
+    """The same whether an engine left the scheme away or not."""
+    return path.partition("://")[2] or path

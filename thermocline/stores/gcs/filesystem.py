@@ -7,7 +7,8 @@ from gcsfs.core import GCSFileSystem  # not the one that asks first, by gRPC, wh
 from gcsfs.retry import HttpError
 from google.auth.credentials import AnonymousCredentials
 
-from thermocline.stores.range_reader import ExactPaths, KeptEnds
+from thermocline.stores.kept_ends import KeptEnds
+from thermocline.stores.range_reader import ExactPaths
 
 if TYPE_CHECKING:
     from thermocline.stores.gcs.objects import GcsOptions

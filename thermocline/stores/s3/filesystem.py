@@ -9,7 +9,8 @@ from botocore.exceptions import ClientError
 from fsspec.asyn import sync
 from s3fs.core import _error_wrapper
 
-from thermocline.stores.range_reader import ExactPaths, KeptEnds
+from thermocline.stores.kept_ends import KeptEnds
+from thermocline.stores.range_reader import ExactPaths
 from thermocline.stores.s3.errors import explained
 
 if TYPE_CHECKING:
