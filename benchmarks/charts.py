@@ -45,11 +45,12 @@ def draw(table: Mapping[str, Any], path: Path) -> None:
     least, most = min((each for each in figures if each > 0), default=1), max(figures, default=1)
     if most > _SPREAD * least:
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(lambda figure, _: number(figure))
         axes.set_xlim(least / 2, most * 3)
     else:
         axes.set_xlim(0, most * 1.15)
     axes.bar_label(bars, labels=[number(each) for each in figures], padding=3)
-    axes.set_xlabel(table["chart"])
+    axes.set_xlabel(table["chart"] + (", logarithmic" if axes.get_xscale() == "log" else ""))
     axes.set_title(table["title"], loc="left", fontsize=10)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)

@@ -109,6 +109,8 @@ def peak_bytes() -> int:
 
 def machine() -> dict[str, Any]:
     """What this ran on."""
+    from thermocline.stores.embedded_process import Programs  # noqa: PLC0415  # as above
+
     versions = {}
     for name in PACKAGES:
         with contextlib.suppress(PackageNotFoundError):
@@ -120,6 +122,7 @@ def machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "load_1min": round(os.getloadavg()[0], 2),
         "python": platform.python_version(),
+        "postgresql": str(Programs.find().major),
         "versions": versions,
     }
 

@@ -67,13 +67,11 @@ def image(table: Mapping[str, Any]) -> str:
 def _made(name: str, results: Mapping[str, Any]) -> str:
     if name == "machine":
         return _machine(results)
-    entry = results.get("topics", {}).get(name if name != "short" else "measures")
+    entry = results.get("topics", {}).get("measures" if name in _OF_MEASURES else name)
     if not entry:
         return "\nNot measured yet.\n\n"
-    if name == "measures":
-        return _measures(entry["figures"])
-    if name == "short":
-        return _short(entry["figures"])
+    if name in _OF_MEASURES:
+        return _OF_MEASURES[name](entry["figures"])
     parts = [_with_plot(table) for table in entry["tables"]]
     return "\n" + "\n".join(parts) + f"\nMeasured on {entry['on']}, in {entry['seconds']:.0f} s.\n\n"
 
@@ -85,7 +83,7 @@ def _machine(results: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     return (
         f"\n{machine['cores']} cores of {machine['processor']}, {machine['memory_gib']} GiB, {machine['system']}; "
-        f"PostgreSQL {machine.get('postgresql', 'embedded')}, Python {machine['python']}, {versions}.\n\n"
+        f"PostgreSQL {machine['postgresql']}, Python {machine['python']}, {versions}.\n\n"
     )
 
 
@@ -109,12 +107,22 @@ def _short(figures: Mapping[str, Any]) -> str:
     return "\n" + "\n".join(lines) + "\n\n"
 
 
+def _missed(figures: Mapping[str, Any]) -> str:
+    found = [each for each in MEASURES if each.name in figures and not each.is_reached(figures[each.name])]
+    lines = [f"- `{each.name}` is {number(figures[each.name])}, wanted {each.wanted}" for each in found]
+    return "\n" + "\n".join(lines or ["Nothing, in the run above."]) + "\n\n"
+
+
+_OF_MEASURES = {"measures": _measures, "short": _short, "missed": _missed}
+"""What is made of the measures, by the mark of its place."""
+
+
 def _is_absolute(name: str) -> bool:
     return name.startswith("bytes") or name.endswith("_ms")
 
 
 def _with_plot(table: Mapping[str, Any]) -> str:
-    plot = f"\n![{table['title']}](images/{image(table)})\n" if table["chart"] else ""
+    plot = f"![{table['title']}](images/{image(table)})\n" if table["chart"] else ""
     return f"**{table['title']}**\n\n{table_text(table)}\n{plot}"
 
 

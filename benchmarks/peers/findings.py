@@ -122,7 +122,7 @@ def compared(
     return lines
 
 
-COMPARED = ("way", "rows", "seconds for 1 M rows", "× the first", "")
+COMPARED = ("way", "rows", "seconds for 1 M rows", "× the speed of the first", "")
 """The columns of `compared`."""
 
 

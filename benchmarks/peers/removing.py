@@ -16,7 +16,7 @@ from peers.findings import Asked, Cell, Table, short
 from worlds import FIRST_DAY, days, statement
 
 COLUMNS = ("way", "seconds", "WAL, MiB", "MiB left of the day", "slowest read of another day, ms")
-WHOLE = ("way", "rows", "seconds for 1 M rows", "× the slowest", "")
+WHOLE = ("way", "rows", "seconds for 1 M rows", "× the speed of the first", "")
 
 _MIB = 1 << 20
 _OTHER_DAY = days(DAYS)[-1]
