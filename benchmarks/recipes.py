@@ -29,6 +29,7 @@ import pyarrow.parquet as pq
 from compressing import rows
 from prose import with_texts
 
+from thermocline.model.conform import conform
 from thermocline.model.dataset import Dataset, Kind
 from thermocline.model.datasets import MARKET_DATA, NEWS, OPTIONS_DATA
 from thermocline.model.partition import DayRange
@@ -197,19 +198,13 @@ def lean_bars(folder: Path) -> pa.Table:
 
 
 def real(dataset: Dataset, source: Source, days: DayRange) -> pa.Table:
-    """The rows that a source has of those days, as a file has them."""
-    found = pa.concat_tables(
-        [page.rows for page in source.fetch(FetchRequest(dataset, days))], promote_options="default"
-    )
-    told = {"source": source.name, "ingested_at": datetime(2024, 2, 1, 2, 3, 4, tzinfo=UTC)}
-    made = [
-        found[f.name].cast(f.type)
-        if f.name in found.column_names
-        else pa.array([told.get(f.name)] * len(found), f.type)
-        for f in dataset.arrow_schema
+    """The good rows that a source has of those days, each key once, as a file has them."""
+    at = datetime(2024, 2, 1, 2, 3, 4, tzinfo=UTC)
+    pages = [
+        conform(page.rows, dataset, source=source.name, ingested_at=at, origin=page.origin).rows
+        for page in source.fetch(FetchRequest(dataset, days))
     ]
-    table = pa.Table.from_arrays(made, schema=dataset.arrow_schema)
-    return table.sort_by([(name, "ascending") for name in dataset.sort]).combine_chunks()
+    return pa.concat_tables(pages).sort_by([(name, "ascending") for name in dataset.sort]).combine_chunks()
 
 
 def tables(
