@@ -13,13 +13,14 @@ from thermocline.model.url import redacted
 from thermocline.ports import Cache, Objects
 from thermocline.stores.duckdb import Engine
 from thermocline.stores.iceberg import IcebergCatalog
-from thermocline.stores.lake import ClosableCatalog, ParquetLake
+from thermocline.stores.lake import ParquetLake
 from thermocline.stores.objects_local import LocalObjects
 from thermocline.stores.results import MemoryCache, Results
 from thermocline.stores.retrying import Patience, RetryingObjects
 
 if TYPE_CHECKING:
     from thermocline.stores.gcs import GcsOptions
+    from thermocline.stores.lake_publishing import ClosableCatalog
     from thermocline.stores.s3 import S3Options
 
 
