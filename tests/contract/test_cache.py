@@ -469,6 +469,17 @@ def test_late_rows_are_neither_kept_nor_answered_from_what_is_kept(lake):
     assert hits(lake) == (1, 1)
 
 
+def test_late_rows_of_other_days_keep_nothing_from_being_kept(lake):
+    vintage, other = written(lake), written(lake, 1)
+    query = Query(MARKET_DATA, columns=("symbol", "close"))
+    late = pa.table(bars(other.partition, ("AAPL",), 1, close="5", ingested_at=NOON + timedelta(days=1)))
+    before = answer(lake, query, cold(vintage), late)
+    assert answer(lake, query, cold(vintage), late).equals(before)
+    assert hits(lake) == (1, 1)
+    assert answer(lake, query, cold(vintage, other), late)["close"].to_pylist().count(5) == 1
+    assert hits(lake) == (1, 1)
+
+
 def test_an_answer_that_is_kept_outlives_its_object(lake):
     """The ledger says which vintages are live; an object that is missing is what `verify` finds, by reading."""
     vintage = written(lake)

@@ -50,7 +50,7 @@ class Reading:
         self, query: Query, segment: Segment, late: pa.Table | None = None
     ) -> AbstractContextManager[pa.RecordBatchReader]:
         """See `Lake.scan`."""
-        if not self._may_keep(segment, late):
+        if not self._may_keep(query.dataset, segment, late):
             return duckdb.scan(self._engine, query, segment, self.locations, late)
         schema = pa.schema([query.dataset.column(name).arrow_field for name in query.names])
         return self._results.stream(
@@ -62,15 +62,18 @@ class Reading:
     ) -> AbstractContextManager[pa.RecordBatchReader]:
         """See `Lake.aggregate`."""
         opened = partial(duckdb_aggregate.aggregate, self._engine, asked, segment, self.locations)
-        if not self._may_keep(segment, late):
+        if not self._may_keep(asked.query.dataset, segment, late):
             return opened(late)
         return self._results.stream(
             key_of(replace(asked.query, columns=(), limit=None), segment, *asked.told), asked.partial_schema, opened
         )
 
-    def _may_keep(self, segment: Segment, late: pa.Table | None) -> bool:
-        """Late rows come and go without any vintage telling, so where there are some nothing is kept or looked up."""
-        return self._results.keeps and bool(segment.vintages) and not (late is not None and late.num_rows)
+    def _may_keep(self, dataset: Dataset, segment: Segment, late: pa.Table | None) -> bool:
+        """Late rows come and go without any vintage telling: where a day has some, nothing is kept or looked up."""
+        if not (self._results.keeps and segment.vintages):
+            return False
+        of_these_days = duckdb.late_of(dataset, segment, late)
+        return of_these_days is None or not of_these_days.num_rows
 
     @property
     def kept_answers(self) -> Results:
