@@ -118,6 +118,7 @@ class LifecycleSettings(Section):
     keep_vintages_days: Annotated[Count, Field(ge=0, le=LONGEST_WINDOW_DAYS)] | None = None
     object_grace_hours: Annotated[Count, Field(ge=1, le=24 * LONGEST_WINDOW_DAYS)] = 24
     compact_target_mib: Annotated[Count, Field(ge=1, le=1 << 20)] = 128
+    rotation_memory_mib: Annotated[Count, Field(ge=128, le=1 << 20)] = 256
     auto_rotation: AutoRotation = AutoRotation()
     restatements: Restatements = Restatements()
     drills: Drills = Drills()
@@ -341,6 +342,7 @@ class Settings(Document):
             windows={name: dataset.hot_days for name, dataset in self.datasets.items() if dataset.hot_days is not None},
             archive_on_backfill=own.archive_on_backfill,
             undo_days=own.undo_days,
+            rotation_memory_mib=own.rotation_memory_mib,
             restatements=RestatementRule(**own.restatements.model_dump()),
         )
 

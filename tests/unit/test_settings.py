@@ -164,6 +164,7 @@ def test_every_scalar_key_can_be_set_by_a_variable():
         "keep_vintages_days": "365",
         "object_grace_hours": "48",
         "compact_target_mib": "64",
+        "rotation_memory_mib": "512",
         "raw_days": "30",
         "processed_days": "30",
         "cache_days": "30",

@@ -15,7 +15,8 @@ class Lifecycle:
 
     `hot_intervals` maps an interval that may be hot to its window in days, or to None for the default `hot_days`;
     intervals it does not name live in the lake only. Datasets without intervals are always eligible. `windows`
-    overrides the default for a whole dataset. `restatements` says which of them wait for a person.
+    overrides the default for a whole dataset. `rotation_memory_mib` is what a rotation may take beside what the
+    program takes anyway. `restatements` says which of them wait for a person.
     """
 
     hot_days: int = 30
@@ -23,6 +24,7 @@ class Lifecycle:
     windows: Mapping[str, int] = field(default_factory=dict)
     archive_on_backfill: bool = True
     undo_days: int = 7
+    rotation_memory_mib: int = 256
     restatements: RestatementRule = field(default_factory=RestatementRule)
 
     def with_hot_days(self, hot_days: int | None) -> Self:

@@ -33,8 +33,8 @@ ROW_GROUP_FEW = 16_384  # rows up to which more symbols share one, as in a day o
 ROW_GROUP_SMALL = 4 << 20  # … unless they are so many bytes of Arrow buffers, as articles are
 ROW_GROUP_ROWS = 1_000_000
 ROW_GROUP_ENOUGH = 131_072  # rows from which on the next symbol begins a new one, as in a month of minutes
-ROW_GROUP_BYTES = 128 << 20  # of Arrow buffers: what a writer holds in memory at most, beside the encoded row group
-IN_MEMORY_BYTES = 32 << 20
+ROW_GROUP_BYTES = 32 << 20  # of Arrow buffers: what a writer holds in memory at most, beside the encoded row group
+IN_MEMORY_BYTES = 8 << 20
 READ_ROWS = 65_536
 PAGE_ROWS = 50_000
 _CHUNK_BYTES = 1 << 20
@@ -199,8 +199,22 @@ def decode(dataset: Dataset, stream: BinaryIO, name: str, *, to_count: bool = Fa
         if problems := list(_mismatches(dataset, file.schema_arrow)):
             msg = f"it is not in the schema of {dataset.name}: {', '.join(problems)}"
             raise SchemaError(msg)
-        for batch in file.iter_batches(batch_size=READ_ROWS, use_threads=False):
-            yield _conformed(dataset, batch, to_count=to_count)
+        for some in _some_groups(file.metadata):
+            for batch in file.iter_batches(batch_size=READ_ROWS, row_groups=some, use_threads=False):
+                yield _conformed(dataset, batch, to_count=to_count)
+
+
+def _some_groups(footer: pq.FileMetaData) -> Iterator[list[int]]:
+    """The row groups, as many at a time as make a batch: a reader keeps something of each for as long as it lives."""
+    some, rows = list[int](), 0
+    for group in range(footer.num_row_groups):
+        some.append(group)
+        rows += footer.row_group(group).num_rows
+        if rows >= READ_ROWS:
+            yield some
+            some, rows = [], 0
+    if some:
+        yield some
 
 
 def _encoded(file: pq.ParquetFile, stream: BinaryIO, dataset: Dataset) -> pq.ParquetFile:

@@ -20,16 +20,21 @@ _UNTIL_CANCELLED_AGAIN_SECONDS = 0.1
 class ReadAhead:
     """A stream of record batches that a thread of its own opens, reads and closes, ahead of whoever takes them.
 
-    It stays at most a batch more than `AHEAD_BYTES` ahead. What goes wrong there is raised to whoever takes the next
+    It stays at most a batch more than `ahead_bytes` ahead. What goes wrong there is raised to whoever takes the next
     batch, after those that came before. `close` it in the end: it returns when the stream is closed.
     """
 
     def __init__(
-        self, opened: Callable[[], "AbstractContextManager[Iterable[pa.RecordBatch]]"], cancel: Callable[[], None]
+        self,
+        opened: Callable[[], "AbstractContextManager[Iterable[pa.RecordBatch]]"],
+        cancel: Callable[[], None],
+        *,
+        ahead_bytes: int = AHEAD_BYTES,
     ) -> None:
         """Begin to read. `cancel` is called, by whoever closes, to end a read that nobody waits for any more."""
         self._opened = opened
         self._cancel = cancel
+        self._most_bytes = ahead_bytes
         self._changed = threading.Condition()
         self._waiting: deque[pa.RecordBatch] = deque()
         self._ahead_bytes = 0
@@ -88,5 +93,5 @@ class ReadAhead:
             self._waiting.append(batch)
             self._ahead_bytes += batch.nbytes
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._ahead_bytes < AHEAD_BYTES or self._is_left)
+            self._changed.wait_for(lambda: self._ahead_bytes < self._most_bytes or self._is_left)
             return not self._is_left

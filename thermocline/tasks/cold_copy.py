@@ -13,7 +13,13 @@ from thermocline.model.receipt import Receipt, Vintage
 from thermocline.ports import Export, Lake, Mover, SpoolFactory, Writer
 from thermocline.tasks.archive import ReadBack, archive
 from thermocline.tasks.renew import Renewal, says_nothing
-from thermocline.tasks.several import several
+from thermocline.tasks.several import AT_ONCE, several
+
+DAY_MIB = 128
+"""What it takes to copy a day: a group of rows that waits to be written, a copy of it, and rows on their way."""
+
+_SHARES = 32
+"""Of what a day may take, the part that each stream of rows may be read ahead."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,10 @@ class ColdCopy:
 
 @dataclass(frozen=True)
 class Copying:
-    """Gets days of a dataset their cold copies while its writer is held; `live` are the days' live vintages."""
+    """Gets days of a dataset their cold copies while its writer is held; `live` are the days' live vintages.
+
+    It takes at most `memory_mib` beside what the program takes anyway: with less than two days need, one at a time.
+    """
 
     lake: Lake
     spool: SpoolFactory
@@ -35,6 +44,7 @@ class Copying:
     writer: Writer
     run_id: str
     live: Mapping[Partition, Vintage]
+    memory_mib: int
     left: threading.Event = field(default_factory=threading.Event)
 
     @contextmanager
@@ -47,6 +57,8 @@ class Copying:
         versions = self.writer.next_versions(partitions)
         read_back = ReadBack(self.lake, [vintage.receipt for vintage in self.live.values()])
 
+        at_once = min(AT_ONCE, max(1, self.memory_mib // DAY_MIB))
+        ahead_bytes = (self.memory_mib << 20) // at_once // _SHARES
         spent: list[RequestBudgetError] = []
 
         def copy(mover: Mover, partition: Partition) -> ColdCopy:
@@ -54,11 +66,11 @@ class Copying:
                 raise spent[0]
             with _noting(spent), mover.export(partition) as export:
                 archived = partial(archive, self.lake, partition, versions[partition], run_id=self.run_id)
-                renewal = Renewal(self.lake, self.spool, self.dataset, export, archived, self.left)
+                renewal = Renewal(self.lake, self.spool, self.dataset, export, archived, ahead_bytes, self.left)
                 vintage = self.live.get(partition)
                 return _copy(renewal, vintage.receipt if vintage else None, read_back)
 
-        with several(self.writer, partitions, copy, is_writer_free=len(partitions) == 1) as coming:
+        with several(self.writer, partitions, copy, is_writer_free=len(partitions) == 1, at_once=at_once) as coming:
             try:
                 yield coming
             except BaseException:

@@ -38,7 +38,8 @@ class _NothingNewError(Exception):
 class Renewal:
     """How one day gets its next vintage. `archive` writes rows as the day's next object and reads it back.
 
-    When the run is `left`, no more rows are read, and `LeftError` is raised.
+    Each of its streams is read at most `ahead_bytes` ahead. When the run is `left`, no more rows are read, and
+    `LeftError` is raised.
     """
 
     lake: Lake
@@ -46,6 +47,7 @@ class Renewal:
     dataset: Dataset
     export: Export
     archive: Archive
+    ahead_bytes: int
     left: threading.Event
 
     def first(self) -> Receipt:
@@ -107,7 +109,7 @@ class Renewal:
     @contextmanager
     def _ahead(self, batches: "Generator[pa.RecordBatch, None, None]") -> "Iterator[Iterable[pa.RecordBatch]]":
         """The batches, read by a thread of its own until the block ends."""
-        reader = ReadAhead(lambda: closing(batches), cancel=lambda: None)
+        reader = ReadAhead(lambda: closing(batches), cancel=lambda: None, ahead_bytes=self.ahead_bytes)
         try:
             yield self._until_left(reader)
         finally:

@@ -235,7 +235,15 @@ class _Batch:
         Where the run may ask nothing more of a store, what was copied is still worth publishing; that comes with it.
         """
         rotation, over = self.rotation, None
-        copying = Copying(rotation.lake, rotation.spool, self.dataset, self.writer, rotation.run_id, live)
+        copying = Copying(
+            rotation.lake,
+            rotation.spool,
+            self.dataset,
+            self.writer,
+            rotation.run_id,
+            live,
+            rotation.lifecycle.rotation_memory_mib,
+        )
         copied: dict[Partition, ColdCopy] = {}
         with copying.copies(partitions) as coming:
             for partition, copy_of in coming:

@@ -12,20 +12,25 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 AT_ONCE = 2
-"""While PostgreSQL works for one day, another is decoded, compared or written."""
+"""While PostgreSQL works for one day, another is decoded, compared or written: that keeps two cores busy."""
 
 
 @contextmanager
 def several(
-    writer: Writer, items: Sequence[Item], act: Callable[[Mover, Item], Result], *, is_writer_free: bool
+    writer: Writer,
+    items: Sequence[Item],
+    act: Callable[[Mover, Item], Result],
+    *,
+    is_writer_free: bool,
+    at_once: int = AT_ONCE,
 ) -> Iterator[Iterable[tuple[Item, Callable[[], Result]]]]:
-    """Do the same with each item, with `AT_ONCE` of them at a time, in the order given.
+    """Do the same with each item, with `at_once` of them at a time, in the order given.
 
     Yields each with what waits for it and gives what came of it, or raises why nothing did. The writer is one of the
     movers where it `is_writer_free` meanwhile. When the block ends early, what has begun is finished and nothing else
     begins.
     """
-    count = min(AT_ONCE, len(items))
+    count = min(at_once, len(items))
     with ExitStack() as undo:
         movers: SimpleQueue[Mover] = SimpleQueue()
         if is_writer_free:
