@@ -55,6 +55,12 @@ class Facts:
         """SQL that begins a look, see `locking`."""
         return locking(self.tables).as_string()
 
+    def leaves_of(self, days: DayRange, intervals: Collection[str]) -> list[Leaf]:
+        """The tables of some days of those intervals."""
+        name = self.dataset.name
+        partitions = (Partition(name, interval, day) for interval in intervals for day in days)
+        return [leaf for partition in partitions if (leaf := self.leaves.get(partition))]
+
     def condition_on(self, leaves: Sequence[Leaf]) -> str:
         """SQL, a condition: whether all is the same, and these tables are still called what they were."""
         oids = tuple(leaf.oid for leaf in leaves)

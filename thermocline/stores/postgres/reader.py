@@ -24,6 +24,7 @@ from thermocline.stores.postgres.tables import Leaf, Table
 
 _ATTEMPTS = 5
 _CANCEL_SECONDS = 5.0
+_FEW_DAYS = 100
 
 
 class PostgresSnapshot:
@@ -47,11 +48,14 @@ class PostgresSnapshot:
         self._late: dict[str, bool] = {}
         self._unchecked: set[str] = set()
 
-    def found(self, same: Sequence[Facts], late: Sequence[bool]) -> None:
-        """Go by facts that are so in this very snapshot, and by whether there are late rows of its days."""
+    def found(self, same: Sequence[Facts], late: Sequence[bool], *, checked: bool) -> None:
+        """Go by facts that are so in this very snapshot, and by whether there are late rows of its days.
+
+        Also the names of the tables of its days, where these are `checked`.
+        """
         self._facts = {facts.dataset.name: facts for facts in same}
         self._late = {facts.dataset.name: is_late for facts, is_late in zip(same, late, strict=True)}
-        self._unchecked = set(self._facts)
+        self._unchecked = set() if checked else set(self._facts)
 
     def _of(self, dataset: Dataset) -> Facts:
         facts = self._facts.get(dataset.name)
@@ -191,9 +195,10 @@ def look(
     snapshot = PostgresSnapshot(connection, known, datasets, days, intervals)
     facts = [each for dataset in datasets if (each := known.of(dataset))]
     if facts and len(facts) == len(datasets):
-        late = _begun(connection, facts, days)
+        few = intervals if (days.end - days.start).days <= _FEW_DAYS else ()
+        late = _begun(connection, facts, days, few)
         if late is not None:
-            snapshot.found(facts, late)
+            snapshot.found(facts, late, checked=bool(few))
             yield snapshot
             connection.execute("COMMIT")
             return
@@ -203,9 +208,19 @@ def look(
         yield snapshot
 
 
-def _begun(connection: Connection, known: Sequence[Facts], days: DayRange) -> list[bool] | None:
-    """Begin a look; of each dataset, whether there are late rows. None where not all is as it was known to be."""
-    asked = sql.SQL(", ").join(part for facts in known for part in (sql.SQL(facts.same), any_late(facts.dataset, days)))
+def _begun(
+    connection: Connection, known: Sequence[Facts], days: DayRange, intervals: Collection[str]
+) -> list[bool] | None:
+    """Begin a look; of each dataset, whether there are late rows. None where not all is as it was known to be.
+
+    The names of tables are checked along with the rest for the days of those intervals.
+    """
+    conditions = [facts.condition_on(facts.leaves_of(days, intervals)) if intervals else facts.same for facts in known]
+    asked = sql.SQL(", ").join(
+        part
+        for facts, condition in zip(known, conditions, strict=True)
+        for part in (sql.SQL(condition), any_late(facts.dataset, days))
+    )
     try:
         cursor = connection.execute(
             sql.SQL("{}; SELECT {}").format(locking([table for facts in known for table in facts.tables]), asked)
