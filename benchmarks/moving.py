@@ -38,10 +38,11 @@ _FIRST_DUE = FIRST_DAY + timedelta(days=31)
 _READER_SECONDS = 3
 
 
-def lay_days(home: Path, symbol_count: int) -> Iterator[list[Receipt]]:
-    """Lay the days in the lake (see `Aside`)."""
+def lay_days(home: Path, files: Path, symbol_count: int) -> Iterator[list[Receipt]]:
+    """Lay the days in the lake, and prepare to move them (see `Aside`)."""
     with open_home(home) as tc:
         receipts = lay(tc, minute_days(DAYS, symbols(symbol_count), MINUTES), "lay")
+        Moving(tc, files, receipts).prepare()
     yield receipts
     yield receipts
 

@@ -58,7 +58,7 @@ def measured(folder: Path, asked: Asked) -> tuple[dict[str, float], dict[str, An
     filling = fillings(folder, [asked.scaled(count) for count in MEMORY_SYMBOLS]) if "memory" in asked.topics else {}
     size = replace(READ, minutes=asked.scaled(READ.minutes))
     if "moving" in asked.topics:
-        laid = Aside(lay_days, folder / "moving", asked.scaled(SYMBOLS))
+        laid = Aside(lay_days, folder / "moving", folder / "copies", asked.scaled(SYMBOLS))
     if "reading" in asked.topics:
         read = Aside(lay_out, folder / "reading", folder / "naive", size)
     if "dagster" in asked.topics:
@@ -94,7 +94,6 @@ def measured(folder: Path, asked: Asked) -> tuple[dict[str, float], dict[str, An
 
 
 def _moving(moving: Moving, reader: Aside, rounds: int) -> dict[str, float]:
-    moving.prepare()
     for _ in range(rounds):
         moving.round()
     taken = moving.medians()
