@@ -256,10 +256,10 @@ def test_a_run_that_has_repeated_enough_ends_and_the_next_one_goes_on(hot_days):
     )
     hot_days.suffer(Fault.TIMEOUT.on("put", path=ROWS, after=1, times=999))
     result = hot_days.rotate()
-    # The first day was verified and is published; the second used up four repetitions, the third the last two.
-    assert [moved.partition for moved in result.moved] == DAYS[:1]
-    assert [each.partition for each in result.failed] == DAYS[1:]
-    assert "max_retries_per_run" in result.failed[1].reason
+    # The day that was written first is published; the two others used up the repetitions, one four at most.
+    [moved] = result.moved
+    assert {each.partition for each in result.failed} == {*DAYS} - {moved.partition}
+    assert any("max_retries_per_run" in each.reason for each in result.failed)
     assert hot_days.store.fired[Fault.TIMEOUT] == 5 + 3
     assert len(hot_days.pauses) == 6
     hot_days.suffer()
