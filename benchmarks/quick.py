@@ -33,6 +33,10 @@ MEMORY_SYMBOLS = [695, 3_473]
 """Of which a day of 1,440 minutes is one million rows, and five."""
 
 DAGSTER_DAYS = 120
+RECORDS = {
+    orchestrating.SQLITE: "partition_overhead_ms",
+    orchestrating.POSTGRESQL: "partition_overhead_ms_postgresql",
+}
 
 
 TOPICS = ("moving", "reading", "memory", "dagster")
@@ -54,7 +58,7 @@ class Asked:
 def measured(folder: Path, asked: Asked) -> tuple[dict[str, float], dict[str, Any]]:
     """The measures, and what they were measured with."""
     say("preparing")
-    laid, read, records = None, None, {}
+    laid, read, dagster = None, None, None
     filling = fillings(folder, [asked.scaled(count) for count in MEMORY_SYMBOLS]) if "memory" in asked.topics else {}
     size = replace(READ, minutes=asked.scaled(READ.minutes))
     if "moving" in asked.topics:
@@ -62,10 +66,7 @@ def measured(folder: Path, asked: Asked) -> tuple[dict[str, float], dict[str, An
     if "reading" in asked.topics:
         read = Aside(lay_out, folder / "reading", folder / "naive", size)
     if "dagster" in asked.topics:
-        records["partition_overhead_ms"] = Aside(orchestrating.in_sqlite, folder / "sqlite", DAGSTER_DAYS)
-        records["partition_overhead_ms_postgresql"] = Aside(
-            orchestrating.in_postgresql, folder / "postgresql", DAGSTER_DAYS
-        )
+        dagster = Aside(orchestrating.run, folder / "dagster", DAGSTER_DAYS, list(RECORDS))
     figures: dict[str, float] = {}
     about: dict[str, Any] = {"rounds": asked.rounds, "machine": machine()}
     if "memory" in asked.topics:
@@ -74,7 +75,7 @@ def measured(folder: Path, asked: Asked) -> tuple[dict[str, float], dict[str, An
         about["peak_memory_mib"] = {rows: peak >> 20 for rows, peak in sorted(memory.items())}
     receipts = laid.prepared() if laid else []
     reader = Aside(read_points, folder / "moving") if laid else None
-    for aside in (read, reader, *records.values()):
+    for aside in (read, reader, dagster):
         if aside:
             aside.prepared()
     say("prepared")
@@ -88,8 +89,8 @@ def measured(folder: Path, asked: Asked) -> tuple[dict[str, float], dict[str, An
         about["cold_rows"] = read.measured()
         with open_home(folder / "reading") as tc:
             figures |= _reading(Reading(tc, folder / "naive", size), 2 * asked.rounds + 1)
-    for name, aside in records.items():
-        figures[name] = orchestrating.per_day_ms(aside.measured(), DAGSTER_DAYS)
+    if dagster:
+        figures |= _overheads(dagster.measured())
     return figures, about
 
 
@@ -125,6 +126,10 @@ def _reading(reading: Reading, rounds: int) -> dict[str, float]:
         "plan_ms_2000_partitions": plan * 1000,
         "daily_5y_ms": reading.daily(rounds) * 1000,
     }
+
+
+def _overheads(found: dict[str, dict[str, float]]) -> dict[str, float]:
+    return {RECORDS[where]: orchestrating.per_day_ms(taken, DAGSTER_DAYS) for where, taken in found.items()}
 
 
 def _ms(taken: dict[str, float]) -> str:

@@ -15,10 +15,9 @@ def measure(folder: Path, asked: Asked) -> Iterator[Table]:
     """See `full`."""
     count = max(20, asked.scaled(DAYS))
     lines: list[list[Cell]] = []
-    for name, work in (("SQLite", orchestrating.in_sqlite), ("PostgreSQL", orchestrating.in_postgresql)):
-        aside = Aside(work, folder / f"dagster_{name.lower()}", count)
-        aside.prepared()
-        found = aside.measured()
+    aside = Aside(orchestrating.run, folder / "dagster", count, [orchestrating.SQLITE, orchestrating.POSTGRESQL])
+    aside.prepared()
+    for name, found in aside.measured().items():
         alone = (found["all days without"] - found["one day without"]) / (count - 1) * 1000
         lines.append([name, count, orchestrating.per_day_ms(found, count), alone])
     yield Table("dagster", "Dagster's overhead: days of daily bars that are backfilled again", COLUMNS, lines)
