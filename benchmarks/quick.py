@@ -3,7 +3,7 @@
     make bench-quick
 
 Everything happens in a folder that is gone afterwards, with servers of PostgreSQL of its own. First all is prepared,
-two processes at a time, and memory is measured, to which it does not matter what else is going on; then, in quiet, all
+in a process each, and memory is measured, to which it does not matter what else is going on; then, in quiet, all
 that takes time, each measure side by side with what it is held against. A table is on stderr.
 """
 
