@@ -1,6 +1,6 @@
 """A day's rows as one snapshot has them, and the proof that they are still the same when the day is to leave."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Collection, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -21,6 +21,7 @@ MOST_STRAYS = 65_536
 """So many rows that did not come with the others are kept in memory to be merged with them; beyond, all are sorted."""
 
 _ALL = sql.SQL("true")
+_FEW_TRANSACTIONS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,7 @@ class PostgresExport:
             StaleStateError: Rows of the day came, changed or went.
         """
         late_table = tables.late_table(self.dataset)
-        now = mark_of(connection, self.dataset, self.partition, self.leaf)
+        now = mark_of(connection, self.dataset, self.partition, self.leaf, before=self.mark)
         late = scalar(
             connection,
             sql.SQL("SELECT count(*) FROM {} WHERE {} AND late_id <= {}").format(
@@ -148,9 +149,11 @@ class PostgresExport:
             raise StaleStateError(msg)
 
 
-def mark_of(connection: Connection, dataset: Dataset, partition: Partition, leaf: Leaf | None) -> Mark:
-    """The state of a day now; `leaf` is its table, None where it is not hot."""
-    counts = _rows_by_xmin(connection, leaf) if leaf else {}
+def mark_of(
+    connection: Connection, dataset: Dataset, partition: Partition, leaf: Leaf | None, *, before: Mark | None = None
+) -> Mark:
+    """The state of a day now; `leaf` is its table, None where it is not hot. The state `before` makes it quicker."""
+    counts = _rows_by_xmin(connection, leaf, before.rows_by_xmin if before else ()) if leaf else {}
     late = connection.execute(
         sql.SQL("SELECT count(*), coalesce(max(late_id), 0) FROM {} WHERE {}").format(
             tables.late_table(dataset).sql, days_.of_day(partition, dataset)
@@ -160,15 +163,32 @@ def mark_of(connection: Connection, dataset: Dataset, partition: Partition, leaf
     return Mark(counts, late_rows, last_late_id)
 
 
-def _rows_by_xmin(connection: Connection, leaf: Leaf) -> dict[str, int]:
-    """How many rows each transaction left. Most days were left by one alone, and to see that takes half the time."""
+def _rows_by_xmin(connection: Connection, leaf: Leaf, known: Collection[str]) -> dict[str, int]:
+    """How many rows each transaction left.
+
+    Most days were left by one load, some by one act more. Where the transactions are guessed right, those that are
+    `known` or that left the rows at both ends of the table, rows need not be grouped, which takes twice as long.
+    """
     table = leaf.table.sql
-    alone = sql.SQL(
-        """SELECT (SELECT xmin::text FROM {table} LIMIT 1), count(*),
-                  count(*) FILTER (WHERE xmin = (SELECT xmin FROM {table} LIMIT 1)) FROM {table}"""
-    )
-    first, rows_, of_first = connection.execute(alone.format(table=table)).fetchone() or (None, 0, 0)
-    if rows_ == of_first:
-        return {first: rows_} if rows_ else {}
+    guessed = sorted(known or _at_the_ends(connection, leaf))
+    if 0 < len(guessed) <= _FEW_TRANSACTIONS:
+        counts = sql.SQL(", ").join(
+            sql.SQL("count(*) FILTER (WHERE xmin = {}::xid)").format(sql.Literal(xmin)) for xmin in guessed
+        )
+        total, *of_each = (
+            connection.execute(sql.SQL("SELECT count(*), {} FROM {}").format(counts, table)).fetchone() or ()
+        )
+        if sum(of_each) == total:
+            return {xmin: count for xmin, count in zip(guessed, of_each, strict=True) if count}
     each = sql.SQL("SELECT xmin::text, count(*) FROM {} GROUP BY xmin").format(table)
     return dict(connection.execute(each).fetchall())
+
+
+def _at_the_ends(connection: Connection, leaf: Leaf) -> set[str]:
+    """The transactions that left a row of the first page and one of the last."""
+    query = sql.SQL(
+        """WITH last AS (SELECT greatest(pg_relation_size({name}) / current_setting('block_size')::int - 1, 0) AS page)
+           (SELECT xmin::text FROM {table} LIMIT 1) UNION
+           (SELECT xmin::text FROM {table} WHERE ctid >= (SELECT format('(%s,0)', page)::tid FROM last) LIMIT 1)"""
+    ).format(table=leaf.table.sql, name=sql.Literal(leaf.table.sql.as_string(connection)))
+    return {xmin for (xmin,) in connection.execute(query).fetchall()}
