@@ -76,6 +76,8 @@ class Moving:
 
     def round(self) -> None:
         """Each act once, in turns with what it is held against, twice where one is quick."""
+        if not self.taken:
+            self._warm()
         self._make_tables()
         self._time("copy_in", self._copy_in)
         self._time("copy_out", self._copy_out)
@@ -88,6 +90,12 @@ class Moving:
         self._time("copy_in", self._copy_in)
         self._time("load", self.load)
         self._time("copy_out", self._copy_out)
+
+    def _warm(self) -> None:
+        """Move nothing: a process imports what it needs, and connects, when it is first asked to."""
+        if self.tc.load_hot(["market_data"], as_of=_ALL_HOT).loaded or self.tc.rotate(as_of=FIRST_DAY).moved:
+            msg = "a day moved that should have stayed"
+            raise AssertionError(msg)
 
     def medians(self) -> dict[str, float]:
         """Seconds."""

@@ -19,7 +19,7 @@ DAY_MIB = 128
 """What it takes to copy a day: a group of rows that waits to be written, a copy of it, and rows on their way."""
 
 _SHARES = 32
-"""Of what a day may take, the part that each stream of rows may be read ahead."""
+"""Of what a day that is copied alone may take, the part that each stream of rows may be read ahead."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,9 @@ class Copying:
         read_back = ReadBack(self.lake, [vintage.receipt for vintage in self.live.values()])
 
         at_once = min(AT_ONCE, max(1, self.memory_mib // DAY_MIB))
-        ahead_bytes = (self.memory_mib << 20) // at_once // _SHARES
+        is_alone = at_once == 1 or len(partitions) == 1
+        # Two days keep two cores busy by themselves, and more threads would only get in each other's way.
+        ahead_bytes = (self.memory_mib << 20) // _SHARES if is_alone else 0
         spent: list[RequestBudgetError] = []
 
         def copy(mover: Mover, partition: Partition) -> ColdCopy:

@@ -1,7 +1,7 @@
 """A day's next vintage: its hot rows, merged with what the lake has of the day, written and read back.
 
 Everything streams. Rows that are sorted already, as a load leaves them, are sorted no second time; rows that turn out
-to lie otherwise are asked for again, sorted. What comes from hot, and from the lake, is read ahead by a thread each
+to lie otherwise are asked for again, sorted. What comes from hot, and from the lake, may be read ahead by a thread each
 while another batch is merged and written.
 """
 
@@ -38,8 +38,8 @@ class _NothingNewError(Exception):
 class Renewal:
     """How one day gets its next vintage. `archive` writes rows as the day's next object and reads it back.
 
-    Each of its streams is read at most `ahead_bytes` ahead. When the run is `left`, no more rows are read, and
-    `LeftError` is raised.
+    Each of its streams is read at most `ahead_bytes` ahead, by a thread; with 0 by nobody but who takes the rows. When
+    the run is `left`, no more rows are read, and `LeftError` is raised.
     """
 
     lake: Lake
@@ -108,7 +108,11 @@ class Renewal:
 
     @contextmanager
     def _ahead(self, batches: "Generator[pa.RecordBatch, None, None]") -> "Iterator[Iterable[pa.RecordBatch]]":
-        """The batches, read by a thread of its own until the block ends."""
+        """The batches, read by a thread of its own until the block ends, if they are to be read ahead."""
+        if not self.ahead_bytes:
+            with closing(batches):
+                yield self._until_left(batches)
+            return
         reader = ReadAhead(lambda: closing(batches), cancel=lambda: None, ahead_bytes=self.ahead_bytes)
         try:
             yield self._until_left(reader)
