@@ -18,7 +18,7 @@ from thermocline.tasks.several import AT_ONCE, several
 DAY_MIB = 128
 """What it takes to copy a day: a group of rows that waits to be written, a copy of it, and rows on their way."""
 
-_SHARES = 32
+_SHARES = 64
 """Of what a day that is copied alone may take, the part that each stream of rows may be read ahead."""
 
 
