@@ -283,7 +283,7 @@ def test_a_rotation_that_dies_anywhere_is_made_good_by_the_next_one(request, kin
     world.rotate(Process(lambda _: left.append(world.durable())))
     changes = [number for number in range(1, len(left)) if left[number] != left[number - 1]]
     assert len(left) > 200
-    assert len(changes) > 8
+    assert len(changes) >= 6  # two days at once change something between the same two steps
     tried = changes[::3] if kind == "iceberg_world" else [0, *changes, *(number - 1 for number in changes)]
     for number in sorted({*tried, len(left) - 1}):
         world.begin()

@@ -64,7 +64,7 @@ def test_an_answer_of_more_days_takes_no_more_memory(new_database, tmp_path):
     rows, more_bytes, grown_bytes = map(int, done.stdout.split())
     assert rows == DAYS * SYMBOLS * MINUTES
     assert more_bytes > 100 << 20
-    assert grown_bytes < more_bytes / 3
+    assert grown_bytes < more_bytes / 2
 
 
 def test_too_little_memory_for_duckdb_is_said_and_the_next_answer_comes(hot_url, tmp_path):

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 import pyarrow as pa
 import pytest
 
-from thermocline.tasks import ahead
 from thermocline.tasks.ahead import ReadAhead
 
 SCHEMA = pa.schema([("number", pa.int64())])
@@ -40,8 +39,7 @@ def test_batches_come_in_order_and_the_stream_is_closed_after_the_last():
     reading.close()
 
 
-def test_no_more_is_read_ahead_than_there_is_room_for(monkeypatch):
-    monkeypatch.setattr(ahead, "AHEAD_BYTES", 3 * batch(0).nbytes)
+def test_no_more_is_read_ahead_than_there_is_room_for():
     read, is_full = [], threading.Event()
 
     def numbers():
@@ -51,7 +49,7 @@ def test_no_more_is_read_ahead_than_there_is_room_for(monkeypatch):
                 is_full.set()
             yield batch(number)
 
-    reading = ReadAhead(opening(numbers()), nothing)
+    reading = ReadAhead(opening(numbers()), nothing, ahead_bytes=3 * batch(0).nbytes)
     assert is_full.wait(10)
     taken = 0
     for each in reading:

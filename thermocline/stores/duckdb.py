@@ -86,7 +86,7 @@ class Engine:
 
     def expecting(self, located: Sequence[Located]) -> AbstractContextManager[None]:
         """While the block reads these, where each has to be asked for over a network, ask for several at a time."""
-        filesystem = self.filesystem() if self.filesystem is not None and len(located) > 1 else None
+        filesystem = self.filesystem() if self.filesystem is not None and located else None
         if not isinstance(filesystem, ExactPaths):
             return nullcontext()
         return filesystem.expecting([each.location for each in located])
@@ -274,7 +274,7 @@ def scan(
 def sorted_rows(engine: Engine, dataset: Dataset, located: Sequence[Located]) -> Iterator[Iterator[pa.RecordBatch]]:
     """The rows that count of these files, sorted as a file is, by way of the disk where memory does not suffice."""
     schema = dataset.arrow_schema
-    with engine.connection() as connection:
+    with engine.connection() as connection, engine.expecting(located):
 
         def rows() -> Iterator[pa.RecordBatch]:
             with explained():

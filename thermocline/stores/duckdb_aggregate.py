@@ -38,7 +38,7 @@ def aggregate(
 ) -> Iterator[pa.RecordBatchReader]:
     """Partials of a cold segment's rows. A row of `late` stands in for an older row of the same key."""
     with engine.connection() as connection, engine.work(connection) as work:
-        partials = _partials(work, asked, segment, locate, late)
+        partials = _partials(engine, work, asked, segment, locate, late=late)
         try:
             yield pa.RecordBatchReader.from_batches(asked.partial_schema, partials)
         finally:
@@ -46,10 +46,12 @@ def aggregate(
 
 
 def _partials(
+    engine: Engine,
     work: Work,
     asked: Aggregation,
     segment: Segment,
     locate: Callable[[Sequence[Vintage]], list[Located]],
+    *,
     late: pa.Table | None,
 ) -> Generator[pa.RecordBatch, None, None]:
     dataset, connection = asked.query.dataset, work.connection
@@ -62,7 +64,7 @@ def _partials(
             continue
         piece = part_of(segment, days)
         located = locate(piece.vintages)
-        with explained():
+        with explained(), engine.expecting(located):
             if is_late:
                 connection.register("late", waiting)
             source = work.run(partial(relation_sql, dataset, located, connection))

@@ -93,6 +93,7 @@ class IcebergTables:
     def __init__(self, uri: str, objects: Objects, namespace: str) -> None:
         """Open the catalog and make its two tables where they are missing."""
         self._objects, self._namespace = objects, namespace
+        self._looked_at: dict[str, tuple[str, dict[str, DataFile]]] = {}
         self._root = objects.location("x").removesuffix("x")
         self._shown = make_url(uri).render_as_string(hide_password=True)
         with self._explained():
@@ -108,7 +109,10 @@ class IcebergTables:
         """The objects of the newest snapshot."""
         with self._explained():
             table = self._found(dataset)
-            return frozenset(self._files(table)) if table else frozenset()
+            files = self._files(table) if table else {}
+            # Whoever publishes has looked just before, and need not have every manifest read again.
+            self._looked_at[dataset.name] = (_head(table), files) if table else ("", {})
+            return frozenset(files)
 
     def publish(
         self, dataset: Dataset, added: frozenset[str], removed: frozenset[str], expected_head: str, run_id: str
@@ -119,7 +123,9 @@ class IcebergTables:
             head = _head(table)
             if head != expected_head:
                 raise CatalogConflictError(_conflict(dataset, f"is at {head or 'nothing'}", expected_head))
-            files = self._files(table)
+            looked_at, files = self._looked_at.pop(dataset.name, ("", {}))
+            if looked_at != head:
+                files = self._files(table)
             new, gone = sorted(added - files.keys()), sorted((removed - added) & files.keys())
             if not new and not gone:
                 return head

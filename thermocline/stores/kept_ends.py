@@ -80,7 +80,7 @@ class KeptEnds:
         """While the block opens these objects, about in this order, ask for the ends of several at a time.
 
         Only so many are asked for before the first of them is opened. What fails is left to whoever opens the object.
-        Nothing is kept after the block: the next question asks anew.
+        Nothing that came before the block is used, and nothing is kept after it: each question asks anew.
         """
         room, is_over = threading.Semaphore(_AHEAD), threading.Event()
 
@@ -91,6 +91,9 @@ class KeptEnds:
                     self._asked(path, ask)
 
         with self._lock:
+            for path in asks:
+                if (kept := self._ends.get(path)) and kept.found.done():
+                    del self._ends[path]
             self._expected.update(dict.fromkeys(asks, room))
         threads = ThreadPoolExecutor(_AT_ONCE, "thermocline-ends")
         try:
