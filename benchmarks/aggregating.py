@@ -20,7 +20,7 @@ import pandas as pd
 import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
-from measuring import Act, interleaved, say, scratch, seconds
+from measuring import Act, interleaved, say, scratch, seconds, tell
 from worlds import FIRST_DAY, lay, minute_days, open_home, symbols
 
 from thermocline import Thermocline
@@ -133,13 +133,6 @@ def after(day_count: int) -> date:
     return FIRST_DAY + timedelta(days=day_count)
 
 
-def told(title: str, taken: dict[str, float], rows: int) -> None:
-    """A line a question."""
-    ours = taken["thermocline"]
-    parts = [f"{name} {each:.3f} s ({each / ours:.2f})" for name, each in taken.items()]
-    print(f"{title:12s} {rows / ours / 1e6:5.1f} M rows/s · {' · '.join(parts)}", flush=True)
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -171,7 +164,7 @@ def main() -> None:
                 if not given.no_pandas:
                     asked = (name, of_them_hot, given.days)
                     taken["pandas"] = seconds(lambda asked=asked: laid.by_pandas(*asked))  # type: ignore[misc]
-                told(f"{tier}, {name}", taken, rows)
+                tell(f"{tier}, {name}", taken, f"{rows / taken['thermocline'] / 1e6:.1f} M rows/s")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
-from measuring import Act, interleaved, say, scratch
+from measuring import Act, interleaved, say, scratch, tell
 from worlds import FIRST_DAY, lay, minute_days, open_home, symbols
 
 from thermocline import Thermocline
@@ -162,13 +162,6 @@ def questions(symbol_count: int, day_count: int, minutes: int, columns: Sequence
     yield "all", Asked(None, everything, (), day_count * symbol_count * minutes)
 
 
-def show(title: str, taken: dict[str, float], read: str = "") -> None:
-    """A line."""
-    ours = taken["thermocline"]
-    parts = [f"{name} {1000 * each:.0f} ms ({each / ours:.2f})" for name, each in taken.items()]
-    print(f"{title:26s} {' · '.join(parts)}{' · ' if read else ''}{read}", flush=True)
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -192,8 +185,8 @@ def main() -> None:
             print(f"\n{form}")
             for title, asked in questions(given.symbols, given.days, given.minutes, given.columns):
                 rounds = given.rounds * (3 if asked.symbol else 1)
-                show(title, interleaved(lake.acts(asked), rounds), lake.told(asked))
-            show("volume of each symbol", interleaved(lake.sums(everything, given.symbols), given.rounds))
+                tell(title, interleaved(lake.acts(asked), rounds), lake.told(asked))
+            tell("volume of each symbol", interleaved(lake.sums(everything, given.symbols), given.rounds))
 
 
 if __name__ == "__main__":

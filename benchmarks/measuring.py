@@ -90,6 +90,13 @@ def interleaved(acts: Mapping[str, Act], rounds: int, *, warm: int = 1, before: 
     return {name: statistics.median(each) for name, each in taken.items()}
 
 
+def tell(title: str, taken: Mapping[str, float], note: str = "") -> None:
+    """Print a line: how long each way takes, and how many times as long as ours, the first one."""
+    ours = next(iter(taken.values()))
+    parts = [f"{name} {1000 * each:.0f} ms ({each / ours:.2f})" for name, each in taken.items()]
+    print(" · ".join([f"{title:26s}", *parts, *([note] if note else [])]), flush=True)
+
+
 def median(values: Sequence[float]) -> float:
     """The median."""
     return statistics.median(values)

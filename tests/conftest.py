@@ -18,8 +18,10 @@ import s3_server as s3_servers
 from quick_server import cluster_to_copy, create_database, created_quickly, passable_folder, quick_server
 
 from thermocline.model.datasets import DATASETS
+from thermocline.ports import Lake
 from thermocline.stores import embedded
 from thermocline.stores.embedded_process import Owner
+from thermocline.stores.open import open_lake
 
 OLDEST_SUPPORTED = 14
 
@@ -205,6 +207,13 @@ def prepare_database() -> Callable[[str], None] | None:
     None here. A folder's conftest may override it; the work is then done once for each server, in a template.
     """
     return None
+
+
+@pytest.fixture
+def lake() -> Iterator[Lake]:
+    """A lake in memory that is gone with the test. A folder or a test may have another one."""
+    with open_lake("memory://", catalog_url="", threads=2) as lake:
+        yield lake
 
 
 _templates: dict[tuple[str, Callable[[str], None] | None], str] = {}

@@ -4,7 +4,6 @@ import pytest
 from hot_acts import migrated
 
 from thermocline.stores.memory_hot import MemoryHot
-from thermocline.stores.open import open_lake
 from thermocline.stores.postgres import PostgresHot
 
 
@@ -19,10 +18,3 @@ def hot(request):
     if request.param == "memory":
         return MemoryHot()
     return PostgresHot(request.getfixturevalue("new_database")(request.param))
-
-
-@pytest.fixture
-def lake():
-    """A lake that is gone with the test."""
-    with open_lake("memory://", catalog_url="", threads=2) as lake:
-        yield lake

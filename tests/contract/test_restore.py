@@ -10,23 +10,7 @@ from thermocline.errors import StaleStateError
 from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.partition import ALL_DAYS
 from thermocline.model.receipt import Vintage, VintageState
-from thermocline.stores.memory_hot import MemoryHot
-from thermocline.stores.open import open_lake
-from thermocline.stores.postgres import PostgresHot
 from thermocline.tasks.archive import archive
-
-
-@pytest.fixture(params=["memory", "embedded", "external"])
-def hot(request):
-    if request.param == "memory":
-        return MemoryHot()
-    return PostgresHot(request.getfixturevalue("new_database")(request.param))
-
-
-@pytest.fixture
-def lake():
-    with open_lake("memory://", catalog_url="") as lake:
-        yield lake
 
 
 @pytest.fixture

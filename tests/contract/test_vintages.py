@@ -15,7 +15,6 @@ from thermocline.model.receipt import VintageState
 from thermocline.model.restatement import Restatement
 from thermocline.ports import Holding, HotDay, Publication
 from thermocline.stores.memory_hot import MemoryHot
-from thermocline.stores.open import open_lake
 from thermocline.stores.postgres import PostgresHot
 from thermocline.tasks.explain import explain
 from thermocline.tasks.query import query
@@ -35,12 +34,6 @@ def hot(request):
     if request.param == "memory":
         return MemoryHot(ticking())
     return PostgresHot(request.getfixturevalue("new_database")(request.param))
-
-
-@pytest.fixture
-def lake():
-    with open_lake("memory://", catalog_url="", threads=2) as lake:
-        yield lake
 
 
 def read(hot, lake, at, **asked):

@@ -19,7 +19,6 @@ from thermocline.errors import HotStoreError, LockTimeoutError
 from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.partition import ALL_DAYS
-from thermocline.stores.open import open_lake
 from thermocline.stores.postgres import PostgresHot, locks, writer
 from thermocline.stores.spool import DuckDBSpool
 from thermocline.tasks.rotate import Rotation
@@ -33,12 +32,6 @@ AS_OF = DAY + timedelta(days=400)
 @pytest.fixture(scope="session")
 def prepare_database():
     return migrated
-
-
-@pytest.fixture
-def lake():
-    with open_lake("memory://", catalog_url="", threads=2) as lake:
-        yield lake
 
 
 @pytest.fixture

@@ -40,12 +40,6 @@ def prepare_database():
     return migrated
 
 
-@pytest.fixture
-def lake():
-    with open_lake("memory://", catalog_url="", threads=2) as lake:
-        yield lake
-
-
 def night(hot, lake):
     """Rotate whatever is due; what moved, and the reasons of what did not."""
     done = Rotation(hot, lake, DuckDBSpool, Lifecycle(hot_days=30), "run").run([MARKET_DATA], as_of=AS_OF)

@@ -17,6 +17,7 @@ from hot_acts import answer, assert_answers, day, hot_set, ingest, migrated
 from made_rows import DAY, bars
 
 import thermocline
+from thermocline.errors import LockTimeoutError
 from thermocline.faults import listening
 from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.lifecycle import Lifecycle
@@ -124,15 +125,17 @@ def night(url, opened):
         return [moved.partition for moved in done.moved], {f.partition: f.reason for f in done.failed}
 
 
-def lose_lock(url):
+def lose_lock(url, modes=("ExclusiveLock", "ShareLock")):
     """End the session that holds the dataset's lock, and those that share in it, as broken connections would."""
     with psycopg.connect(url, autocommit=True) as connection:
         ended = connection.execute(
             """SELECT pg_terminate_backend(pid, 5000) FROM pg_locks
-               WHERE locktype = 'advisory' AND granted
-                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+               WHERE locktype = 'advisory' AND granted AND mode = ANY(%s)
+                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())""",
+            (list(modes),),
         ).fetchall()
         assert set(ended) == {(True,)}
+        return len(ended)
 
 
 def check(url, opened):
@@ -179,6 +182,27 @@ def test_a_rotation_that_lost_its_lock_commits_nothing_after_another_took_over(w
     assert moved == []
     assert set(failed) == set(DAYS)
     assert all("went away" in reason or "run it again" in reason for reason in failed.values()), failed
+    check(url, opened)
+
+
+@pytest.mark.parametrize("point", ["archive:before", "upload:after", "verify:after"])
+def test_while_others_share_in_a_lock_that_is_lost_nobody_takes_over_and_nothing_is_committed(world, point):
+    url, opened = world
+    lost = []
+
+    def listen(now):
+        if now == point and not lost:
+            lost.append(point)  # another day may come to it, too
+            lost.append(lose_lock(url, ["ExclusiveLock"]))
+            with pytest.raises(LockTimeoutError), PostgresHot(url).writer(MARKET_DATA, wait_seconds=0):
+                pass
+
+    with listening(listen):
+        moved, failed = night(url, opened)
+    assert lost == [point, 1]
+    assert moved == []
+    assert set(failed) == set(DAYS)
+    assert night(url, opened) == (DAYS, {})
     check(url, opened)
 
 

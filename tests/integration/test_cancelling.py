@@ -17,7 +17,6 @@ from thermocline.model.aggregates import Aggregation, Function, Measure
 from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.query import Query
 from thermocline.stores.analytics import DuckDBAnalytics
-from thermocline.stores.open import open_lake
 from thermocline.stores.postgres import PostgresHot
 from thermocline.tasks.aggregate import aggregate
 from thermocline.tasks.query import query
@@ -35,12 +34,6 @@ FOR_EVER = (
 @pytest.fixture(scope="session")
 def prepare_database():
     return migrated
-
-
-@pytest.fixture
-def lake():
-    with open_lake("memory://", catalog_url="", threads=2) as lake:
-        yield lake
 
 
 @pytest.fixture
@@ -86,6 +79,17 @@ def locked(hot_url, name):
         yield waited_for
 
 
+def assert_ended(answer, hot_url, name):
+    """It is cancelled, twice for good measure, while it waits for a table that somebody has locked."""
+    with locked(hot_url, name) as waited_for, ThreadPoolExecutor(1) as taking:
+        taken = taking.submit(answer.to_arrow)
+        waited_for()
+        answer.cancel()
+        answer.cancel()
+        with pytest.raises(QueryCancelledError, match="nothing was changed"):
+            taken.result(timeout=30)
+
+
 @pytest.mark.parametrize("name", [DAYS_TABLE, LEAF], ids=["while it is planned", "while PostgreSQL reads"])
 @pytest.mark.parametrize("is_known", [True, False], ids=["known", "not known"])
 @pytest.mark.parametrize("asked", [{}, {"start": day(2).start}], ids=["both tiers", "hot"])
@@ -94,14 +98,7 @@ def test_what_waits_in_postgresql_is_ended(hot, lake, hot_url, *, name, is_known
         for _ in range(2):
             everything(hot, lake).to_arrow()
     threads = threading.active_count()
-    answer = everything(hot, lake, **asked)
-    with locked(hot_url, name) as waited_for, ThreadPoolExecutor(1) as taking:
-        taken = taking.submit(answer.to_arrow)
-        waited_for()
-        answer.cancel()
-        answer.cancel()
-        with pytest.raises(QueryCancelledError, match="nothing was changed"):
-            taken.result(timeout=30)
+    assert_ended(everything(hot, lake, **asked), hot_url, name)
     assert_free(hot, lake, hot_url, threads)
 
 
@@ -163,26 +160,14 @@ def test_what_was_cancelled_stays_so_and_no_other_answer_is(hot, lake):
 def test_an_answer_that_is_made_of_another_is_cancelled_with_it(hot, lake, hot_url):
     inner = everything(hot, lake)
     threads = threading.active_count()
-    outer = Answer(inner.batches)
-    with locked(hot_url, LEAF) as waited_for, ThreadPoolExecutor(1) as taking:
-        taken = taking.submit(outer.to_arrow)
-        waited_for()
-        outer.cancel()
-        with pytest.raises(QueryCancelledError):
-            taken.result(timeout=30)
+    assert_ended(Answer(inner.batches), hot_url, LEAF)
     assert_free(hot, lake, hot_url, threads)
 
 
 def test_an_aggregate_is_cancelled(hot, lake, hot_url):
     threads = threading.active_count()
     asked = Aggregation(Query(MARKET_DATA), (Measure("rows", Function.COUNT),), by=("symbol",))
-    answer = Answer(lambda: aggregate(hot, lake, asked))
-    with locked(hot_url, LEAF) as waited_for, ThreadPoolExecutor(1) as taking:
-        taken = taking.submit(answer.to_arrow)
-        waited_for()
-        answer.cancel()
-        with pytest.raises(QueryCancelledError):
-            taken.result(timeout=30)
+    assert_ended(Answer(lambda: aggregate(hot, lake, asked)), hot_url, LEAF)
     assert_free(hot, lake, hot_url, threads)
 
 

@@ -10,7 +10,6 @@ from made_rows import NOON, as_sorted_lists, bars
 from thermocline.errors import HotStoreError
 from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.partition import ALL_DAYS, DayRange, midnight
-from thermocline.stores.open import open_lake
 from thermocline.stores.postgres import PostgresHot, reader
 
 LATER = NOON + timedelta(hours=1)
@@ -19,12 +18,6 @@ LATER = NOON + timedelta(hours=1)
 @pytest.fixture(scope="session")
 def prepare_database():
     return migrated
-
-
-@pytest.fixture
-def lake():
-    with open_lake("memory://", catalog_url="", threads=2) as lake:
-        yield lake
 
 
 SPANS = [ALL_DAYS, DayRange(day().day, day(1).day), DayRange(day(5).day, day(6).day)]

@@ -14,7 +14,6 @@ from thermocline.model.datasets import DATASETS, MARKET_DATA, NEWS, OPTIONS_DATA
 from thermocline.model.lifecycle import Lifecycle
 from thermocline.model.partition import ALL_DAYS, DayRange, Partition
 from thermocline.model.query import Query
-from thermocline.stores.open import open_lake
 from thermocline.stores.postgres import PostgresHot
 from thermocline.stores.spool import DuckDBSpool
 from thermocline.tasks.load import rehydrate
@@ -35,12 +34,6 @@ def prepare_database():
 @pytest.fixture
 def hot(new_database):
     return PostgresHot(new_database("embedded"))
-
-
-@pytest.fixture
-def lake():
-    with open_lake("memory://", catalog_url="", threads=2) as lake:
-        yield lake
 
 
 def night(hot, lake, **options):

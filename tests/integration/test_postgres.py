@@ -14,7 +14,6 @@ from thermocline.errors import HotStoreError, LockTimeoutError, StaleStateError
 from thermocline.model.datasets import MARKET_DATA, NEWS, OPTIONS_DATA
 from thermocline.model.partition import ALL_DAYS, Partition
 from thermocline.model.query import Query
-from thermocline.stores.open import open_lake
 from thermocline.stores.postgres import PostgresHot, locks, tables, writer
 from thermocline.stores.postgres import rows as postgres_rows
 from thermocline.tasks.query import query
@@ -23,12 +22,6 @@ from thermocline.tasks.query import query
 @pytest.fixture(scope="session")
 def prepare_database():
     return migrated
-
-
-@pytest.fixture
-def lake():
-    with open_lake("memory://", catalog_url="", threads=2) as lake:
-        yield lake
 
 
 LEAF = 'thermocline_hot."market_data_1min_20240115"'

@@ -1,12 +1,12 @@
 """A rotation takes as much memory as it was given, however large a day is."""
 
-import subprocess
 import sys
 from datetime import timedelta
 
 import pytest
 from hot_acts import day, ingest, load, migrated, publish
 from made_rows import DAY, NOON, bars
+from peaks import told_by
 
 from thermocline.faults import listening
 from thermocline.model.datasets import MARKET_DATA
@@ -25,10 +25,6 @@ from thermocline.model.lifecycle import Lifecycle
 from thermocline.stores.open import open_lake
 from thermocline.stores.postgres import PostgresHot
 from thermocline.tasks.rotate import Rotation
-
-def peak():
-    status = open("/proc/self/status").read()
-    return int(status.split("VmHWM:")[1].split()[0]) << 10
 
 lake, hot = open_lake(sys.argv[2], catalog_url="sqlite:///" + sys.argv[2] + ".db"), PostgresHot(sys.argv[1])
 def rotate(as_of):
@@ -55,10 +51,8 @@ def test_a_day_of_more_rows_takes_hardly_more_memory(new_database, tmp_path):
         # So that what is in the lake is read, merged and written anew.
         ingest(hot, bars(day(number), names[-1:], 10, close="5", ingested_at=NOON + timedelta(hours=1)))
     hot.close()
-    given = [url, f"{tmp_path}/lake", f"{DAY + timedelta(days=2)}", f"{DAY + timedelta(days=3)}"]
-    done = subprocess.run([sys.executable, "-c", ROTATE, *given], capture_output=True, text=True, check=False)
-    assert not done.stderr
-    few, many, grown_bytes = map(int, done.stdout.split())
+    given = url, f"{tmp_path}/lake", f"{DAY + timedelta(days=2)}", f"{DAY + timedelta(days=3)}"
+    few, many, grown_bytes = told_by(ROTATE, *given)
     assert (few, many) == (SYMBOLS * MINUTES, TIMES * SYMBOLS * MINUTES)
     assert grown_bytes < 128 << 20
 

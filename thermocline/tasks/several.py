@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from contextvars import copy_context
 from queue import SimpleQueue
 from typing import TypeVar
 
@@ -27,8 +28,8 @@ def several(
     """Do the same with each item, with `at_once` of them at a time, in the order given.
 
     Yields each with what waits for it and gives what came of it, or raises why nothing did. The writer is one of the
-    movers where it `is_writer_free` meanwhile. When the block ends early, what has begun is finished and nothing else
-    begins.
+    movers where it `is_writer_free` meanwhile. What the caller's context says holds for all of it. When the block ends
+    early, what has begun is finished and nothing else begins.
     """
     count = min(at_once, len(items))
     with ExitStack() as undo:
@@ -47,4 +48,4 @@ def several(
 
         threads = undo.enter_context(ThreadPoolExecutor(max(count, 1)))
         undo.callback(threads.shutdown, cancel_futures=True)
-        yield [(item, threads.submit(with_a_mover, item).result) for item in items]
+        yield [(item, threads.submit(copy_context().run, with_a_mover, item).result) for item in items]
