@@ -9,7 +9,6 @@ from functools import cached_property, lru_cache
 import psycopg
 import pyarrow as pa
 from psycopg import sql
-from psycopg.pq import Escaping
 
 from thermocline.errors import LockTimeoutError
 from thermocline.model.aggregates import Aggregation
@@ -291,9 +290,9 @@ def condition_on(connection: Connection, query: Query) -> Callable[[Leaf], str]:
         day = leaf.partition
         bounds = ""
         if query.start and query.start > day.start:
-            bounds = f"ts >= {_instant(query.start)} AND "
+            bounds = f"ts >= {_instant(connection, query.start)} AND "
         if query.end and query.end < day.end:
-            bounds += f"ts < {_instant(query.end)} AND "
+            bounds += f"ts < {_instant(connection, query.end)} AND "
         return f"{bounds}{symbols}"
 
     return condition
@@ -302,27 +301,26 @@ def condition_on(connection: Connection, query: Query) -> Callable[[Leaf], str]:
 def _of_symbols(connection: Connection, query: Query) -> str:
     if not query.symbols:
         return "true"
-    encoding, escaping = connection.info.encoding, Escaping(connection.pgconn)
-    # No text in PostgreSQL holds a zero byte, and what quotes one would stop there.
+    # No text in PostgreSQL holds a zero byte, and none can be asked for.
     possible = [symbol for symbol in query.symbols if "\0" not in symbol]
-    texts = [bytes(escaping.escape_literal(symbol.encode(encoding))).decode(encoding) for symbol in possible]
+    texts = [sql.Literal(symbol).as_string(connection) for symbol in possible]
     column = _names((query.dataset.symbol_column,))
     if len(texts) == 1:
         return f"{column} = {texts[0]}"
     return f"{column} = ANY(ARRAY[{', '.join(texts)}])" if texts else "false"
 
 
-def _instant(instant: datetime) -> str:
-    return f"'{instant.astimezone(UTC).isoformat()}'::timestamptz"
+def _instant(connection: Connection, instant: datetime) -> str:
+    return sql.Literal(instant.astimezone(UTC)).as_string(connection)
 
 
 def _condition(connection: Connection, query: Query) -> sql.SQL:
     """What must hold of a row, whatever table it is in."""
     parts = [_of_symbols(connection, query)]
     if query.start:
-        parts.append(f"ts >= {_instant(query.start)}")
+        parts.append(f"ts >= {_instant(connection, query.start)}")
     if query.end:
-        parts.append(f"ts < {_instant(query.end)}")
+        parts.append(f"ts < {_instant(connection, query.end)}")
     if query.intervals:
         parts.append(sql.SQL("interval = ANY({})").format(sql.Literal(list(query.intervals))).as_string(connection))
     return sql.SQL(" AND ".join(parts))
