@@ -22,7 +22,6 @@ from thermocline.model.partition import Partition
 from thermocline.model.paths import object_path, table_location
 from thermocline.stores import iceberg_tables
 from thermocline.stores.iceberg import IcebergCatalog
-from thermocline.stores.iceberg_tables import IcebergTables
 from thermocline.stores.memory import MemoryCatalog
 from thermocline.stores.objects_local import LocalObjects
 from thermocline.stores.open import open_objects
@@ -308,16 +307,16 @@ def test_a_commit_that_loses_in_the_last_moment_is_not_put_on_top_of_the_winner(
     paths = [put(local, number) for number in range(3)]
     head = publish(iceberg, paths[:1])
     other = IcebergCatalog(sqlite, local)
-    original, won = IcebergTables._described, []  # noqa: SLF001  # the last step before the commit
+    original, won = iceberg_tables.described, []  # the last step before the commit
 
-    def described(self, table, new):
-        found = list(original(self, table, new))
+    def described(objects, table, new):
+        found = list(original(objects, table, new))
         if not won:
             won.append("soon")
             won[0] = publish(other, paths[1:2], head=head)
         return found
 
-    monkeypatch.setattr(IcebergTables, "_described", described)
+    monkeypatch.setattr(iceberg_tables, "described", described)
     with pytest.raises(CatalogConflictError, match="moved meanwhile"):
         publish(iceberg, paths[2:], head=head)
     assert iceberg.head(MARKET_DATA) == won[0]

@@ -1,7 +1,7 @@
 """A partition: one dataset (and interval) on one UTC day, the half-open `[start, end)`."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Self
@@ -142,6 +142,11 @@ class Partition:
                 return cls(dataset, "", parse_day(day))
         msg = f"{text!r} is not a partition; write DATASET/INTERVAL/YYYY-MM-DD or DATASET/YYYY-MM-DD"
         raise UsageError(msg)
+
+
+def span_of(partitions: Collection[Partition]) -> DayRange:
+    """From the first day of any to the last of any."""
+    return DayRange(min(each.day for each in partitions), max(each.end.date() for each in partitions))
 
 
 def chunks(partitions: Sequence[Partition], size: int) -> Iterator[Sequence[Partition]]:

@@ -82,6 +82,10 @@ class Writer(Mover, Protocol):
         """The live vintages of those days."""
         ...
 
+    def live_paths(self) -> frozenset[str]:
+        """The objects of all live vintages, of which there may be many more than anybody needs receipts of."""
+        ...
+
     def next_versions(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
         """For each partition the version that its next vintage takes."""
         ...

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from pyiceberg.io import FileIO
-from pyiceberg.manifest import DataFile
 from pyiceberg.table.metadata import TableMetadata, TableMetadataUtil
 from pyiceberg.table.snapshots import Snapshot
 
@@ -55,11 +53,6 @@ def numbered_file(objects: Objects, path: str) -> str:
     return objects.replace(f"{folder}/{number:05d}-{uuid4()}.metadata.json", body).path
 
 
-def data_files(snapshot: Snapshot, io: FileIO) -> list[DataFile]:
-    """The files of a snapshot."""
-    return [entry.data_file for manifest in snapshot.manifests(io) for entry in manifest.fetch_manifest_entry(io)]
-
-
 def _candidates(objects: Objects, dataset: Dataset, named: str | None) -> Iterator[str]:
     """Paths of metadata files, the likeliest to be the newest first: a file is only read when those before it fail."""
     folder = f"{table_location(dataset.name)}/metadata"
@@ -82,7 +75,8 @@ def _version(objects: Objects, dataset: Dataset, path: str, *, is_registered: bo
     root = metadata.location.removesuffix(folder)
     io = ObjectsFileIO.at(root, objects)
     snapshot = metadata.current_snapshot()
-    files = data_files(snapshot, io) if snapshot else []
+    manifests = snapshot.manifests(io) if snapshot else []
+    files = [entry.data_file for manifest in manifests for entry in manifest.fetch_manifest_entry(io)]
     stamp = snapshot.timestamp_ms if snapshot else metadata.last_updated_ms
     return TableVersion(
         head=str(snapshot.snapshot_id) if snapshot else "",

@@ -14,7 +14,7 @@ from thermocline.errors import FingerprintMismatchError, StaleStateError
 from thermocline.model.coverage.due import due_of
 from thermocline.model.dataset import Dataset
 from thermocline.model.fingerprint import contents_of
-from thermocline.model.partition import DayRange, Partition
+from thermocline.model.partition import ALL_DAYS, DayRange, Partition
 from thermocline.model.query import Query
 from thermocline.model.receipt import Vintage
 from thermocline.model.schema import Schema
@@ -84,6 +84,10 @@ class MemoryWriter:
     def live(self, days: DayRange, intervals: Collection[str] = ()) -> list[Vintage]:
         """See `Writer.live`."""
         return self._hot.live(self._dataset, days, intervals)
+
+    def live_paths(self) -> frozenset[str]:
+        """See `Writer.live_paths`."""
+        return frozenset(vintage.receipt.path for vintage in self.live(ALL_DAYS))
 
     def next_versions(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
         """See `Writer.next_versions`."""

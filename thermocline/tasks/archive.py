@@ -179,7 +179,8 @@ def settled_head(writer: Writer, lake: Lake, dataset: Dataset, *, run_id: str, a
         return head
     if head == known and not anew:
         return head
-    head = settle(lake, dataset, [vintage.receipt for vintage in writer.live(ALL_DAYS)], head, run_id=run_id)
+    if lake.paths(dataset) != writer.live_paths():
+        head = settle(lake, dataset, [vintage.receipt for vintage in writer.live(ALL_DAYS)], head, run_id=run_id)
     if head != known:
         note_head(writer, dataset, head, run_id=run_id)
     return head

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from thermocline.model.dataset import Dataset
 from thermocline.model.journal import Entry, Event
-from thermocline.model.partition import DayRange, Partition
+from thermocline.model.partition import Partition, span_of
 from thermocline.model.receipt import Vintage, VintageState
 from thermocline.model.report import Moved
 from thermocline.ports import Holding, Hot, Lake, Writer
@@ -18,7 +18,7 @@ def held_vintages(hot: Hot, dataset: Dataset, partitions: Collection[Partition])
     """The vintages of those partitions that wait for a person."""
     if not partitions:
         return []
-    span = DayRange(min(p.day for p in partitions), max(p.end.date() for p in partitions))
+    span = span_of(partitions)
     return [v for v in hot.vintages(dataset, span, (), [VintageState.HELD]) if v.partition in partitions]
 
 

@@ -10,7 +10,7 @@ from thermocline.errors import LockTimeoutError
 from thermocline.model.dataset import Dataset
 from thermocline.model.fingerprint import contents_of
 from thermocline.model.lifecycle import Lifecycle
-from thermocline.model.partition import DayRange, Partition, is_of, partitions_of, rows_of
+from thermocline.model.partition import Partition, is_of, partitions_of, rows_of, span_of
 from thermocline.model.query import Query
 from thermocline.model.receipt import Receipt, Vintage
 from thermocline.model.report import Moved
@@ -147,7 +147,7 @@ class _Guard:
         suspects = [p for p, rows in final.items() if rule.may_hold(symbols_in(self.dataset, rows))]
         if not suspects:
             return {}
-        span = DayRange(min(p.day for p in suspects), max(p.end.date() for p in suspects))
+        span = span_of(suspects)
         live = {vintage.partition for vintage in self.hot.live(self.dataset, span)}
         found = {}
         for partition in suspects:
@@ -180,7 +180,7 @@ class _Guard:
         try:
             with self.hot.writer(self.dataset) as writer:
                 waiting = held_vintages(self.hot, self.dataset, restated.keys())
-                span = DayRange(min(p.day for p in restated), max(p.end.date() for p in restated))
+                span = span_of(restated)
                 live = {vintage.partition: vintage for vintage in writer.live(span)}
                 moved = []
                 for partition, restatement in restated.items():

@@ -9,7 +9,7 @@ from typing import Any
 from thermocline.errors import LakeError, RequestBudgetError, TransientLakeError
 from thermocline.model.dataset import Dataset
 from thermocline.model.lifecycle import Lifecycle
-from thermocline.model.partition import ALL_DAYS, DayRange, Partition, chunks
+from thermocline.model.partition import ALL_DAYS, DayRange, Partition, chunks, span_of
 from thermocline.model.receipt import Vintage
 from thermocline.model.report import Moved
 from thermocline.ports import SILENT, Hot, Lake, Mover, Progress, Writer
@@ -159,7 +159,7 @@ def _lacking(
     Asked under the lock: what was due may have been restated or loaded since.
     """
     hot_now = {day.partition: day for day in hot.hot_days(dataset)}
-    span = DayRange(min(p.day for p in some), max(p.end.date() for p in some))
+    span = span_of(some)
     live = {vintage.partition: vintage for vintage in writer.live(span)}
     lacking = []
     for partition in some:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from thermocline.errors import FingerprintMismatchError, LakeError
 from thermocline.model.dataset import Dataset
-from thermocline.model.partition import ALL_DAYS, Partition
+from thermocline.model.partition import Partition, span_of
 from thermocline.model.receipt import Receipt
 from thermocline.model.report import Failed, Moved
 from thermocline.ports import Detached, Hot, Lake
@@ -37,7 +37,8 @@ class Release:
         if not self.old:
             return
         with self.hot.writer(self.dataset) as writer:
-            live = {vintage.partition: vintage.receipt for vintage in writer.live(ALL_DAYS)}
+            days = span_of([old.partition for old in self.old])
+            live = {vintage.partition: vintage.receipt for vintage in writer.live(days)}
             at_stake = [live[old.partition] for old in self.old if old.partition in live]
             amiss = unjournaled(self.lake, self.dataset, at_stake) | self._astray(at_stake, moved)
             read_back = ReadBack(self.lake, at_stake)

@@ -10,7 +10,7 @@ from thermocline.faults import Step, step
 from thermocline.model.dataset import Dataset
 from thermocline.model.fingerprint import contents_of
 from thermocline.model.journal import Entry, Event
-from thermocline.model.partition import DayRange, Partition, months_of
+from thermocline.model.partition import DayRange, Partition, months_of, span_of
 from thermocline.model.receipt import Receipt, Vintage, VintageState
 from thermocline.model.report import Failed, Moved
 from thermocline.ports import Hot, Lake, Publication, SpoolFactory, Writer
@@ -108,7 +108,7 @@ class _Acceptance:
     def publish(self, held: Sequence[Vintage]) -> None:
         """Publish what is good and says something new, in one commit."""
         head = settled_head(self.writer, self.lake, self.dataset, run_id=self.run_id)
-        span = DayRange(min(v.partition.day for v in held), max(v.partition.end.date() for v in held))
+        span = span_of([vintage.partition for vintage in held])
         live = {vintage.partition: vintage for vintage in self.writer.live(span)}
         receipts: dict[Partition, Receipt] = {}
         for vintage in held:

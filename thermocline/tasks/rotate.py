@@ -26,7 +26,7 @@ from thermocline.errors import (
 )
 from thermocline.model.dataset import Dataset
 from thermocline.model.lifecycle import Lifecycle
-from thermocline.model.partition import ALL_DAYS, DayRange, Partition, chunks
+from thermocline.model.partition import Partition, chunks, span_of
 from thermocline.model.paths import object_path
 from thermocline.model.receipt import Receipt, Vintage
 from thermocline.model.report import Failed, Moved
@@ -71,30 +71,38 @@ def plan_rotation(
     """
     planned = []
     for dataset in datasets:
-        live = {vintage.partition: vintage.receipt for vintage in hot.live(dataset, ALL_DAYS)}
         leaves = {leaf.partition: leaf for leaf in hot.leaves(dataset) if leaf.registered}
         # A hot day without a table is planned too, so that somebody is told of it.
         gone = {day.partition for day in hot.hot_days(dataset)} - leaves.keys()
+        late = hot.late(dataset)
+        live = _live(hot, dataset, leaves.keys() | late.keys())
         planned += [Moved(partition, "rotate", 0, 0, "") for partition in gone if lifecycle.is_due(partition, as_of)]
         for partition, leaf in leaves.items():
             if lifecycle.is_due(partition, as_of, leaf.until):
                 known = live.get(partition)
                 size, path = (known.size_bytes, known.path) if known else (leaf.size_bytes, object_path(partition, 1))
                 planned.append(Moved(partition, "rotate", leaf.rows, size, path))
-        planned += _folds(hot, dataset, live, leaves.keys() | gone)
+        planned += _folds(late, live, leaves.keys() | gone)
     for dataset in folding:
-        if hot.late(dataset):
-            live = {vintage.partition: vintage.receipt for vintage in hot.live(dataset, ALL_DAYS)}
-            planned += _folds(hot, dataset, live, {day.partition for day in hot.hot_days(dataset)})
+        if late := hot.late(dataset):
+            live = _live(hot, dataset, late.keys())
+            planned += _folds(late, live, {day.partition for day in hot.hot_days(dataset)})
     return sorted(planned, key=lambda moved: moved.partition)
 
 
+def _live(hot: Hot, dataset: Dataset, partitions: Collection[Partition]) -> dict[Partition, Receipt]:
+    """Of the days from the first of the partitions to the last, the live receipts."""
+    if not partitions:
+        return {}
+    return {vintage.partition: vintage.receipt for vintage in hot.live(dataset, span_of(partitions))}
+
+
 def _folds(
-    hot: Hot, dataset: Dataset, live: Mapping[Partition, Receipt], hot_set: Collection[Partition]
+    late: Mapping[Partition, int], live: Mapping[Partition, Receipt], hot_set: Collection[Partition]
 ) -> list[Moved]:
     """The cold days that have late rows."""
     folds = []
-    for partition, rows in hot.late(dataset).items():
+    for partition, rows in late.items():
         if partition not in hot_set:
             version = live[partition].version + 1 if partition in live else 1
             folds.append(Moved(partition, "fold", rows, 0, object_path(partition, version)))
@@ -283,7 +291,7 @@ class _Batch:
         return [partition for partition in partitions if partition in due | folds]
 
     def _live(self, partitions: Sequence[Partition]) -> dict[Partition, Vintage]:
-        span = DayRange(min(p.day for p in partitions), max(p.end.date() for p in partitions))
+        span = span_of(partitions)
         return {vintage.partition: vintage for vintage in self.writer.live(span)}
 
     def _unpacked(self, copied: dict[Partition, ColdCopy], live: Mapping[Partition, Vintage], head: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from thermocline.model.dataset import Dataset
-from thermocline.model.partition import ALL_DAYS, DayRange, midnight
+from thermocline.model.partition import ALL_DAYS, DayRange, midnight, span_of
 from thermocline.model.query import Query, Segment, Tier, plan_route
 from thermocline.ports import Analytics, Hot, Lake, Relation, Snapshot
 from thermocline.tasks.expected import Expectations
@@ -29,10 +29,7 @@ def intervals_there(hot: Hot, dataset: Dataset) -> dict[str, DayRange]:
     for partition in partitions:
         if partition.dataset == dataset.name:
             days.setdefault(partition.interval, []).append(partition)
-    return {
-        interval: DayRange(min(p.day for p in some), max(p.end.date() for p in some))
-        for interval, some in sorted(days.items())
-    }
+    return {interval: span_of(some) for interval, some in sorted(days.items())}
 
 
 @dataclass(frozen=True)

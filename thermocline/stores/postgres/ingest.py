@@ -6,7 +6,7 @@ import pyarrow as pa
 from psycopg import sql
 
 from thermocline.model.dataset import Dataset
-from thermocline.model.partition import DayRange, Partition, partitions_of, rows_of
+from thermocline.model.partition import Partition, partitions_of, rows_of, span_of
 from thermocline.ports import Ingested
 from thermocline.stores.postgres import days, ledger, rows, schemas, tables
 from thermocline.stores.postgres.connection import Connection
@@ -58,7 +58,7 @@ def _accepted(
         hot = _hot(connection, dataset)
     fresh = {partition for partition in partitions if partition in may_start and partition not in hot}
     if fresh:
-        span = DayRange(min(p.day for p in fresh), max(p.end.date() for p in fresh))
+        span = span_of(fresh)
         fresh -= {vintage.partition for vintage in ledger.live(connection, dataset, span)}
         fresh -= late_counts(connection, dataset).keys()
     return fresh | (hot & set(partitions))

@@ -57,6 +57,16 @@ def live(connection: Connection, dataset: Dataset, days: DayRange, intervals: Co
     return [_vintage(row) for row in rows]
 
 
+def live_paths(connection: Connection, dataset: Dataset) -> frozenset[str]:
+    """The objects of the dataset's live vintages."""
+    rows = connection.execute(
+        "SELECT DISTINCT path FROM thermocline.vintage"
+        " WHERE superseded_at IS NULL AND state = 'published' AND dataset = %s",
+        (dataset.name,),
+    )
+    return frozenset(path for (path,) in rows)
+
+
 def vintages(
     connection: Connection,
     dataset: Dataset,

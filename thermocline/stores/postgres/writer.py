@@ -65,6 +65,10 @@ class PostgresWriter:
         """See `Writer.live`."""
         return ledger.live(self._connection, self._dataset, days, intervals)
 
+    def live_paths(self) -> frozenset[str]:
+        """See `Writer.live_paths`."""
+        return ledger.live_paths(self._connection, self._dataset)
+
     def next_versions(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
         """See `Writer.next_versions`."""
         return ledger.next_versions(self._connection, self._dataset, partitions)
