@@ -11,6 +11,7 @@ from io import BytesIO
 
 import pyarrow as pa
 import pytest
+from catalog_acts import day, publish, put
 from made_rows import DAY, as_sorted_lists, bars
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.table import StaticTable
@@ -18,14 +19,12 @@ from pyiceberg.table import StaticTable
 from thermocline.errors import BrokenTableError, CatalogConflictError, LakeError
 from thermocline.model.dataset import Column, Kind
 from thermocline.model.datasets import MARKET_DATA, NEWS
-from thermocline.model.partition import Partition
 from thermocline.model.paths import object_path, table_location
 from thermocline.stores import iceberg_tables
 from thermocline.stores.iceberg import IcebergCatalog
 from thermocline.stores.memory import MemoryCatalog
 from thermocline.stores.objects_local import LocalObjects
 from thermocline.stores.open import open_objects
-from thermocline.stores.parquet import encode
 
 NOW = datetime.now(UTC)
 NAMES = ["memory", "iceberg on disk", "iceberg in memory", "iceberg on s3", "iceberg on gcs"]
@@ -48,19 +47,6 @@ def catalog(request, objects, sqlite):
     catalog = MemoryCatalog() if name == NAMES[0] else IcebergCatalog(sqlite, objects)
     yield catalog
     catalog.close()
-
-
-def day(number):
-    return Partition("market_data", "1day", DAY + timedelta(days=number))
-
-
-def put(objects, number, version=1, **cells):
-    with encode(day(number), [bars(day(number), **cells)]) as file:
-        return objects.put(object_path(day(number), version), file.stream).path
-
-
-def publish(catalog, added=(), removed=(), head="", run_id="run-1"):
-    return catalog.publish(MARKET_DATA, added=added, removed=removed, expected_head=head, run_id=run_id)
 
 
 # ----------------------------------------------------------------------------------------------------- every catalog

@@ -17,6 +17,7 @@ from pyiceberg.exceptions import (
     TableAlreadyExistsError,
     ValidationException,
 )
+from pyiceberg.io import FileIO
 from pyiceberg.manifest import ManifestFile
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
@@ -58,6 +59,7 @@ from thermocline.stores.iceberg_versions import BUILT_ON, RUN_ID, found_version,
 _log = logging.getLogger(__name__)
 
 _KEPT_METADATA = 20
+_MANY_MANIFESTS = 40
 
 _PROPERTIES = {
     "format-version": "2",
@@ -65,6 +67,7 @@ _PROPERTIES = {
     "commit.retry.num-retries": "0",
     "commit.manifest-merge.enabled": "true",
     "commit.manifest.min-count-to-merge": "20",
+    "commit.manifest.target-size-bytes": str(256 << 10),  # some 700 objects, so that merging does not grow with a table
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": str(_KEPT_METADATA),
     "write.parquet.compression-codec": "zstd",
@@ -123,13 +126,18 @@ class IcebergTables:
             with _unbroken(dataset):
                 leaving = self._files.described(table, gone, named)
             transaction = _Commit(table)
-            update = transaction.update_snapshot(snapshot_properties={RUN_ID: run_id, BUILT_ON: head})
+            properties = {RUN_ID: run_id, BUILT_ON: head}
+            update = transaction.update_snapshot(snapshot_properties=properties)
             try:
                 with update.overwrite() if gone else update.merge_append() as snapshot:
                     for data_file in leaving:
                         snapshot.delete_data_file(data_file)
                     for data_file in described(self._objects, table, new):
                         snapshot.append_data_file(data_file)
+                if gone and _is_scattered(transaction.table_metadata, table.io):
+                    # PyIceberg brings manifests together where files are added, and only there.
+                    with transaction.update_snapshot(snapshot_properties=properties).merge_append():
+                        pass
                 transaction.commit_transaction()
             except CommitFailedException:
                 raise CatalogConflictError(_conflict(dataset, "was moved meanwhile", expected_head)) from None
@@ -374,6 +382,11 @@ def _lacks(schema: Schema, dataset: Dataset) -> bool:
 def _head(table: Table) -> str:
     snapshot = table.current_snapshot()
     return str(snapshot.snapshot_id) if snapshot else ""
+
+
+def _is_scattered(metadata: TableMetadata, io: FileIO) -> bool:
+    snapshot = metadata.current_snapshot()
+    return snapshot is not None and len(snapshot.manifests(io)) >= _MANY_MANIFESTS
 
 
 def _conflict(dataset: Dataset, what: str, expected_head: str) -> str:
