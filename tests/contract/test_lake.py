@@ -27,7 +27,7 @@ from thermocline.model.receipt import Receipt, Vintage
 from thermocline.model.retention import ClassStep, Retention, RetentionPolicy
 from thermocline.model.storage_classes import COMPRESSED, WARM
 from thermocline.ports import Relation
-from thermocline.stores import duckdb
+from thermocline.stores import duckdb_scan
 from thermocline.stores.analytics import DuckDBAnalytics
 from thermocline.stores.footers import is_compressed
 from thermocline.stores.lake import ParquetLake
@@ -380,14 +380,14 @@ def test_many_pieces_give_the_same_answer_as_one(lake, monkeypatch):
     segment = cold(*receipts, days=days)
     whole = answer(lake, Query(MARKET_DATA), segment, late)
     assert len(whole) == 4 * 6 + 5
-    monkeypatch.setattr(duckdb, "_PIECE_BYTES", 1)
+    monkeypatch.setattr(duckdb_scan, "_PIECE_BYTES", 1)
     assert answer(lake, Query(MARKET_DATA), segment, late).equals(whole)
     for limit in (0, 1, 6, 7, 20, 100):
         assert answer(lake, Query(MARKET_DATA, limit=limit), segment, late).equals(whole.slice(0, limit))
 
 
 def test_a_limit_that_is_reached_leaves_later_days_alone(lake, monkeypatch):
-    monkeypatch.setattr(duckdb, "_PIECE_BYTES", 1)
+    monkeypatch.setattr(duckdb_scan, "_PIECE_BYTES", 1)
     receipts = [write(lake, bars(day(number)), day(number)) for number in range(3)]
     lake.delete(receipts[2].path)
     assert len(answer(lake, Query(MARKET_DATA, limit=12), cold(*receipts))) == 12
@@ -470,7 +470,7 @@ def test_pieces_of_a_shared_object_give_the_same_answer_as_the_whole(lake, monke
     receipts.sort(key=lambda receipt: receipt.partition)
     whole = answer(lake, Query(MARKET_DATA), cold(*receipts))
     assert len(whole) == 5 * 6
-    monkeypatch.setattr(duckdb, "_PIECE_BYTES", 1)
+    monkeypatch.setattr(duckdb_scan, "_PIECE_BYTES", 1)
     assert answer(lake, Query(MARKET_DATA), cold(*receipts)).equals(whole)
 
 

@@ -135,7 +135,7 @@ def in_another(act):
 def test_between_two_batches_the_next_one_is_refused(hot, lake, hot_url, *, asked, cancelling, monkeypatch):
     monkeypatch.setattr("thermocline.stores.postgres.rows.BATCH_ROWS", 1_000)
     monkeypatch.setattr("thermocline.stores.postgres.at_once.BATCH_ROWS", 1_000)
-    monkeypatch.setattr("thermocline.stores.duckdb._BATCH_ROWS", 2_048)
+    monkeypatch.setattr("thermocline.stores.duckdb_scan._BATCH_ROWS", 2_048)
     for _ in range(2):
         everything(hot, lake).to_arrow()
     threads = threading.active_count()

@@ -42,3 +42,21 @@ def test_ctrl_c_ends_what_is_going_on_and_the_next_query_is_answered():
             work.run(lambda: connection.execute(FOR_EVER).fetchone())
         assert answers(work)
     engine.close()
+
+
+def test_a_stream_that_nobody_takes_is_ended_with_the_work():
+    engine = Engine()
+    with engine.connection() as connection, engine.work(connection) as work:
+        work.stream(lambda: connection.execute(FOR_EVER).to_arrow_reader())
+    with engine.connection() as connection, engine.work(connection) as work:
+        assert answers(work)
+    engine.close()
+
+
+@pytest.mark.parametrize("batches", [0, 1, 2, 5])
+def test_a_stream_has_every_batch_once(batches):
+    engine, rows = Engine(), 2_048 * batches
+    with engine.connection() as connection, engine.work(connection) as work:
+        stream = work.stream(lambda: connection.execute(f"SELECT * FROM range({rows})").to_arrow_reader(2_048))
+        assert [value for batch in stream for value in batch["range"].to_pylist()] == list(range(rows))
+    engine.close()

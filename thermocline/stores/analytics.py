@@ -11,7 +11,8 @@ from thermocline.errors import UsageError
 from thermocline.model.dataset import Dataset
 from thermocline.ports import Relation
 from thermocline.stores.counting import counts_of, names_of
-from thermocline.stores.duckdb import Engine, columns_sql, identifier, literal, named_by, newest_sql, relation_sql
+from thermocline.stores.duckdb import Engine
+from thermocline.stores.duckdb_sql import columns_sql, identifier, literal, named_by, newest_sql, relation_sql
 from thermocline.stores.work import Work
 
 _BATCH_ROWS = 65_536

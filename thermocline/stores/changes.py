@@ -10,7 +10,8 @@ from thermocline.model.changes import ChangeCounts
 from thermocline.model.dataset import Column, Dataset, Kind
 from thermocline.model.query import answer_order
 from thermocline.ports import Changes, Located
-from thermocline.stores.duckdb import Engine, explained, identifier, literal, relation_sql
+from thermocline.stores.duckdb import Engine, explained
+from thermocline.stores.duckdb_sql import identifier, literal, relation_sql
 
 _BATCH_ROWS = 65_536
 

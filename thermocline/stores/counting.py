@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from thermocline.model.dataset import Dataset
 from thermocline.ports import Relation
-from thermocline.stores.duckdb import Engine, columns_sql, explained, identifier, relation_sql
+from thermocline.stores.duckdb import Engine, explained
+from thermocline.stores.duckdb_sql import columns_sql, identifier, relation_sql
 
 _DAY_MICROSECONDS = 86_400_000_000
 _SHIFT_DAYS = 1_000_000  # keeps a division from rounding towards 1970

@@ -11,17 +11,9 @@ from thermocline.model.dataset import Kind
 from thermocline.model.query import Segment
 from thermocline.model.receipt import Vintage
 from thermocline.ports import Located
-from thermocline.stores.duckdb import (
-    Engine,
-    explained,
-    identifier,
-    late_of,
-    literal,
-    part_of,
-    relation_sql,
-    stream,
-    wanted_sql,
-)
+from thermocline.stores.duckdb import Engine, explained
+from thermocline.stores.duckdb_scan import late_of, part_of, stream
+from thermocline.stores.duckdb_sql import identifier, literal, relation_sql, wanted_sql
 from thermocline.stores.work import Work
 
 _MICROSECONDS = 1_000_000

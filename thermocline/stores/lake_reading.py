@@ -19,11 +19,12 @@ from thermocline.model.query import Query, Segment
 from thermocline.model.receipt import Contents, Receipt, StoredObject, Vintage
 from thermocline.model.row_groups import RowGroups
 from thermocline.ports import Changes, Located, Objects, Traffic
-from thermocline.stores import duckdb, duckdb_aggregate
+from thermocline.stores import duckdb_aggregate, duckdb_scan
 from thermocline.stores.ahead import ahead
 from thermocline.stores.archives import ArchiveWatch
 from thermocline.stores.changes import changes
 from thermocline.stores.duckdb import Engine
+from thermocline.stores.duckdb_sql import exact
 from thermocline.stores.parquet import copy_hashing, decode, temporary_file
 from thermocline.stores.range_reader import ExactPaths
 from thermocline.stores.results import Results, key_of
@@ -51,10 +52,10 @@ class Reading:
     ) -> AbstractContextManager[pa.RecordBatchReader]:
         """See `Lake.scan`."""
         if not self._may_keep(query.dataset, segment, late):
-            return duckdb.scan(self._engine, query, segment, self.locations, late)
+            return duckdb_scan.scan(self._engine, query, segment, self.locations, late)
         schema = pa.schema([query.dataset.column(name).arrow_field for name in query.names])
         return self._results.stream(
-            key_of(query, segment), schema, lambda: duckdb.scan(self._engine, query, segment, self.locations)
+            key_of(query, segment), schema, lambda: duckdb_scan.scan(self._engine, query, segment, self.locations)
         )
 
     def aggregate(
@@ -72,7 +73,7 @@ class Reading:
         """Late rows come and go without any vintage telling: where a day has some, nothing is kept or looked up."""
         if not (self._results.keeps and segment.vintages):
             return False
-        of_these_days = duckdb.late_of(dataset, segment, late)
+        of_these_days = duckdb_scan.late_of(dataset, segment, late)
         return of_these_days is None or not of_these_days.num_rows
 
     @property
@@ -177,7 +178,7 @@ class Reading:
                 evolved.add(receipt.path)
         return [
             Located(
-                duckdb.exact(self._objects.location(path), is_local=is_local),
+                exact(self._objects.location(path), is_local=is_local),
                 tuple(sorted(named)),
                 evolved=path in evolved,
                 spans_a_year=spans_a_year(path),

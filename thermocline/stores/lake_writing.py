@@ -16,7 +16,7 @@ from thermocline.model.paths import object_path, shared_path, shared_version
 from thermocline.model.receipt import Receipt, StoredObject
 from thermocline.model.retention import Landing, RetentionPolicy
 from thermocline.model.storage_classes import COMPRESSED, Provider
-from thermocline.stores import duckdb
+from thermocline.stores import duckdb_scan
 from thermocline.stores.lake_reading import Reading
 from thermocline.stores.parquet import EncodedFile, copy_hashing, encode, encode_shared
 
@@ -62,7 +62,7 @@ class Writing(Reading):
         compressed = self._compresses(max(partitions), storage_class)
         with (
             self._watch.telling(receipts),
-            duckdb.sorted_rows(self._engine, dataset, self._located(receipts)) as batches,
+            duckdb_scan.sorted_rows(self._engine, dataset, self._located(receipts)) as batches,
             encode_shared(partitions, batches, compressed=compressed, directory=self._temp_dir) as file,
         ):
             stored = self._stored_shared(partitions, file)

@@ -16,7 +16,8 @@ import pyarrow as pa
 from thermocline.errors import LakeError, SchemaError
 from thermocline.model.dataset import Dataset
 from thermocline.model.partition import Partition
-from thermocline.stores.duckdb import Engine, columns_sql, explained, identifier
+from thermocline.stores.duckdb import Engine, explained
+from thermocline.stores.duckdb_sql import columns_sql, identifier
 from thermocline.stores.sorted_rows import last_of_each_run
 
 _PENDING_BYTES = 16 << 20

@@ -4,8 +4,9 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -16,6 +17,7 @@ from thermocline.ports.cancelling import ended_by, is_cancelled
 T = TypeVar("T")
 
 _AGAIN_SECONDS = 0.02
+_AT_FIRST = 2
 
 
 class Work:
@@ -32,6 +34,7 @@ class Work:
         self._limit, self._left = timeout_seconds, timeout_seconds
         self._changed = threading.Condition()
         self._thread = ThreadPoolExecutor(1, "thermocline-duckdb")
+        self._begun: Future[Any] | None = None
 
     def __enter__(self) -> Self:
         """Hand it over."""
@@ -40,7 +43,9 @@ class Work:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """End the thread; nothing is under way in it any more."""
+        """End what nobody has waited for, and the thread."""
+        if self._begun is not None:
+            self._end(self._begun)
         self._thread.shutdown()
 
     def run(self, call: Callable[[], T]) -> T:
@@ -50,10 +55,18 @@ class Work:
             TimeLimitError: All calls together took longer than they may.
             QueryCancelledError: The answer that this is for was cancelled.
         """
+        return self._result(self._begin(call))
+
+    def _begin(self, call: Callable[[], T]) -> "Future[T]":
+        future = self._thread.submit(call)
+        future.add_done_callback(lambda _: self._tell())
+        self._begun = future
+        return future
+
+    def _result(self, future: "Future[T]") -> T:
+        """As `run`; only the time that somebody waits counts."""
         began = time.monotonic()
         with ended_by(self._tell):
-            future = self._thread.submit(call)
-            future.add_done_callback(lambda _: self._tell())
             try:
                 with self._changed:
                     in_time = self._changed.wait_for(lambda: future.done() or is_cancelled(), self._left)
@@ -74,25 +87,30 @@ class Work:
             yield batch
 
     def stream(self, opened: Callable[[], pa.RecordBatchReader]) -> Generator[pa.RecordBatch, None, None]:
-        """The batches of a stream that is still to be opened, which is one call with the first of them.
+        """The batches of a stream that is opened at once, in one call with the first two of them.
 
-        Between two threads every call costs; where others are busy, milliseconds.
+        Between two threads every call costs; where others are busy, milliseconds. Most answers are one batch.
         """
 
-        def first() -> tuple[pa.RecordBatchReader, pa.RecordBatch | None]:
+        def first() -> tuple[pa.RecordBatchReader, list[pa.RecordBatch]]:
             reader = opened()
-            return reader, next(reader, None)
+            return reader, list(islice(reader, _AT_FIRST))
 
-        reader, batch = self.run(first)
-        if batch is not None:
-            yield batch
+        return self._stream(self._begin(first))
+
+    def _stream(
+        self, begun: "Future[tuple[pa.RecordBatchReader, list[pa.RecordBatch]]]"
+    ) -> Generator[pa.RecordBatch, None, None]:
+        reader, batches = self._result(begun)
+        yield from batches
+        if len(batches) == _AT_FIRST:
             yield from self.batches(reader)
 
     def _tell(self) -> None:
         with self._changed:
             self._changed.notify_all()
 
-    def _end(self, future: "Future[T]") -> None:
+    def _end(self, future: "Future[Any]") -> None:
         """Have DuckDB stop; an interrupt that comes before the statement itself has begun is forgotten by it."""
         with self._changed:
             while not future.done():

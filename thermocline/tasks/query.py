@@ -1,7 +1,7 @@
 """Query: one question, answered from both tiers in one consistent look."""
 
-from collections.abc import Callable, Collection, Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Collection, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -115,29 +115,24 @@ def _batches(
             reading, ahead = ahead, None
             opened = partial(_opened, snapshot, lake, replace(route.query, limit=remaining), late)
             is_short = remaining is not None and remaining <= _FEW_ROWS
-            if following is not None and following.tier is not segment.tier and not is_short:
-                ahead = ReadAhead(
-                    partial(opened, following), snapshot.cancel if following.tier is Tier.HOT else _let_end
-                )
-            for batch in reading or _here(partial(opened, segment)):
-                # What was read ahead may have been asked for before it was known how many rows come before.
-                rows = batch if remaining is None else batch.slice(0, remaining)
-                yield rows
-                if remaining is not None:
-                    remaining -= rows.num_rows
+            # Opened before the next one is read ahead: the lake, which takes longer, is at work then.
+            with nullcontext(reading) if reading else opened(segment) as batches:
+                if following is not None and following.tier is not segment.tier and not is_short:
+                    ahead = ReadAhead(
+                        partial(opened, following), snapshot.cancel if following.tier is Tier.HOT else _let_end
+                    )
+                for batch in batches:
+                    # What was read ahead may have been asked for before it was known how many rows come before.
+                    rows = batch if remaining is None else batch.slice(0, remaining)
+                    yield rows
+                    if remaining is not None:
+                        remaining -= rows.num_rows
             if remaining is not None and remaining <= 0:
                 return
     finally:
         for each in (reading, ahead):
             if each is not None:
                 each.close()
-
-
-def _here(
-    opened: "Callable[[], AbstractContextManager[pa.RecordBatchReader]]",
-) -> "Generator[pa.RecordBatch, None, None]":
-    with opened() as reader:
-        yield from reader
 
 
 def _opened(

@@ -49,17 +49,24 @@ class Facts:
     same: str
     """SQL, a condition: whether all this is so in the snapshot that asks."""
     _conditions: dict[tuple[int, ...], str] = field(default_factory=dict, compare=False, repr=False)
+    _of_days: dict[tuple[DayRange, tuple[str, ...]], str] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def locking(self) -> str:
         """SQL that begins a look, see `locking`."""
         return locking(self.tables).as_string()
 
-    def leaves_of(self, days: DayRange, intervals: Collection[str]) -> list[Leaf]:
-        """The tables of some days of those intervals."""
-        name = self.dataset.name
-        partitions = (Partition(name, interval, day) for interval in intervals for day in days)
-        return [leaf for partition in partitions if (leaf := self.leaves.get(partition))]
+    def condition_of(self, days: DayRange, intervals: Collection[str]) -> str:
+        """As `condition_on` the tables of those days and intervals."""
+        asked = (days, tuple(intervals))
+        condition = self._of_days.get(asked)
+        if condition is None:
+            name = self.dataset.name
+            partitions = (Partition(name, interval, day) for interval in intervals for day in days)
+            condition = self.condition_on([leaf for each in partitions if (leaf := self.leaves.get(each))])
+            if len(self._of_days) < _MOST_CONDITIONS:
+                self._of_days[asked] = condition
+        return condition
 
     def condition_on(self, leaves: Sequence[Leaf]) -> str:
         """SQL, a condition: whether all is the same, and these tables are still called what they were."""

@@ -214,7 +214,7 @@ def _begun(
 
     The names of tables are checked along with the rest for the days of those intervals.
     """
-    conditions = [facts.condition_on(facts.leaves_of(days, intervals)) if intervals else facts.same for facts in known]
+    conditions = [facts.condition_of(days, intervals) if intervals else facts.same for facts in known]
     asked = sql.SQL(", ").join(
         part
         for facts, condition in zip(known, conditions, strict=True)
