@@ -25,6 +25,7 @@ from quick_server import created_quickly
 from redis_server import redis_server
 
 from thermocline.cli import main
+from thermocline.cli.words import TERMINAL
 from thermocline.stores import embedded
 
 PROGRAM = Path(sys.executable).with_name("thermocline")
@@ -282,6 +283,11 @@ def test_the_status_has_what_programs_ask_for(night):
     shown = run("status", "--home", night).stdout
     assert "market_data" in shown
     assert "No rows yet: options_data" in shown
+    assert max(map(len, shown.splitlines())) <= TERMINAL
+    header = {
+        name for line in shown.splitlines() if line.startswith("dataset") for name in re.split(r"  +", line.strip())
+    }
+    assert {"hot rows", "hot size", "cold rows", "cold size", "first", "last", "hot since", "due", "trouble"} <= header
 
 
 @pytest.mark.parametrize("ending", ["parquet", "csv", "feather"])
@@ -555,6 +561,44 @@ def test_a_pipe_that_closes_early_is_no_error(night):
     done = subprocess.run(piped, shell=True, capture_output=True, text=True, check=False, timeout=60)  # noqa: S602  # a pipe
     assert done.stdout.startswith('{"rows": [')
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "--help",
+        "query --help",
+        "--version",
+        "status",
+        "status --json",
+        "tiers show",
+        "query market_data --json",
+        "query market_data",
+    ],
+)
+def test_what_nobody_reads_ends_quietly_with_the_code_of_a_broken_pipe(night, asked):
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [PROGRAM, "--home", night, *asked.split()],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_an_error_is_told_also_where_nobody_reads_the_answer(night):
+    read, write = os.pipe()
+    os.close(read)
+    asked = [PROGRAM, "--home", night, "query", "nothing"]
+    done = subprocess.run(asked, stdout=write, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    os.close(write)
+    assert done.returncode == 2
+    assert "nothing" in done.stderr
 
 
 def test_an_interrupted_backfill_says_so_and_can_be_repeated(home):

@@ -43,6 +43,11 @@ def test_rows_go_from_the_quarantine_in_or_out_by_what_is_said_of_them(home, tmp
     assert len(told("query", "market_data")["rows"]) == 1
     run("quarantine", "release", "--id", number, "--accept", "--reason", "checked", "--yes")
     assert {row["symbol"] for row in told("query", "market_data")["rows"]} == {"GOOD", "LOW"}
+    unknown = run("quarantine", "drop", "--id", number, "--id", "999", "--reason", "x", "--yes", code=2).stderr
+    assert f"row {number} is one of market_data that is released" in unknown
+    assert "no row in quarantine has the id 999; nothing was changed" in unknown
+    run("quarantine", "release", "--id", "999", "--dry-run", code=2)
+    run("quarantine", "show", "--id", "999", "--json", code=2)
     run("quarantine", "drop", "--rule", "volume", "--reason", "typing error", "--yes")
     run("ingest", "market_data", str(file), "--source-name", "desk")
     assert told("quarantine", "list")["rows"] == 0

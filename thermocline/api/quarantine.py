@@ -10,7 +10,7 @@ from thermocline.model.datasets import DATASETS
 from thermocline.model.rejected import ALWAYS
 from thermocline.model.rules import Rule, Severity, rules_of
 from thermocline.ports import Quarantined, QuarantineGroup, QuarantineQuery, QuarantineState
-from thermocline.tasks.quarantine import Judgement, apply_judgement, plan_drop, plan_release
+from thermocline.tasks.quarantine import Judgement, apply_judgement, plan_drop, plan_release, rows_asked_for
 
 
 class Quarantining(Opened):
@@ -53,8 +53,11 @@ class Quarantining(Opened):
             rules: Only rows that break one of these.
             states: Only in these, in any when empty.
             limit: At most so many.
+
+        Raises:
+            UsageError: An id is that of none.
         """
-        return self.hot.quarantined(_asked(datasets, sources, rules, ids, states, limit=limit))
+        return list(rows_asked_for(self.hot, _asked(datasets, sources, rules, ids, states, limit=limit)))
 
     def plan_quarantine_release(
         self,
@@ -109,7 +112,7 @@ class Quarantining(Opened):
             run_id: Named in the audit log; made up when None.
 
         Raises:
-            UsageError: Nothing says which rows.
+            UsageError: Nothing says which rows, or an id is that of none.
             StaleStateError: Somebody else has judged one of them meanwhile.
         """
         plan = self.plan_quarantine_release(
@@ -151,7 +154,7 @@ class Quarantining(Opened):
         """Say of rows that they shall never go in. They stay listed as dropped, and so they do when they come again.
 
         Raises:
-            UsageError: Nothing says which rows.
+            UsageError: Nothing says which rows, or an id is that of none.
             StaleStateError: Somebody else has judged one of them meanwhile.
         """
         plan = self.plan_quarantine_drop(datasets, reason=reason, ids=ids, sources=sources, rules=rules, run_id=run_id)

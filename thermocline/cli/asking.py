@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -22,12 +23,13 @@ from thermocline.cli.options import (
     output_option,
     symbols_option,
 )
-from thermocline.cli.words import ROWS_SHOWN, Size, Table, first_rows, plural, size
+from thermocline.cli.words import ROWS_SHOWN, TERMINAL, Size, Table, first_rows, plural, size
 
 if TYPE_CHECKING:
     from thermocline.answer import Answer
     from thermocline.api import Thermocline
     from thermocline.ports import Trouble, Unfinished
+    from thermocline.tasks.status import SeriesStatus
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -192,9 +194,9 @@ def status(invocation: Invocation, datasets: Sequence[str], as_of: date | None) 
     """Say what is where and what is due.
 
     For each dataset and interval: rows and bytes in PostgreSQL and in the lake (which also counts days that are hot),
-    the span, the first day of the unbroken hot run, partitions that are due to rotate, late rows, partitions of
-    which a restatement is held, partitions in trouble, and the last rotation. Below it, each partition that an act
-    could not do: why, how often, and since when; and what was asked of a vendor by a backfill that did not finish.
+    and the span; below it the first day of the unbroken hot run, partitions that are due to rotate, late rows,
+    partitions of which a restatement is held, partitions in trouble, and the last rotation. Then each partition that an
+    act could not do: why, how often, and since when; and what was asked of a vendor by a backfill that did not finish.
     """
     with invocation.opened() as opened:
         series, trouble = opened.status(datasets, as_of=as_of), opened.trouble(datasets)
@@ -205,34 +207,46 @@ def status(invocation: Invocation, datasets: Sequence[str], as_of: date | None) 
     waiting = (
         f"{plural(held, 'partition')} held: see `thermocline vintages DATASET --state held`, then accept or reject."
     )
-    table = Table(
-        (
-            "dataset", "interval", "hot rows", "hot size", "cold rows", "cold size",
-            "first", "last", "hot since", "due", "late", "held", "trouble", "last rotation",
-        ),
-        [
-            (
-                each.dataset, each.interval or None, each.hot_rows, Size(each.hot_bytes), each.cold_rows,
-                Size(each.cold_bytes), each.first, each.last, each.watermark, each.due_partitions, each.late_rows,
-                each.held_partitions,
-                each.trouble_partitions,
-                f"{each.last_rotation:%Y-%m-%d %H:%M}" if each.last_rotation else None,
-            )
-            for each in used
-        ],
-    )  # fmt: skip
+    tables: list[Table | str] = [_rows_table(used), "", _due_table(used)] if used else []
     invocation.answer(
         {
             "datasets": [each.document() for each in series],
             "trouble": [each.document() for each in trouble],
             "unfinished": [each.document() for each in unfinished],
         },
-        *([table] if used else []),
+        *tables,
         *first_rows(_trouble_table(trouble)),
         *first_rows(_unfinished_table(unfinished)),
         *([waiting] if held else []),
-        *([f"No rows yet: {', '.join(unused)}."] if unused else []),
+        *([fill(f"No rows yet: {', '.join(unused)}.", TERMINAL)] if unused else []),
     )
+
+
+def _rows_table(series: "Sequence[SeriesStatus]") -> Table:
+    return Table(
+        ("dataset", "interval", "hot rows", "hot size", "cold rows", "cold size", "first", "last"),
+        [
+            (
+                each.dataset, each.interval or None, each.hot_rows, Size(each.hot_bytes),
+                each.cold_rows, Size(each.cold_bytes), each.first, each.last,
+            )
+            for each in series
+        ],
+    )  # fmt: skip
+
+
+def _due_table(series: "Sequence[SeriesStatus]") -> Table:
+    return Table(
+        ("dataset", "interval", "hot since", "due", "late", "held", "trouble", "last rotation"),
+        [
+            (
+                each.dataset, each.interval or None, each.watermark, each.due_partitions, each.late_rows,
+                each.held_partitions, each.trouble_partitions,
+                f"{each.last_rotation:%Y-%m-%d %H:%M}" if each.last_rotation else None,
+            )
+            for each in series
+        ],
+    )  # fmt: skip
 
 
 def _unfinished_table(unfinished: "Sequence[Unfinished]") -> Table:

@@ -1,7 +1,8 @@
 """What click is taught: options that stand before or after a command, examples in its help, sections, exit codes."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
@@ -100,6 +101,22 @@ def _write_examples(formatter: click.HelpFormatter, examples: Sequence[str]) -> 
                 formatter.write(f"{'':{formatter.current_indent}}{example}\n")
 
 
+class _UnwrittenError(Exception):
+    """Output could not be written. click ends a program itself, with 1, where it sees a broken pipe."""
+
+    def __init__(self, pipe: BrokenPipeError) -> None:
+        super().__init__(str(pipe))
+        self.pipe = pipe
+
+
+@contextmanager
+def _unwritten() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise _UnwrittenError(error) from error
+
+
 class CommandLine(click.Group):
     """The whole command: its commands in sections, its errors in one line, its exit code as promised."""
 
@@ -127,6 +144,16 @@ class CommandLine(click.Group):
                     [(str(command.name).ljust(widest), command.get_short_help_str(room)) for command in commands]
                 )
 
+    def make_context(self, *arguments: Any, **settings: Any) -> click.Context:
+        """As click's; it writes where help is asked for."""
+        with _unwritten():
+            return super().make_context(*arguments, **settings)
+
+    def invoke(self, context: click.Context) -> Any:
+        """As click's."""
+        with _unwritten():
+            return super().invoke(context)
+
     def main(
         self,
         args: Sequence[str] | None = None,
@@ -148,6 +175,8 @@ class CommandLine(click.Group):
                 sys.stdout.flush()
         except SystemExit:
             raise
+        except _UnwrittenError as error:
+            code = invocation.failed(error.pipe)
         except BaseException as error:  # noqa: BLE001  # whatever it is, the user gets one line and the exit code
             code = invocation.failed(error)
         sys.exit(code if isinstance(code, int) else 0)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import signal
 import sys
 import threading
@@ -9,7 +10,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from thermocline.api import Thermocline
     from thermocline.ports import Progress
 
-FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
+FAILED, WRONG_USAGE, INTERRUPTED, UNREAD = 1, 2, 130, 141
+"""Exit codes. The last two are what a shell says of a program that Ctrl-C, or a pipe that nobody reads, has ended."""
 
 _STOPPED = (
     "stopped. Nothing is half done: what was committed stays, the rest is as it was. "
@@ -111,11 +113,22 @@ class Invocation:
             signal.signal(signal.SIGINT, earlier)
 
     def failed(self, error: BaseException) -> int:
-        """Say what went wrong on stderr, and on stdout as JSON where that was asked for; return the exit code."""
-        if isinstance(error, BrokenPipeError):
-            # Whoever read our output has seen enough. What is left in the buffer must not fail again at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return FAILED
+        """Say what went wrong on stderr, and on stdout as JSON where that was asked for; return the exit code.
+
+        Nothing is said where whoever read our output has seen enough.
+        """
+        unread = isinstance(error, BrokenPipeError) and (_is_unread(sys.stdout) or _is_unread(sys.stderr))
+        try:
+            return UNREAD if unread else self._told(error)
+        except BrokenPipeError:
+            return UNREAD
+        finally:
+            # What is left in the buffer must not fail again at exit.
+            for stream in (sys.stdout, sys.stderr):
+                if _is_unread(stream):
+                    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+    def _told(self, error: BaseException) -> int:
         if self.debug:
             click.echo(without_secrets("".join(traceback.format_exception(error))), err=True, nl=False)
         problem = self.problem(error)
@@ -127,6 +140,17 @@ class Invocation:
             click.echo(json.dumps({"error": problem.document()}))
             self.answered = True
         return problem.exit_code
+
+
+def _is_unread(stream: TextIO) -> bool:
+    """Whether a stream is a pipe of which nobody holds the other end any more."""
+    try:
+        pipe = stream.fileno()
+    except (OSError, ValueError):  # a test's, or closed
+        return False
+    poll = select.poll()
+    poll.register(pipe, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,17 @@ _FEW = 4
 """Rows that still stand side by side when a table is too wide and is turned."""
 
 
+class _Console(Console):
+    """A console that leaves it to the command what becomes of output that nobody reads any more."""
+
+    def on_broken_pipe(self) -> None:
+        """Go on with the error that is being handled."""
+        raise  # noqa: PLE0704  # rich calls this where it has caught it
+
+
 def show(table: Table) -> None:
     """Draw a table. One that is wider than the terminal is turned if it has few rows, else its lines run over."""
-    console = Console(highlight=False, markup=False, emoji=False)
+    console = _Console(highlight=False, markup=False, emoji=False)
     drawn = _drawn(table)
     width = console.measure(drawn, options=console.options.update(width=100_000)).maximum
     if console.is_terminal and width > console.width and len(table.rows) <= _FEW:

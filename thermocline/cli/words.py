@@ -8,6 +8,9 @@ _KIB = 1024
 _LEAST_USD, _FEW_USD = 1e-9, 0.1
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 
+TERMINAL = 100
+"""Columns of the narrowest terminal that people have open."""
+
 ROWS_SHOWN = 40
 """Lines of a table that a person still reads."""
 

@@ -7,7 +7,7 @@ from datetime import date, datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from thermocline.errors import SchemaError
+from thermocline.errors import SchemaError, UsageError
 from thermocline.model.conform import conform
 from thermocline.model.dataset import Dataset
 from thermocline.model.datasets import dataset_named
@@ -71,6 +71,28 @@ class Judgement:
         }
 
 
+def rows_asked_for(hot: Hot, asked: QuarantineQuery) -> Sequence[Quarantined]:
+    """The rows in quarantine that are asked for.
+
+    Raises:
+        UsageError: No row has one of the ids, or the one that has it is not among them.
+    """
+    rows = hot.quarantined(asked)
+    is_cut = asked.limit is not None and len(rows) >= asked.limit
+    missing = sorted(set(asked.ids).difference(row.quarantine_id for row in rows))
+    if missing and not is_cut:
+        others = {row.quarantine_id: row for row in hot.quarantined(QuarantineQuery(ids=missing, states=()))}
+        said = [
+            f"row {number} is one of {other.row.dataset} that is {other.state.value}"
+            if (other := others.get(number))
+            else f"no row in quarantine has the id {number}"
+            for number in missing
+        ]
+        msg = f"{'; '.join(said)}; nothing was changed; `thermocline quarantine show` says which rows there are"
+        raise UsageError(msg)
+    return rows
+
+
 def plan_release(
     hot: Hot,
     lake: Lake,
@@ -87,12 +109,15 @@ def plan_release(
 
     With `accept` rules only warn, and a row may take the place of the one of its key that is in. Types and nulls hold
     whatever is said. `corrections` are values that columns get first.
+
+    Raises:
+        UsageError: See `rows_asked_for`.
     """
     verdicts: list[Verdict] = []
     stays: list[Stays] = []
     tables: dict[str, pa.Table] = {}
     taken = validation.for_run("warn", 1.0) if accept else validation.for_run(None, 1.0)
-    for name, rows in _by_dataset(hot.quarantined(asked)):
+    for name, rows in _by_dataset(rows_asked_for(hot, asked)):
         (dataset,) = applied(hot, [dataset_named(name)])
         release = _Release(hot, lake, dataset, taken.rulebook(dataset), accept, corrections, now)
         table, ids = release.admit(rows)
@@ -104,10 +129,14 @@ def plan_release(
 
 
 def plan_drop(hot: Hot, asked: QuarantineQuery, *, why: str, run_id: str) -> Judgement:
-    """Which rows would be dropped; changes nothing."""
+    """Which rows would be dropped; changes nothing.
+
+    Raises:
+        UsageError: See `rows_asked_for`.
+    """
     verdicts = [
         Verdict(dataset_named(name), [row.quarantine_id for row in rows], QuarantineState.DROPPED, why)
-        for name, rows in _by_dataset(hot.quarantined(asked))
+        for name, rows in _by_dataset(rows_asked_for(hot, asked))
     ]
     return Judgement(QuarantineState.DROPPED, run_id, verdicts, dry_run=True)
 
