@@ -132,6 +132,7 @@ def test_load_makes_a_fresh_day_and_is_idempotent(hot, lake):
         assert hot.hot_days(MARKET_DATA) == [HotDay(day(), 1)]
         assert_answers(hot, lake, bars(day()))
     assert [(leaf.partition, leaf.rows, leaf.registered) for leaf in hot.leaves(MARKET_DATA)] == [(day(), 6, True)]
+    assert [(leaf.partition, leaf.registered) for leaf in hot.leaves(MARKET_DATA, counted=False)] == [(day(), True)]
 
 
 @pytest.mark.parametrize("dataset", DATASETS.values(), ids=str)

@@ -1,6 +1,7 @@
 """PostgreSQL's binary COPY format, there and back without a server."""
 
 import struct
+from decimal import Decimal
 from itertools import chain
 
 import pyarrow as pa
@@ -92,6 +93,46 @@ def test_a_number_that_is_too_large_for_its_column_is_refused(weight, digit):
     message = HEADER + struct.pack(">hi", 1, len(value)) + value
     with pytest.raises(HotStoreError, match="too large for its type"):
         list(decode([message, TRAILER], [Column("open", Kind.PRICE)], batch_rows=10))
+
+
+@pytest.mark.parametrize(
+    "odd", ["1", "9999.9999", "9999.99990001", "0.99", "0", "10000", "-1", "-12.34", "0.00000001", None]
+)
+@pytest.mark.parametrize("kind", [Kind.PRICE, Kind.MONEY])
+def test_one_price_that_is_unlike_all_others_comes_back_as_they_do(monkeypatch, kind, odd):
+    monkeypatch.setattr(decoding, "_FEW_ROWS", 0)
+    columns = [Column("price", kind, nullable=True), Column("next", kind, nullable=True)]
+    prices = [Decimal(price) for price in ("12", "12.5", "1.0001", "9999.9999", "300.2")]
+    arrays = [
+        pa.array([*prices, odd and Decimal(odd), *prices], columns[0].arrow_field.type),
+        pa.array([*prices, prices[0], *prices], columns[0].arrow_field.type),
+    ]
+    batch = pa.RecordBatch.from_arrays(arrays, schema=pa.schema([column.arrow_field for column in columns]))
+    [decoded] = decode(messages(batch, columns), columns, batch_rows=100)
+    decoded.validate(full=True)
+    assert decoded.equals(batch)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["synthetic"] * 5,
+        ["synthetic", "synthetic", "Synthetic", "synthetic"],
+        ["same", "others", "same"],
+        ["same", None, "same"],
+        [None, "same", None],
+        ["", "", ""],
+        ["", "a", ""],
+        ["x" * 300, "x" * 300],
+    ],
+)
+def test_a_text_that_is_the_same_in_all_rows_comes_back_and_so_does_one_that_almost_is(texts):
+    columns = [Column("text", Kind.TEXT, nullable=True), Column("number", Kind.INTEGER)]
+    schema = pa.schema([column.arrow_field for column in columns])
+    batch = pa.RecordBatch.from_arrays([pa.array(texts), pa.array(range(len(texts)))], schema=schema)
+    [decoded] = decode(messages(batch, columns), columns, batch_rows=100)
+    decoded.validate(full=True)
+    assert decoded.equals(batch)
 
 
 def test_an_empty_batch_is_no_bytes():

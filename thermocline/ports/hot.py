@@ -149,8 +149,11 @@ class Hot(Quarantine, Coverage, Protocol):
         """
         ...
 
-    def leaves(self, dataset: Dataset) -> list[HotLeaf]:
-        """Every day's table, by the catalog's own bounds, with exact row counts."""
+    def leaves(self, dataset: Dataset, *, counted: bool = True) -> list[HotLeaf]:
+        """Every day's table, by the catalog's own bounds, with exact row counts.
+
+        To count reads every row; unless they are `counted`, rows and bytes are 0.
+        """
         ...
 
     def hot_days(self, dataset: Dataset) -> list[HotDay]:

@@ -61,17 +61,23 @@ class Rotated:
 
 
 def plan_rotation(
-    hot: Hot, datasets: Sequence[Dataset], lifecycle: Lifecycle, *, as_of: date, folding: Sequence[Dataset] = ()
+    hot: Hot,
+    datasets: Sequence[Dataset],
+    lifecycle: Lifecycle,
+    *,
+    as_of: date,
+    folding: Sequence[Dataset] = (),
+    counted: bool = True,
 ) -> list[Moved]:
     """Every partition that a rotation as of that day would move: hot days that are due, cold days with late rows.
 
     Of the datasets in `folding` late rows alone. `rows` are those that are hot or late. `path` and `size_bytes` are the
     live vintage's, which serves again where the rows say nothing new; else the next object's path, and the size of the
-    hot table.
+    hot table. Hot rows and their bytes are 0 unless `counted`, for which every hot day is read.
     """
     planned = []
     for dataset in datasets:
-        leaves = {leaf.partition: leaf for leaf in hot.leaves(dataset) if leaf.registered}
+        leaves = {leaf.partition: leaf for leaf in hot.leaves(dataset, counted=counted) if leaf.registered}
         # A hot day without a table is planned too, so that somebody is told of it.
         gone = {day.partition for day in hot.hot_days(dataset)} - leaves.keys()
         late = hot.late(dataset)
@@ -183,7 +189,7 @@ class Rotation:
 
     def _due(self, dataset: Dataset, as_of: date, *, folding: bool) -> list[Partition]:
         rotated, folded = ([], [dataset]) if folding else ([dataset], [])
-        planned = plan_rotation(self.hot, rotated, self.lifecycle, as_of=as_of, folding=folded)
+        planned = plan_rotation(self.hot, rotated, self.lifecycle, as_of=as_of, folding=folded, counted=False)
         return [moved.partition for moved in planned]
 
     def _hot_and_due(self, dataset: Dataset, as_of: date) -> list[Partition]:

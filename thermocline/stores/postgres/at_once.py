@@ -18,7 +18,7 @@ from thermocline.model.partition import Partition
 from thermocline.model.query import Query, Segment, Tier, plan_route
 from thermocline.stores.postgres.connection import Connection
 from thermocline.stores.postgres.copy_out import BATCH_BYTES, BATCH_ROWS, next_message, receive
-from thermocline.stores.postgres.decode import Received, is_end, without_header
+from thermocline.stores.postgres.decode import Received
 from thermocline.stores.postgres.facts import Facts, Known, any_late
 from thermocline.stores.postgres.reader import select_sql
 
@@ -81,10 +81,10 @@ def begin(
 
 def _rows(connection: Connection, query: Query) -> Generator[pa.RecordBatch, None, None]:
     received = Received([query.dataset.column(name) for name in query.names])
-    row = without_header(next_message(connection))
-    while not is_end(row):
-        row = receive(connection, received, row, BATCH_ROWS, BATCH_BYTES)
-        if received.ends:
+    more = received.begin(next_message(connection))
+    while more:
+        more = receive(connection, received, BATCH_ROWS, BATCH_BYTES)
+        if received.sizes:
             yield received.take()
     next_message(connection)  # that all is sent
     for result in connection.wait(fetch_many(connection.pgconn)):

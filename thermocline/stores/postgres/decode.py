@@ -7,6 +7,7 @@ single value.
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -28,9 +29,9 @@ from thermocline.stores.postgres.copy_format import (
     spread,
 )
 
-_SLACK_BYTES = 256  # behind the last row: the widest window that begins in a row may end behind it
-_FIRST_BYTES = 16 << 10
+_SLACK = bytes(256)  # behind the last row: the widest window that begins in a row may end behind it
 _FEW_ROWS = 1024  # up to here what is done once for each column costs more than what is done for each value
+_LENGTH_BYTES = 4  # before the value of each field
 _COUNT_BYTES = 2  # of fields, before the first field of each row
 
 Message = bytes | memoryview
@@ -39,6 +40,8 @@ _INFINITIES = (np.iinfo(np.int64).min, np.iinfo(np.int64).max)  # '-infinity' an
 _INFINITE_DAYS = (np.iinfo(np.int32).min, np.iinfo(np.int32).max)
 
 _HEAD_BYTES = 12  # a numeric's length, count of digits, weight, sign and scale; then the digits, two bytes each
+_ONE_DIGIT, _TWO_DIGITS = 10, 12  # the length of numerics of so many digits: what is before them takes eight bytes
+_LOW_HALF = 2**16 - 1
 _MOST_DIGITS = {Kind.PRICE: 6, Kind.MONEY: 8}  # of base 10,000, some of them zeros in front
 _SIGN_SPECIAL = 0xC000  # NaN and both infinities have these two bits
 _LOW_DIGITS = 4  # of base 10,000: so many always fit into 64 bits, with the eight decimal places up to 99,999,999
@@ -54,26 +57,29 @@ _HALF_MASK = np.uint64(2**32 - 1)
 class Received:
     """Rows as they came, one after the other in a buffer that is used again once they are decoded.
 
-    Whoever fills it writes rows to `space`, below `room`, and puts where each one ends into `ends`.
+    Whoever fills it writes a row and appends its size, both of which are done for each row.
     """
 
     def __init__(self, columns: Sequence[Column]) -> None:
         """No rows yet. The buffer grows with what comes, so that a short answer takes little."""
         self._columns = columns
         self._schema = pa.schema([column.arrow_field for column in columns])
-        self.space = memoryview(bytearray(_FIRST_BYTES))
-        self.ends: list[int] = []
+        self._space = BytesIO()
+        self.write = self._space.write
+        self.sizes: list[int] = []
+
+    def begin(self, message: Message) -> bool:
+        """Take the first message, which has the header before the first row; False where there is no row at all."""
+        row = message[len(HEADER) :]
+        if row and not is_end(row):
+            self.write(row)
+            self.sizes.append(len(row))
+        return not is_end(row)
 
     @property
-    def room(self) -> int:
-        """Up to where the buffer may be filled."""
-        return len(self.space) - _SLACK_BYTES
-
-    def grow(self, end: int) -> None:
-        """Make room up to `end` and beyond; what is in the buffer stays."""
-        larger = memoryview(bytearray(max(2 * len(self.space), end + _SLACK_BYTES)))
-        larger[: len(self.space)] = self.space
-        self.space = larger
+    def size_bytes(self) -> int:
+        """How many bytes the rows take."""
+        return self._space.tell()
 
     def take(self) -> pa.RecordBatch:
         """The rows as a batch; the buffer is free for others.
@@ -81,13 +87,13 @@ class Received:
         Raises:
             HotStoreError: A value is one that no lake can hold.
         """
-        ends = np.array(self.ends, dtype=np.int64)
-        self.ends.clear()
-        position = np.zeros(len(ends), dtype=np.int64)
-        position[1:] = ends[:-1]
-        position += _COUNT_BYTES
-        buffer: Bytes = np.frombuffer(self.space, dtype=np.uint8)
-        if len(ends) <= _FEW_ROWS:
+        sizes = np.array(self.sizes, dtype=np.int64)
+        self.sizes.clear()
+        self.write(_SLACK)
+        self._space.seek(0)
+        position = np.cumsum(sizes) - sizes + _COUNT_BYTES
+        buffer: Bytes = np.frombuffer(self._space.getbuffer(), dtype=np.uint8)
+        if len(sizes) <= _FEW_ROWS:
             arrays = _columns_of_few(self._columns, buffer, position)
         else:
             arrays = []
@@ -95,11 +101,6 @@ class Received:
                 array, position = _column(column, buffer, position)
                 arrays.append(array)
         return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
-
-
-def without_header(message: Message) -> Message:
-    """What the first message has behind the header: nothing, the first row or the end."""
-    return message[len(HEADER) :]
 
 
 def is_end(message: Message) -> bool:
@@ -115,20 +116,16 @@ def decode(messages: Iterable[bytes], columns: Sequence[Column], *, batch_rows: 
     Raises:
         HotStoreError: A value is one that no lake can hold.
     """
-    received, end, header = Received(columns), 0, len(HEADER)
-    for message in messages:
-        row, header = message[header:], 0
-        if not row or is_end(row):
-            continue
-        start, end = end, end + len(row)
-        if end > received.room:
-            received.grow(end)
-        received.space[start:end] = row
-        received.ends.append(end)
-        if len(received.ends) == batch_rows:
+    received = Received(columns)
+    for number, message in enumerate(messages):
+        if number == 0:
+            received.begin(message)
+        elif not is_end(message):
+            received.write(message)
+            received.sizes.append(len(message))
+        if len(received.sizes) == batch_rows:
             yield received.take()
-            end = 0
-    if received.ends:
+    if received.sizes:
         yield received.take()
 
 
@@ -164,6 +161,10 @@ def _column(column: Column, buffer: Bytes, position: Integers) -> tuple[pa.Array
     """The values of the column whose fields begin at `position`, and where those of the next one begin."""
     arrow_type, rows = column.arrow_field.type, len(position)
     if column.kind is Kind.TEXT:
+        if (same := _same_text(buffer, position)) is not None:
+            offsets = np.arange(rows + 1, dtype="<i4") * np.int32(len(same))
+            buffers = [None, pa.py_buffer(offsets), pa.py_buffer(same * rows)]
+            return pa.Array.from_buffers(arrow_type, rows, buffers, 0), position + (_LENGTH_BYTES + len(same))
         lengths, null, nulls = _lengths(_windows(buffer, position, ">i4"))
         sizes = np.maximum(lengths, 0) if nulls else lengths
         position += 4
@@ -174,6 +175,10 @@ def _column(column: Column, buffer: Bytes, position: Integers) -> tuple[pa.Array
         array = pa.Array.from_buffers(arrow_type, rows, [validity, pa.py_buffer(offsets), content], nulls)
         return array, position + sizes
     fields = _windows(buffer, position, _field_of(column.kind))
+    if column.kind in _MOST_DIGITS and (usual := _usual_numerics(fields)) is not None:
+        sizes, halves = usual
+        array = pa.Array.from_buffers(arrow_type, rows, [None, pa.py_buffer(halves)], 0)
+        return array, position + (sizes + 4)
     lengths, null, nulls = _lengths(fields["length"])
     validity = _validity(null, nulls)
     if column.kind is Kind.BOOLEAN:
@@ -221,12 +226,51 @@ def _text(buffer: Bytes, position: Integers, sizes: Integers) -> Bytes:
     if not total:
         return np.empty(0, dtype=np.uint8)
     # Symbols and names are about equally long: each is taken with what lies behind it, which is then left out.
-    if longest > _SLACK_BYTES or longest * len(sizes) > 4 * total:
+    if longest > len(_SLACK) or longest * len(sizes) > 4 * total:
         return buffer[spread(position, sizes)]
     padded = _windows(buffer, position, f"V{longest}").view(np.uint8)
     if longest * len(sizes) == total:
         return padded
     return padded.reshape(-1, longest)[np.arange(longest) < sizes[:, np.newaxis]]
+
+
+def _same_text(buffer: Bytes, position: Integers) -> bytes | None:
+    """The text of all rows where they have the same, as a column of one source has; looked for where it is likely."""
+    first, last = (int(position[row]) for row in (0, -1))
+    length = int.from_bytes(buffer[first : first + _LENGTH_BYTES].tobytes(), "big", signed=True)
+    size = _LENGTH_BYTES + length
+    if (
+        length < 0
+        or size > len(_SLACK)
+        or buffer[first : first + size].tobytes() != buffer[last : last + size].tobytes()
+    ):
+        return None
+    fields = _windows(buffer, position, f"V{size}").view(np.uint8)
+    return fields[_LENGTH_BYTES:size].tobytes() if (fields[size:] == fields[:-size]).all() else None
+
+
+def _usual_numerics(fields: npt.NDArray[Any]) -> tuple[Integers, npt.NDArray[np.int64]] | None:
+    """The lengths and halves of numerics that all are from 1 to 9,999.9999, as most prices; None where one is not."""
+    glance = fields.view(_glance(fields.dtype.itemsize))
+    sizes = fields["length"].astype(np.int64)
+    if sizes.min() < _ONE_DIGIT or sizes.max() > _TWO_DIGITS or glance["weight_and_sign"].any():
+        return None
+    digits = glance["two_digits"].astype(np.int64)
+    second = np.bitwise_and(digits, _LOW_HALF)
+    second *= sizes == _TWO_DIGITS  # behind a lone digit lies what comes next
+    np.right_shift(digits, 16, out=digits)
+    digits *= BASE
+    digits += second
+    halves = np.zeros((len(digits), 2), dtype="<i8")
+    np.multiply(digits, BASE, out=halves[:, 0])
+    return sizes, halves
+
+
+@cache
+def _glance(itemsize: int) -> np.dtype[Any]:
+    """What of a numeric's field tells that it is a usual one: its weight and sign together, and its first digits."""
+    names, formats, offsets = ["weight_and_sign", "two_digits"], ["<u4", ">u4"], [6, 12]
+    return np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": itemsize})
 
 
 def _values(column: Column, fields: npt.NDArray[Any], null: npt.NDArray[np.bool_], nulls: int) -> npt.NDArray[Any]:

@@ -48,6 +48,7 @@ from thermocline.stores.postgres import (
     ledger,
     schemas,
     scratch,
+    shape,
     tables,
     trouble,
     vacuum,
@@ -62,6 +63,7 @@ from thermocline.stores.postgres.migrate import migrate, refuse_outdated
 from thermocline.stores.postgres.pool import Pool
 from thermocline.stores.postgres.quarantine import PostgresQuarantine, judge
 from thermocline.stores.postgres.reader import cancel, late_counts, locked, look
+from thermocline.stores.postgres.tables import Leaf
 from thermocline.stores.postgres.writer import PostgresWriter
 
 
@@ -209,24 +211,22 @@ class PostgresHot(PostgresQuarantine):
             reached("ingest:committing")
             return ingested
 
-    def leaves(self, dataset: Dataset) -> list[HotLeaf]:
+    def leaves(self, dataset: Dataset, *, counted: bool = True) -> list[HotLeaf]:
         """See `Hot.leaves`."""
         with self._session(dataset) as connection, locked(connection, self._schema, [dataset]):
-            registered = {day.partition: day.until for day in ledger.hot_days(connection, [dataset])}
-            found, unknown = [], []
-            for leaf in tables.leaves(connection, self._schema, dataset):
-                count, size = connection.execute(
-                    sql.SQL("SELECT count(*), pg_total_relation_size({}) FROM {}").format(
-                        sql.Literal(leaf.table.sql.as_string(connection)), leaf.table.sql
-                    )
-                ).fetchone() or (0, 0)
-                known = leaf.partition in registered
-                until = registered.get(leaf.partition)
-                found.append(HotLeaf(leaf.partition, str(leaf.table), count, size, known, until))
-                if count and leaf.partition not in registered:
-                    unknown.append((leaf.parent, leaf.table))
-            tables.refuse_odd(dataset, unknown, "not in the hot set")
-            return found
+            until = {day.partition: day.until for day in ledger.hot_days(connection, [dataset])}
+            found = tables.leaves(connection, self._schema, dataset)
+            shape.refuse_unknown(connection, dataset, [leaf for leaf in found if leaf.partition not in until])
+            return [
+                HotLeaf(
+                    leaf.partition,
+                    str(leaf.table),
+                    *(_rows_and_bytes(connection, leaf) if counted else (0, 0)),
+                    leaf.partition in until,
+                    until.get(leaf.partition),
+                )
+                for leaf in found
+            ]
 
     def hot_days(self, dataset: Dataset) -> list[HotDay]:
         """See `Hot.hot_days`."""
@@ -371,3 +371,9 @@ class PostgresHot(PostgresQuarantine):
                 # Autovacuum never analyses a partitioned parent; the planner wants its statistics.
                 connection.execute(sql.SQL("ANALYZE {}").format(tables.parent_table(self._schema, dataset).sql))
             return vacuumed
+
+
+def _rows_and_bytes(connection: Connection, leaf: Leaf) -> tuple[int, int]:
+    query = sql.SQL("SELECT count(*), pg_total_relation_size({}) FROM {}")
+    name = sql.Literal(leaf.table.sql.as_string(connection))
+    return connection.execute(query.format(name, leaf.table.sql)).fetchone() or (0, 0)
