@@ -35,6 +35,7 @@ from thermocline.stores.memory import MemoryCatalog
 from thermocline.stores.objects_local import LocalObjects
 from thermocline.stores.open import open_lake
 from thermocline.stores.parquet import encode
+from thermocline.tasks.archive import unjournaled
 
 ODD_NAME = 'la k\'e %20 "ü" [x]*?'
 
@@ -233,6 +234,30 @@ def test_a_damaged_file_of_the_journal_is_named_and_what_it_still_says_is_read(l
     journal = lake.journal(MARKET_DATA)
     assert [entry.receipt for entry in journal.entries] == receipts[:1]
     assert journal.unreadable == [path]
+
+
+def test_the_journal_of_some_runs_is_read_alone(lake):
+    receipts = [write(lake, bars(day(number)), day(number)) for number in range(3)]
+    head = ""
+    for run_id, receipt in zip("abc", receipts, strict=True):
+        head = lake.publish(MARKET_DATA, added=[receipt], removed=(), expected_head=head, run_id=run_id)
+    assert [entry.receipt for entry in lake.journal(MARKET_DATA, "ac").entries] == receipts[::2]
+    assert lake.journal(MARKET_DATA, ["d"]) == Journal([], [])
+
+
+def test_a_receipt_that_another_run_moved_is_found_in_the_whole_journal(lake):
+    receipts = [write(lake, bars(day(number)), day(number)) for number in range(2)]
+    runs = {receipt.run_id for receipt in receipts}
+    (run_id,) = runs
+    head = lake.publish(MARKET_DATA, added=receipts, removed=(), expected_head="", run_id=run_id)
+    moved = lake.combine(receipts)
+    lake.publish(
+        MARKET_DATA, added=(), relocated=moved, removed=[r.path for r in receipts], expected_head=head, run_id="later"
+    )
+    assert [entry.receipt for entry in lake.journal(MARKET_DATA, runs).entries] == receipts
+    assert unjournaled(lake, MARKET_DATA, moved) == {}
+    strange = replace(moved[0], sha256="0" * 64)
+    assert "says otherwise" in unjournaled(lake, MARKET_DATA, [strange, moved[1]])[strange.partition]
 
 
 def test_receipts_are_made_anew_from_an_object_alone(lake):

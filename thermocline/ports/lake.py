@@ -438,8 +438,8 @@ class Lake(Protocol):
         """Whether a table or a journal of the dataset lies in the lake, whatever the catalog knows."""
         ...
 
-    def journal(self, dataset: Dataset) -> Journal:
-        """All that was ever written to the journal of a dataset, oldest first.
+    def journal(self, dataset: Dataset, runs: Collection[str] = ()) -> Journal:
+        """All that was ever written to the journal of a dataset, or what these runs wrote, oldest first.
 
         What can't be read of a damaged file is left out, and the file is named.
         """

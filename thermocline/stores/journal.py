@@ -1,7 +1,7 @@
 """The journal's files: one for each commit, written before it and read back, and never changed."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
@@ -21,9 +21,12 @@ class JournalFiles:
         """Keep the store; nothing is read yet."""
         self._objects = objects
 
-    def read(self, dataset: Dataset) -> Journal:
-        """All of a dataset's journal, oldest first, as far as it can be read."""
+    def read(self, dataset: Dataset, runs: Collection[str] = ()) -> Journal:
+        """All of a dataset's journal, or what some runs wrote of it, oldest first, as far as it can be read."""
         paths = list(self._objects.list(journal_prefix(dataset.name)))
+        if runs:
+            theirs = tuple(_begins(dataset, run_id) for run_id in runs)
+            paths = [path for path in paths if path.startswith(theirs)]
         with ThreadPoolExecutor(_THREADS) as threads:
             files = list(threads.map(self._entries, paths))
         # The sort is stable: entries of one commit stay in their order.
@@ -37,7 +40,7 @@ class JournalFiles:
             FingerprintMismatchError: What the store has is not what was written.
         """
         lines = "".join(f"{entry.to_json()}\n" for entry in entries).encode()
-        earlier = self._objects.list(journal_path(dataset.name, run_id, 0).removesuffix("00000.jsonl"))
+        earlier = self._objects.list(_begins(dataset, run_id))
         for number in itertools.count(sum(1 for _ in earlier)):
             path = journal_path(dataset.name, run_id, number)
             try:
@@ -73,3 +76,8 @@ class JournalFiles:
                 except (ValueError, LookupError, TypeError, UsageError):
                     return found, False
         return found, bool(found)
+
+
+def _begins(dataset: Dataset, run_id: str) -> str:
+    """What the paths of a run's files begin with."""
+    return journal_path(dataset.name, run_id, 0).removesuffix("00000.jsonl")

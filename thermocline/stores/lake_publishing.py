@@ -88,9 +88,9 @@ class Publishing:
         prefixes = (journal_prefix(dataset.name), f"{table_location(dataset.name)}/metadata/")
         return any(True for prefix in prefixes for _ in self._objects.list(prefix))
 
-    def journal(self, dataset: Dataset) -> Journal:
+    def journal(self, dataset: Dataset, runs: Collection[str] = ()) -> Journal:
         """See `Lake.journal`."""
-        return JournalFiles(self._objects).read(dataset)
+        return JournalFiles(self._objects).read(dataset, runs)
 
     def note(self, dataset: Dataset, entries: Sequence[Entry]) -> None:
         """See `Lake.note`."""

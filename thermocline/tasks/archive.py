@@ -9,6 +9,7 @@ from thermocline.faults import Step, step
 from thermocline.model.dataset import Dataset
 from thermocline.model.datasets import dataset_named
 from thermocline.model.fingerprint import Fingerprinter
+from thermocline.model.journal import Journal
 from thermocline.model.partition import ALL_DAYS, Partition
 from thermocline.model.paths import holds_one_day
 from thermocline.model.receipt import Receipt, by_object
@@ -116,7 +117,15 @@ def unjournaled(lake: Lake, dataset: Dataset, receipts: Sequence[Receipt]) -> di
     """
     if not receipts:
         return {}
-    journal = lake.journal(dataset)
+    # Most lie where the run that wrote them put them. Only who was moved since is looked up in the whole journal.
+    wrong = _astray(lake.journal(dataset, {receipt.run_id for receipt in receipts}), dataset, receipts)
+    if not wrong:
+        return {}
+    return _astray(lake.journal(dataset), dataset, [receipt for receipt in receipts if receipt.partition in wrong])
+
+
+def _astray(journal: Journal, dataset: Dataset, receipts: Sequence[Receipt]) -> dict[Partition, str]:
+    """See `unjournaled`, of a journal or a part of it."""
     said: dict[tuple[Partition, int], list[Receipt]] = {}
     for entry in journal.entries:
         if entry.receipt:
