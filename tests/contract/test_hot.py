@@ -142,7 +142,7 @@ def test_every_value_of_every_dataset_comes_back_from_hot_as_it_went_in(hot, lak
     with hot.writer(dataset) as writer:
         receipt = archive(lake, partition, 1, [batch.slice(0, 7), batch.slice(7)], run_id="run")
         writer.publish(Publication(dataset, None, "run", [receipt]))
-        assert writer.load(writer.live(ALL_DAYS)[0], lake.read(receipt), run_id="run") == len(batch)
+        assert writer.load(writer.live(ALL_DAYS)[0], lake.read(receipt, encoded=True), run_id="run") == len(batch)
     with query(hot, lake, Query(dataset)) as reader:
         assert as_sorted_lists(reader.read_all(), dataset) == as_sorted_lists(table(batch), dataset)
     with hot.writer(dataset) as writer, writer.export(partition) as export:

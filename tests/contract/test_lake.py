@@ -94,6 +94,9 @@ def test_what_was_written_is_observed_and_read_back_exactly(lake, dataset):
     found = pa.Table.from_batches(lake.read(receipt))
     assert found.schema == dataset.arrow_schema
     assert as_sorted_lists(found, dataset) == as_sorted_lists(pa.table(batch), dataset)
+    encoded = pa.Table.from_batches(lake.read(receipt, encoded=True))
+    assert pa.types.is_dictionary(encoded.schema.field(dataset.symbol_column).type)
+    assert as_sorted_lists(encoded.cast(dataset.arrow_schema), dataset) == as_sorted_lists(found, dataset)
 
 
 def test_an_object_with_the_same_bytes_is_adopted(lake):
@@ -642,6 +645,8 @@ def test_a_shared_object_is_observed_once_for_all_its_days_and_read_a_day_at_a_t
     assert lake.observe(*receipts) == receipts
     for receipt, batch in zip(receipts, batches, strict=True):
         assert pa.Table.from_batches(lake.read(receipt)).equals(pa.table(batch))
+        encoded = pa.Table.from_batches(lake.read(receipt, encoded=True))
+        assert encoded.cast(batch.schema).equals(pa.table(batch))
 
 
 def test_sql_reads_of_each_object_the_days_that_count(lake):

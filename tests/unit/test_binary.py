@@ -60,6 +60,22 @@ def test_a_batch_says_the_same_in_blocks_of_any_size(batch, rows):
     assert list(chain.from_iterable(map(spelled, decoded))) == spelled(batch)
 
 
+@given(batches())
+def test_texts_that_come_as_dictionaries_say_the_same(batch):
+    columns = [column.dictionary_encode() if pa.types.is_string(column.type) else column for column in batch.columns]
+    assert encode(pa.RecordBatch.from_arrays(columns, batch.schema.names), COLUMNS) == encode(batch, COLUMNS)
+
+
+@pytest.mark.parametrize("texts", [["AA", "BB", "AA"], ["AA", "BBB"], ["", ""], ["", "A"], ["A", None], ["é", "AA"]])
+@pytest.mark.parametrize("start", [0, 1])
+def test_texts_of_any_lengths_may_come_as_dictionaries(texts, start):
+    plain = pa.array(texts * 3)
+    encoded = pa.DictionaryArray.from_arrays(plain.dictionary_encode().indices, pa.array(["x", *texts]).unique()[1:])
+    one, other = (pa.record_batch([array[start:]], names=["text"]) for array in (plain, encoded))
+    column = [Column("text", Kind.TEXT)]
+    assert encode(other, column) == encode(one, column)
+
+
 @pytest.mark.parametrize("column", COLUMNS, ids=lambda column: column.name)
 @pytest.mark.parametrize("rows", [0, 1, 3])
 def test_a_column_of_nothing_but_nulls_comes_back(column, rows):

@@ -88,9 +88,9 @@ def test_a_row_group_that_has_enough_rows_ends_with_its_symbol_however_rows_are_
 
 
 @given(st.sampled_from(list(DATASETS.values())), st.integers(0, 500))
-def test_rows_that_come_only_to_be_counted_have_the_same_contents(dataset, seed):
+def test_rows_that_come_encoded_have_the_same_contents(dataset, seed):
     body, file = encoded(partition_of(dataset), [rows(dataset, 60, seed=seed)])
-    found = list(decode(dataset, io.BytesIO(body), "it", to_count=True))
+    found = list(decode(dataset, io.BytesIO(body), "it", encoded=True))
     assert contents_of(dataset, found) == file.contents
     assert pa.types.is_dictionary(found[0].schema.field(dataset.symbol_column).type)
 
@@ -179,7 +179,7 @@ def test_a_column_that_an_older_file_lacks_comes_as_null():
     assert found.schema == NEWS.arrow_schema
     assert found.column("publisher").null_count == found.num_rows
     table = pa.Table.from_batches([rows(NEWS, 10)])
-    counted = decode(NEWS, written(table.drop_columns(["publisher"])), "it", to_count=True)
+    counted = decode(NEWS, written(table.drop_columns(["publisher"])), "it", encoded=True)
     assert contents_of(NEWS, counted) == contents_of(NEWS, [found])
 
 
@@ -198,12 +198,12 @@ def test_a_column_that_an_older_file_lacks_comes_as_null():
         ),
     ],
 )
-@pytest.mark.parametrize("to_count", [False, True])
-def test_a_file_in_another_schema_is_refused(change, reason, to_count):
+@pytest.mark.parametrize("encoded", [False, True])
+def test_a_file_in_another_schema_is_refused(change, reason, encoded):
     table = change(pa.Table.from_batches([bars(MINUTES)]))
     loose = pa.table(dict(zip(table.column_names, table.columns, strict=True)))
     with pytest.raises(LakeError, match=f"it: .*{reason}"):
-        list(decode(MARKET_DATA, written(loose), "it", to_count=to_count))
+        list(decode(MARKET_DATA, written(loose), "it", encoded=encoded))
 
 
 @given(st.data())

@@ -300,8 +300,11 @@ class Lake(Protocol):
         """
         ...
 
-    def read(self, receipt: Receipt) -> "Iterator[pa.RecordBatch]":
-        """The rows of one partition, sorted, in the dataset's schema, also where its object holds others as well."""
+    def read(self, receipt: Receipt, *, encoded: bool = False) -> "Iterator[pa.RecordBatch]":
+        """The rows of one partition, sorted, in the dataset's schema, also where its object holds others as well.
+
+        Where they may come `encoded`, texts of few values are dictionaries: `Mover.load` takes them so, in less time.
+        """
         ...
 
     def scan(

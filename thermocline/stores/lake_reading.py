@@ -100,11 +100,11 @@ class Reading:
         ):
             yield found
 
-    def read(self, receipt: Receipt) -> Iterator[pa.RecordBatch]:
+    def read(self, receipt: Receipt, *, encoded: bool = False) -> Iterator[pa.RecordBatch]:
         """See `Lake.read`."""
         dataset = dataset_named(receipt.partition.dataset)
         with self._watch.telling([receipt]), self._opened(receipt.path) as stream:
-            for batch in decode(dataset, stream, self._objects.location(receipt.path)):
+            for batch in decode(dataset, stream, self._objects.location(receipt.path), encoded=encoded):
                 if holds_one_day(receipt.path):
                     yield batch
                 elif len(of_day := batch.filter(is_of(batch, receipt.partition))):
@@ -116,7 +116,7 @@ class Reading:
         dataset = dataset_named(first.partition.dataset)
         with self._watch.telling(receipts), temporary_file(self._temp_dir) as copy:
             sha256, size_bytes, etag = self._fetched(first.path, copy)
-            batches = ahead(decode(dataset, copy, self._objects.location(first.path), to_count=True))
+            batches = ahead(decode(dataset, copy, self._objects.location(first.path), encoded=True))
             if holds_one_day(first.path):
                 contents = [contents_of(dataset, batches)] * len(receipts)
             else:

@@ -20,8 +20,18 @@ def widened(rows: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def table_of(dataset: Dataset, batches: Iterable[pa.RecordBatch]) -> pa.Table:
-    """The batches as one table in exactly the dataset's schema."""
-    return pa.Table.from_batches(batches, dataset.arrow_schema).combine_chunks()
+    """The batches as one table in exactly the dataset's schema; texts may come encoded as dictionaries."""
+    return pa.Table.from_batches([_plain(batch, dataset) for batch in batches], dataset.arrow_schema).combine_chunks()
+
+
+def _plain(batch: pa.RecordBatch, dataset: Dataset) -> pa.RecordBatch:
+    if not any(pa.types.is_dictionary(column.type) for column in batch.columns):
+        return batch
+    columns = [
+        column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+        for column in (batch.column(name) for name in dataset.names)
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=dataset.arrow_schema)
 
 
 def newest(rows: pa.Table, dataset: Dataset) -> pa.Table:

@@ -179,11 +179,11 @@ def _write(
             writer.write_table(group, row_group_size=group.num_rows)
 
 
-def decode(dataset: Dataset, stream: BinaryIO, name: str, *, to_count: bool = False) -> Iterator[pa.RecordBatch]:
+def decode(dataset: Dataset, stream: BinaryIO, name: str, *, encoded: bool = False) -> Iterator[pa.RecordBatch]:
     """The rows of a Parquet file in the dataset's schema; nullable columns that the file lacks are null.
 
-    `name` is what errors call the file. Rows that come only `to_count` have texts of few values encoded as
-    dictionaries, which a `Fingerprinter` takes as well and which take half the time to read.
+    `name` is what errors call the file. Rows that come `encoded` have texts of few values as dictionaries, which take
+    half the time to read: a `Fingerprinter` and a load take them as they are.
 
     Raises:
         LakeError: The file is no Parquet, is damaged, or has another schema.
@@ -194,14 +194,14 @@ def decode(dataset: Dataset, stream: BinaryIO, name: str, *, to_count: bool = Fa
             "the file is damaged or no Parquet of ours; restore it, or backfill the day with --repair",
         ),
         pq.ParquetFile(stream, page_checksum_verification=True) as plain,
-        _encoded(plain, stream, dataset) if to_count else nullcontext(plain) as file,
+        _encoded(plain, stream, dataset) if encoded else nullcontext(plain) as file,
     ):
         if problems := list(_mismatches(dataset, file.schema_arrow)):
             msg = f"it is not in the schema of {dataset.name}: {', '.join(problems)}"
             raise SchemaError(msg)
         for some in _some_groups(file.metadata):
             for batch in file.iter_batches(batch_size=READ_ROWS, row_groups=some, use_threads=False):
-                yield _conformed(dataset, batch, to_count=to_count)
+                yield _conformed(dataset, batch, encoded=encoded)
 
 
 def _some_groups(footer: pq.FileMetaData) -> Iterator[list[int]]:
@@ -341,24 +341,24 @@ def _is_narrower(given: pa.DataType, wanted: pa.DataType) -> bool:
     return bool(both and given.scale == wanted.scale and given.precision <= wanted.precision)
 
 
-def _conformed(dataset: Dataset, batch: pa.RecordBatch, *, to_count: bool = False) -> pa.RecordBatch:
-    """The batch in the dataset's schema; what comes only `to_count` keeps its texts encoded."""
+def _conformed(dataset: Dataset, batch: pa.RecordBatch, *, encoded: bool = False) -> pa.RecordBatch:
+    """The batch in the dataset's schema; what comes `encoded` keeps its texts so."""
     found = dict(zip(batch.schema.names, batch.columns, strict=True))
     columns = [
-        _as(found[name], field.type, to_count=to_count) if name in found else pa.nulls(batch.num_rows, field.type)
+        _as(found[name], field.type, encoded=encoded) if name in found else pa.nulls(batch.num_rows, field.type)
         for name, field in zip(dataset.names, dataset.arrow_schema, strict=True)
     ]
     for declared, column in zip(dataset.columns, columns, strict=True):
         if column.null_count and not declared.nullable:
             msg = f"{declared.name} holds a null, which {dataset.name} does not allow"
             raise pa.ArrowInvalid(msg)
-    if to_count:
+    if encoded:
         return pa.RecordBatch.from_arrays(columns, names=dataset.names)
     return pa.RecordBatch.from_arrays(columns, schema=dataset.arrow_schema)
 
 
-def _as(column: pa.Array, wanted: pa.DataType, *, to_count: bool) -> pa.Array:
-    is_right = column.type == wanted or (to_count and _decoded(column.type) == wanted)
+def _as(column: pa.Array, wanted: pa.DataType, *, encoded: bool) -> pa.Array:
+    is_right = column.type == wanted or (encoded and _decoded(column.type) == wanted)
     return column if is_right else column.cast(wanted)
 
 

@@ -135,7 +135,7 @@ def _load(
                 progress.advance(len(some) - len(vintages))
 
                 def bring(mover: Mover, vintage: Vintage) -> int:
-                    return mover.load(vintage, lake.read(vintage.receipt), run_id=run_id, until=until)
+                    return mover.load(vintage, lake.read(vintage.receipt, encoded=True), run_id=run_id, until=until)
 
                 with several(writer, vintages, bring, is_writer_free=True) as coming:
                     for vintage, rows_of in coming:

@@ -33,6 +33,7 @@ def make_room(
     if tables.partitioning(connection, tables.range_table(schema, partition, dataset)) is None:
         with connection.transaction():
             close_gate()
+            tables.check_parent(connection, schema, dataset)
             tables.create_range_table(connection, schema, partition, dataset)
 
 

@@ -1,5 +1,7 @@
 """Rows into and out of tables: binary COPY, merging, and the SELECTs that both readers and exports use."""
 
+import os
+import socket
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -17,6 +19,10 @@ from thermocline.stores.postgres.tables import Table, names, primary_key, sql_ty
 T = TypeVar("T")
 
 _STAGING = sql.Identifier("thermocline_staging")
+
+_UNIX_SEND_BYTES = 512 << 10
+"""What a Unix socket takes before whoever writes waits. With the 200 KiB of Linux both sides wake each other twice as
+often as they need to, which costs 4 % of a load. TCP sees to it itself."""
 
 
 class Streams:
@@ -49,6 +55,7 @@ def copy_in(
         table, names(dataset.names), sql.SQL(", FREEZE" if freeze else "")
     )
     rows = 0
+    _let_write_ahead(connection)
     with connection.cursor().copy(statement) as copy:
         copy.write(HEADER)
         for batch in batches:
@@ -57,6 +64,12 @@ def copy_in(
             rows += batch.num_rows
         copy.write(TRAILER)
     return rows
+
+
+def _let_write_ahead(connection: Connection) -> None:
+    with socket.socket(fileno=os.dup(connection.fileno())) as own:
+        if own.family == socket.AF_UNIX:
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNIX_SEND_BYTES)
 
 
 def copy_out(
