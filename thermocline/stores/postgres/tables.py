@@ -265,9 +265,7 @@ def analyze(connection: Connection, table: Table) -> None:
     Autovacuum looks closer before long, as at every table that was filled.
     """
     connection.execute(
-        sql.SQL("SET LOCAL default_statistics_target = {}; ANALYZE {}").format(
-            sql.Literal(FRESH_STATISTICS), table.sql
-        )
+        sql.SQL("SET LOCAL default_statistics_target = {}; ANALYZE {}").format(sql.Literal(FRESH_STATISTICS), table.sql)
     )
 
 
