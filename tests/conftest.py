@@ -15,6 +15,7 @@ import gcs_server as gcs_servers
 import psycopg
 import pytest
 import s3_server as s3_servers
+from hot_acts import migrated
 from quick_server import cluster_to_copy, create_database, created_quickly, passable_folder, quick_server
 
 from thermocline.model.datasets import DATASETS
@@ -202,11 +203,11 @@ def new_lake_url(request, tmp_path, monkeypatch) -> Callable[..., str]:
 
 @pytest.fixture(scope="session")
 def prepare_database() -> Callable[[str], None] | None:
-    """What every fresh database shall hold already, such as the migrated schema: a function that takes its URL.
+    """What every fresh database holds already: the migrated schema, made by a function that takes its URL.
 
-    None here. A folder's conftest may override it; the work is then done once for each server, in a template.
+    The work is done once for each server, in a template. None, where a module overrides it: nothing at all.
     """
-    return None
+    return migrated
 
 
 @pytest.fixture

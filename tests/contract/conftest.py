@@ -1,15 +1,9 @@
 """What the tests of contracts share."""
 
 import pytest
-from hot_acts import migrated
 
 from thermocline.stores.memory_hot import MemoryHot
 from thermocline.stores.postgres import PostgresHot
-
-
-@pytest.fixture(scope="session")
-def prepare_database():
-    return migrated
 
 
 @pytest.fixture(params=["memory", "embedded", "external"])

@@ -1,11 +1,8 @@
 """What every hot tier promises, whether it is memory or a PostgreSQL."""
 
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
-from decimal import Decimal
 
 import pyarrow as pa
 import pytest
@@ -14,7 +11,6 @@ from hot_acts import (
     answer,
     assert_answers,
     day,
-    fold,
     hot_set,
     ingest,
     load,
@@ -25,7 +21,7 @@ from hot_acts import (
 )
 from made_rows import DAY, NOON, as_sorted_lists, bars, rows
 
-from thermocline.errors import FingerprintMismatchError, LockTimeoutError, StaleStateError
+from thermocline.errors import FingerprintMismatchError, LockTimeoutError
 from thermocline.model.datasets import DATASETS, MARKET_DATA, NEWS, OPTIONS_DATA
 from thermocline.model.derivation import Derivation
 from thermocline.model.partition import ALL_DAYS, DayRange, Partition
@@ -34,7 +30,6 @@ from thermocline.model.rejected import Rejected
 from thermocline.model.report import Failed
 from thermocline.ports import Act, AuditQuery, HotDay, Ingested, Publication, QuarantineQuery
 from thermocline.stores.open import open_lake
-from thermocline.stores.postgres import writer
 from thermocline.tasks.archive import archive
 from thermocline.tasks.query import query
 
@@ -287,246 +282,6 @@ def test_a_late_row_that_moved_to_another_symbol_answers_for_that_one_alone(hot,
             assert reader.read_all().num_rows == expected
 
 
-# ------------------------------------------------------------------------------------------------------------- rotation
-
-
-def test_a_day_that_was_cut_over_is_cold_and_not_hot_and_its_rows_are_kept(hot, lake):
-    ingest(hot, bars(day()), bars(day(1)), hot_days=[day(), day(1)])
-    rotate(hot, lake, day())
-    assert hot_set(hot) == {day(1)}
-    assert [leaf.partition for leaf in hot.leaves(MARKET_DATA)] == [day(1)]
-    assert [v.partition for v in hot.live(MARKET_DATA, ALL_DAYS)] == [day()]
-    [detached] = hot.detached(MARKET_DATA)
-    assert (detached.partition, detached.version, detached.rows) == (day(), 1, 6)
-    assert hot.last("rotate", MARKET_DATA).partition == day()
-    assert_answers(hot, lake, bars(day()), bars(day(1)))
-
-
-def test_an_export_yields_the_same_sorted_rows_each_time(hot):
-    batch = bars(day(), ["MSFT", "AAPL", "BRK.B", "aapl"])
-    ingest(hot, batch, hot_days=[day()])
-    with hot.writer(MARKET_DATA) as writer, writer.export(day()) as export:
-        assert export.rows == 12
-        for _ in range(2):
-            assert table(*export.batches()).equals(table(batch))
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        bars(day(), ["IBM"], ingested_at=LATER),
-        bars(day(), ["AAPL"], close="300", ingested_at=LATER),
-    ],
-    ids=["a row came", "a row changed"],
-)
-def test_cut_over_refuses_a_day_that_changed_since_the_export(hot, lake, change):
-    ingest(hot, bars(day()), hot_days=[day()])
-    with about_to_cut_over(hot, lake, day()) as cut_over:
-        ingest(hot, change)
-        with pytest.raises(StaleStateError, match="kept hot"):
-            cut_over()
-    assert hot_set(hot) == {day()}
-    assert hot.live(MARKET_DATA, ALL_DAYS) == []
-    assert hot.detached(MARKET_DATA) == []
-    rotate(hot, lake, day())
-    assert len(answer(hot, lake)) == (9 if change["symbol"][0].as_py() == "IBM" else 6)
-
-
-def test_days_are_exported_beside_a_writer_that_cuts_others_over(hot, lake):
-    ingest(hot, bars(day()), bars(day(1)), bars(day(2)), hot_days=[day(), day(1), day(2)])
-    with hot.writer(MARKET_DATA) as writer, writer.beside() as first, writer.beside() as second:
-        with first.export(day(1)) as export:
-            receipts = {day(1): archive(lake, day(1), 1, export.batches(), run_id="run")}
-        exports = {day(1): export}
-        with first.export(day()) as one, second.export(day(2)) as other:
-            rows = zip(one.batches(), other.batches(), strict=True)
-            exports |= {day(): one, day(2): other}
-            writer.cut_over(exports[day(1)], Publication(MARKET_DATA, None, "run", [receipts[day(1)]]))
-            read = list(rows)
-        for number, partition in enumerate((day(), day(2))):
-            receipts[partition] = archive(lake, partition, 1, [pair[number] for pair in read], run_id="run")
-        ingest(hot, bars(day(2), ["IBM"], ingested_at=LATER))
-        writer.cut_over(exports[day()], Publication(MARKET_DATA, None, "run", [receipts[day()]]))
-        with pytest.raises(StaleStateError, match="kept hot"):
-            writer.cut_over(exports[day(2)], Publication(MARKET_DATA, None, "run", [receipts[day(2)]]))
-    assert hot_set(hot) == {day(2)}
-    assert_answers(hot, lake, *(bars(day(n)) for n in range(3)), bars(day(2), ["IBM"], ingested_at=LATER))
-
-
-def test_cut_over_refuses_when_rows_were_deleted_since_the_export(hot, lake):
-    ingest(hot, bars(day()), hot_days=[day()])
-    with hot.writer(MARKET_DATA) as writer:
-        with writer.export(day()) as export:
-            receipt = archive(lake, day(), 1, export.batches(), run_id="run")
-        assert writer.delete(DayRange(day().day, day(1).day), (), ["AAPL"], run_id="run") == 3
-        with pytest.raises(StaleStateError):
-            writer.cut_over(export, Publication(MARKET_DATA, None, "run", [receipt]))
-    assert_answers(hot, lake, bars(day(), ["MSFT"]))
-
-
-def test_cut_over_folds_the_late_rows_of_a_cold_day(hot, lake):
-    publish(hot, lake, bars(day(), ["MSFT"]))
-    late = bars(day(), ["AAPL"], ingested_at=LATER)
-    ingest(hot, late)
-    with hot.writer(MARKET_DATA) as writer:
-        with writer.export(day()) as export:
-            assert export.rows == 3
-            both = [*export.batches(), bars(day(), ["MSFT"])]
-        receipt = archive(lake, day(), 2, both, run_id="run")
-        writer.cut_over(export, Publication(MARKET_DATA, None, "run", [receipt]))
-    assert hot.late(MARKET_DATA) == {}
-    assert hot.detached(MARKET_DATA) == []
-    assert_answers(hot, lake, late, bars(day(), ["MSFT"]))
-
-
-def test_a_late_row_that_comes_between_export_and_cut_over_stays(hot, lake):
-    ingest(hot, bars(day(), ["MSFT"]))
-    with about_to_cut_over(hot, lake, day()) as cut_over:
-        ingest(hot, bars(day(), ["AAPL"], ingested_at=LATER))
-        cut_over()
-    assert hot.late(MARKET_DATA) == {day(): 3}
-    assert_answers(hot, lake, bars(day(), ["AAPL"], ingested_at=LATER), bars(day(), ["MSFT"]))
-
-
-def test_cut_over_refuses_when_late_rows_were_deleted_since_the_export(hot, lake):
-    ingest(hot, bars(day()))
-    with hot.writer(MARKET_DATA) as writer:
-        with writer.export(day()) as export:
-            receipt = archive(lake, day(), 1, export.batches(), run_id="run")
-        writer.delete(DayRange(day().day, day(1).day), (), ["AAPL"], run_id="run")
-        with pytest.raises(StaleStateError):
-            writer.cut_over(export, Publication(MARKET_DATA, None, "run", [receipt]))
-    assert_answers(hot, lake, bars(day(), ["MSFT"]))
-
-
-def test_a_day_without_a_vintage_never_leaves_with_rows(hot):
-    ingest(hot, bars(day()), hot_days=[day()])
-    with hot.writer(MARKET_DATA) as writer:
-        with writer.export(day()) as export:
-            pass
-        with pytest.raises(StaleStateError):
-            writer.cut_over(export, Publication(MARKET_DATA, None, "run"))
-    assert hot_set(hot) == {day()}
-
-
-def test_a_day_can_leave_come_back_and_leave_again_while_it_is_kept(hot, lake):
-    ingest(hot, bars(day()), hot_days=[day()])
-    rotate(hot, lake, day())
-    for _ in range(2):
-        [vintage] = hot.live(MARKET_DATA, ALL_DAYS)
-        load(hot, lake, vintage)
-        with hot.writer(MARKET_DATA) as writer:
-            with writer.export(day()) as export:
-                pass
-            writer.cut_over(export, Publication(MARKET_DATA, None, "run"))
-    assert [d.partition for d in hot.detached(MARKET_DATA)] == [day()] * 3
-    assert len({d.table for d in hot.detached(MARKET_DATA)}) == 3
-    assert_answers(hot, lake, bars(day()))
-
-
-# ---------------------------------------------------------------------------------------------------- undo and release
-
-
-def test_undo_brings_a_day_back_exactly(hot, lake):
-    ingest(hot, bars(day()), hot_days=[day()])
-    rotate(hot, lake, day())
-    [detached] = hot.detached(MARKET_DATA)
-    with hot.writer(MARKET_DATA) as writer:
-        assert writer.undo(detached, run_id="run") == 6
-    assert hot.hot_days(MARKET_DATA) == [HotDay(day(), 1)]
-    assert hot.detached(MARKET_DATA) == []
-    assert_answers(hot, lake, bars(day()))
-    ingest(hot, bars(day(), ["IBM"], ingested_at=LATER))
-    assert_answers(hot, lake, bars(day()), bars(day(), ["IBM"], ingested_at=LATER))
-    rotate(hot, lake, day())
-    assert_answers(hot, lake, bars(day()), bars(day(), ["IBM"], ingested_at=LATER))
-
-
-def test_undo_can_bring_a_day_back_for_a_time(hot, lake):
-    ingest(hot, bars(day()), hot_days=[day()])
-    rotate(hot, lake, day())
-    [detached] = hot.detached(MARKET_DATA)
-    until = DAY + timedelta(days=3)
-    with hot.writer(MARKET_DATA) as writer:
-        writer.undo(detached, run_id="run", until=until)
-    assert hot.hot_days(MARKET_DATA) == [HotDay(day(), 1, until)]
-
-
-def test_undo_refuses_after_a_restatement(hot, lake):
-    ingest(hot, bars(day()), hot_days=[day()])
-    rotate(hot, lake, day())
-    publish(hot, lake, bars(day(), close="200"))
-    refuses_to_undo(hot)
-    assert_answers(hot, lake, bars(day(), close="200"))
-
-
-def test_undo_refuses_while_late_rows_wait(hot, lake):
-    ingest(hot, bars(day()), hot_days=[day()])
-    rotate(hot, lake, day())
-    late = bars(day(), ["IBM"], ingested_at=LATER)
-    ingest(hot, late)
-    refuses_to_undo(hot)
-    assert_answers(hot, lake, bars(day()), late)
-
-
-def test_undo_refuses_when_the_day_is_hot_again(hot, lake):
-    ingest(hot, bars(day()), hot_days=[day()])
-    rotate(hot, lake, day())
-    load(hot, lake, hot.live(MARKET_DATA, ALL_DAYS)[0])
-    refuses_to_undo(hot)
-    assert_answers(hot, lake, bars(day()))
-
-
-def test_undo_refuses_after_the_day_was_withdrawn(hot, lake):
-    ingest(hot, bars(day()), hot_days=[day()])
-    rotate(hot, lake, day())
-    publish(hot, lake, withdrawn=[day()])
-    refuses_to_undo(hot)
-    assert_answers(hot, lake)
-
-
-def test_undo_refuses_what_held_less_than_its_vintage(hot, lake):
-    publish(hot, lake, bars(day()), hot_rows={day(): [bars(day(), ["AAPL"])]})
-    with hot.writer(MARKET_DATA) as writer:
-        with writer.export(day()) as export:
-            pass
-        writer.cut_over(export, Publication(MARKET_DATA, None, "run"))
-    refuses_to_undo(hot)
-    assert_answers(hot, lake, bars(day()))
-
-
-def refuses_to_undo(hot):
-    [detached] = hot.detached(MARKET_DATA)
-    with hot.writer(MARKET_DATA) as writer, pytest.raises(StaleStateError, match="rehydrate"):
-        writer.undo(detached, run_id="run")
-    assert hot.detached(MARKET_DATA) == [detached]
-
-
-def test_release_drops_a_day_for_good_and_leaves_others(hot, lake):
-    ingest(hot, bars(day()), bars(day(1)), hot_days=[day(), day(1)])
-    rotate(hot, lake, day())
-    rotate(hot, lake, day(1))
-    first, second = hot.detached(MARKET_DATA)
-    with hot.writer(MARKET_DATA) as writer:
-        for _ in range(2):
-            writer.release(first, run_id="run")
-            assert hot.detached(MARKET_DATA) == [second]
-        with pytest.raises(StaleStateError):
-            writer.undo(first, run_id="run")
-    assert_answers(hot, lake, bars(day()), bars(day(1)))
-
-
-def test_release_leaves_a_day_alone_that_came_back_meanwhile(hot, lake):
-    ingest(hot, bars(day()), hot_days=[day()])
-    rotate(hot, lake, day())
-    [detached] = hot.detached(MARKET_DATA)
-    with hot.writer(MARKET_DATA) as writer:
-        writer.undo(detached, run_id="run")
-        writer.release(detached, run_id="run")
-    assert_answers(hot, lake, bars(day()))
-    assert hot_set(hot) == {day()}
-
-
 # ------------------------------------------------------------------------------------------ delete, vacuum, bookkeeping
 
 
@@ -633,155 +388,6 @@ def test_the_answer_is_the_same_on_a_local_lake_with_its_iceberg_table(hot, tmp_
         assert_answers(hot, lake, bars(day()), bars(day(1)))
         rotate(hot, lake, day(1))
         assert_answers(hot, lake, bars(day()), bars(day(1)))
-
-
-# --------------------------------------------------------------------------------------------------------- concurrency
-
-
-def test_two_writers_exclude_each_other_and_datasets_do_not(hot):
-    with (
-        hot.writer(MARKET_DATA),
-        hot.writer(NEWS),
-        pytest.raises(LockTimeoutError, match="another run is writing market_data"),
-        hot.writer(MARKET_DATA, wait_seconds=0),
-    ):
-        pass
-    with hot.writer(MARKET_DATA, wait_seconds=0):
-        pass
-
-
-def test_a_writer_waits_for_the_one_before_it(hot):
-    done = []
-    with ThreadPoolExecutor() as threads:
-        with hot.writer(MARKET_DATA):
-            second = threads.submit(_write_and_note, hot, done)
-            time.sleep(0.3)
-            assert done == []
-        second.result(timeout=10)
-    assert done == ["second"]
-
-
-def _write_and_note(hot, done):
-    with hot.writer(MARKET_DATA, wait_seconds=10):
-        done.append("second")
-
-
-def test_a_snapshot_is_undisturbed_by_a_rotation_that_runs_while_it_is_open(hot, lake, monkeypatch):
-    monkeypatch.setattr(writer, "CUTOVER_PATIENCE_SECONDS", 0.3)
-    ingest(hot, bars(day()), bars(day(1)), hot_days=[day(), day(1)])
-    asked = Query(MARKET_DATA)
-    with query(hot, lake, asked) as reader:
-        first = reader.read_next_batch()
-        with ThreadPoolExecutor() as threads:
-            outcome = threads.submit(rotate, hot, lake, day()).exception(timeout=20)
-        if outcome is not None:
-            assert isinstance(outcome, LockTimeoutError)
-            assert "it stays hot" in str(outcome)
-            assert hot_set(hot) == {day(), day(1)}
-        rest = reader.read_all()
-    seen = pa.concat_tables([table(first), rest])
-    assert as_sorted_lists(seen, MARKET_DATA) == as_sorted_lists(table(bars(day()), bars(day(1))), MARKET_DATA)
-    assert_answers(hot, lake, bars(day()), bars(day(1)))
-    if outcome is not None:
-        rotate(hot, lake, day())
-        assert_answers(hot, lake, bars(day()), bars(day(1)))
-
-
-def test_a_snapshot_does_not_see_what_comes_after_it(hot, lake):
-    [vintage] = publish(hot, lake, bars(day()))
-    with hot.snapshot([MARKET_DATA], ALL_DAYS) as snapshot:
-        assert snapshot.hot == frozenset()
-        load(hot, lake, vintage)
-        ingest(hot, bars(day(1)), bars(day(2)), hot_days=[day(1)])
-        publish(hot, lake, bars(day(3)))
-        assert snapshot.hot == frozenset()
-        assert snapshot.late == frozenset()
-        assert [v.partition for v in snapshot.live] == [day()]
-        assert snapshot.late_rows(Query(MARKET_DATA)).num_rows == 0
-    assert hot_set(hot) == {day(), day(1)}
-
-
-def test_readers_beside_rotations_always_get_every_row_once(hot, lake):
-    days = [day(number) for number in range(6)]
-    ingest(hot, *map(bars, days), hot_days=days)
-    stop = threading.Event()
-
-    def look() -> int:
-        looks = 0
-        while not stop.is_set():
-            assert_answers(hot, lake, *map(bars, days))
-            looks += 1
-        return looks
-
-    with ThreadPoolExecutor() as threads:
-        readers = [threads.submit(look) for _ in range(2)]
-        try:
-            for partition in days:
-                rotate(hot, lake, partition)
-        finally:
-            stop.set()
-        assert all(reader.result() > 0 for reader in readers)
-    assert hot_set(hot) == set()
-
-
-def test_ingest_beside_cutovers_never_loses_a_row(hot, lake):
-    """Many small ingests into a few days, while these leave for the lake and come back again and again."""
-    days = [day(number) for number in range(2)]
-    rounds = 40
-    accepted = threading.Semaphore(0)
-
-    def feed(symbol: str) -> None:
-        for number in range(rounds):
-            batches = [bars(partition, [f"{symbol}{number}"], 1) for partition in days]
-            ingest(hot, *batches, hot_days=days)
-            accepted.release()
-
-    def move() -> None:
-        for number in range(rounds):
-            accepted.acquire()
-            accepted.acquire()
-            partition = days[number % 2]
-            vintages = [v for v in hot.live(MARKET_DATA, ALL_DAYS) if v.partition == partition]
-            if number % 4 >= 2 and vintages:
-                load(hot, lake, vintages[0])
-            else:
-                fold(hot, lake, partition)
-
-    with ThreadPoolExecutor() as threads:
-        for done in [threads.submit(feed, "A"), threads.submit(feed, "B"), threads.submit(move)]:
-            done.result(timeout=100)
-    expected = [
-        bars(partition, [f"{symbol}{number}" for symbol in "AB" for number in range(rounds)], 1) for partition in days
-    ]
-    assert_answers(hot, lake, *expected)
-    for partition in days:
-        fold(hot, lake, partition)
-    assert hot_set(hot) == set()
-    assert_answers(hot, lake, *expected)
-
-
-def test_ingests_that_start_days_and_change_the_same_rows_go_on_side_by_side(hot, lake):
-    """Each takes its days and rows in another order; none may stand in another's way for good."""
-    days = [day(number, interval) for number in range(3) for interval in ("1min", "1hour")]
-    symbols = [f"S{number}" for number in range(20)]
-
-    def feed(turn: int) -> None:
-        for close in range(8):
-            mine = days if turn % 2 else days[::-1]
-            made = [bars(p, symbols, 1, close=str(close), ingested_at=NOON + timedelta(seconds=close)) for p in mine]
-            rows_ = table(*made)
-            ingest(
-                hot,
-                *(rows_ if turn % 2 else rows_.take(list(range(len(rows_)))[::-1])).to_batches(),
-                hot_days=days[turn:],
-            )
-
-    with ThreadPoolExecutor() as threads:
-        for done in [threads.submit(feed, turn) for turn in range(4)]:
-            done.result(timeout=60)
-    found = answer(hot, lake)
-    assert len(found) == len(days) * len(symbols)
-    assert set(found["close"].to_pylist()) == {Decimal(7)}
 
 
 # -------------------------------------------------------------------------------------------------------------- trouble

@@ -3,7 +3,6 @@
 from datetime import date
 
 import pytest
-from hot_acts import migrated
 from lake_world import LATER, content, day, objects_of, two_months, world_in
 from made_rows import bars
 
@@ -13,11 +12,6 @@ from thermocline.model.partition import ALL_DAYS, DayRange
 
 class KilledError(BaseException):
     """The process is gone."""
-
-
-@pytest.fixture(scope="session")
-def prepare_database():
-    return migrated
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hot_acts import answer, assert_answers, day, hot_set, ingest, load, migrated
+from hot_acts import answer, assert_answers, day, hot_set, ingest, load
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_rows import as_sorted_lists, bars
@@ -67,11 +67,6 @@ EVERY = [rows_of(DAYS[0], 3), rows_of(DAYS[1], 300), rows_of(DAYS[2], 3)]
 
 PLAIN = [without_nan(batch) for batch in EVERY]
 """The same as every source delivers it: what is not a number is nothing."""
-
-
-@pytest.fixture(scope="session")
-def prepare_database():
-    return migrated
 
 
 @dataclass

@@ -14,7 +14,7 @@ from uuid import uuid4
 import pyarrow as pa
 import pytest
 from hostile_objects import Fault, HostileObjects, Planned
-from hot_acts import assert_answers, day, hot_set, ingest, load, migrated
+from hot_acts import assert_answers, day, hot_set, ingest, load
 from killing.places import in_gcs, in_s3
 from made_rows import DAY, NOON, bars
 
@@ -44,11 +44,6 @@ LIFECYCLE = Lifecycle(hot_intervals={"1min": None})
 ROWS, JOURNAL, METADATA = r"\.parquet$", r"\.jsonl$", r"metadata\.json$|\.avro$"
 DAYS = [day(0), day(1), day(2)]
 EVERY = [bars(each) for each in DAYS]
-
-
-@pytest.fixture(scope="session")
-def prepare_database():
-    return migrated
 
 
 @dataclass

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import pytest
 from hostile_wire import WireFault, hostile_wire
-from hot_acts import assert_answers, day, hot_set, ingest, migrated
+from hot_acts import assert_answers, day, hot_set, ingest
 from killing.places import in_gcs, in_s3
 from made_rows import DAY, bars
 
@@ -53,11 +53,6 @@ class Harm:
     act: str
     fault: WireFault
     times: int = 2
-
-
-@pytest.fixture(scope="session")
-def prepare_database():
-    return migrated
 
 
 @pytest.fixture(scope="session")

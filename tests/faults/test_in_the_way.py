@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 
 import psycopg
 import pytest
-from hot_acts import about_to_cut_over, answer, assert_answers, day, hot_set, ingest, migrated, rotate
+from hot_acts import about_to_cut_over, answer, assert_answers, day, hot_set, ingest, rotate
 from made_rows import DAY, NOON, as_sorted_lists, bars
 
 from thermocline.errors import HotStoreError, LockTimeoutError
@@ -27,11 +27,6 @@ from thermocline.tasks.undo import undo
 LEAF = "thermocline_hot.market_data_1min_20240115"
 SERIES = "thermocline_hot.market_data_1min"
 AS_OF = DAY + timedelta(days=400)
-
-
-@pytest.fixture(scope="session")
-def prepare_database():
-    return migrated
 
 
 @pytest.fixture

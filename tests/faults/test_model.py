@@ -15,7 +15,6 @@ from pathlib import Path
 import hypothesis.strategies as st
 import pyarrow as pa
 import pytest
-from hot_acts import migrated
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -396,12 +395,6 @@ class Machine(RuleBasedStateMachine):
         """What the live vintages say, which other engines read."""
         with thermocline.open(settings=self.tc.settings, storage="parquet") as lake:
             assert rows_in(lake.load("market_data").to_arrow()) == self.model.cold
-
-
-@pytest.fixture(scope="session")
-def prepare_database():
-    """Every database has its tables already."""
-    return migrated
 
 
 @pytest.mark.timeout(1800)

@@ -14,7 +14,7 @@ import psycopg
 import pyarrow as pa
 import pytest
 from cut_wire import wire_to
-from hot_acts import answer, assert_answers, day, hot_set, ingest, load, migrated, publish
+from hot_acts import answer, assert_answers, day, hot_set, ingest, load, publish
 from made_rows import DAY, NOON, bars
 
 import thermocline
@@ -33,11 +33,6 @@ from thermocline.tasks.rotate import Rotation
 
 AS_OF = DAY + timedelta(days=4000)
 MANY = [f"S{number:05d}" for number in range(4000)]
-
-
-@pytest.fixture(scope="session")
-def prepare_database():
-    return migrated
 
 
 def night(hot, lake):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from hot_acts import answer, assert_answers, day, hot_set, ingest, migrated
+from hot_acts import answer, assert_answers, day, hot_set, ingest
 from made_rows import DAY, bars
 
 import thermocline
@@ -33,11 +33,6 @@ PROGRAMS = Path(sys.executable).parent
 AS_OF = DAY + timedelta(days=400)
 DAYS = [day(number) for number in range(3)]
 ROWS = [bars(partition) for partition in DAYS]
-
-
-@pytest.fixture(scope="session")
-def prepare_database():
-    return migrated
 
 
 def acts(url, name="rotate"):

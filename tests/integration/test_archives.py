@@ -7,7 +7,7 @@ from datetime import date, timedelta
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner
-from hot_acts import answer, assert_answers, ingest, load, migrated, publish, table
+from hot_acts import answer, assert_answers, ingest, load, publish, table
 from made_rows import NOON, as_sorted_lists, bars
 
 from thermocline.cli import main
@@ -40,11 +40,6 @@ from thermocline.tasks.verify import verify
 
 TODAY = date(2024, 6, 1)
 POLICY = RetentionPolicy(Retention((ClassStep(100, "GLACIER"),)))
-
-
-@pytest.fixture(scope="session")
-def prepare_database():
-    return migrated
 
 
 def day(number: int, month: int = 1) -> Partition:

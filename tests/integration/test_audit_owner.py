@@ -25,6 +25,11 @@ from thermocline.tasks.undo import undo
 LIFECYCLE = Lifecycle(hot_intervals={"1min": 5}, undo_days=0)
 
 
+@pytest.fixture(scope="session")
+def prepare_database() -> None:
+    """The tables are to belong to a role of the test's."""
+
+
 @pytest.fixture
 def roles(hot_url):
     """The URL of a DBA, that of a plain role which owns what Thermocline makes, and a name for the log's owner."""

@@ -8,7 +8,7 @@ from functools import partial
 
 import psycopg
 import pytest
-from hot_acts import day, ingest, migrated, publish, rotate, table
+from hot_acts import day, ingest, publish, rotate, table
 from made_rows import bars
 
 from thermocline.answer import Answer
@@ -29,11 +29,6 @@ DAYS_TABLE, LEAF = "thermocline_hot.market_data_1min", "thermocline_hot.market_d
 FOR_EVER = (
     "SELECT count(*) FROM range(10_000_000) AS a, range(10_000_000) AS b, market_data WHERE a.range + b.range = 7"
 )
-
-
-@pytest.fixture(scope="session")
-def prepare_database():
-    return migrated
 
 
 @pytest.fixture

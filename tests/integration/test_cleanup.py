@@ -36,6 +36,11 @@ ODD = """
 GOOD_ROWS, ODD_ROWS = 90, 5
 
 
+@pytest.fixture(scope="session")
+def prepare_database() -> None:
+    """Nothing of ours is there yet."""
+
+
 @pytest.fixture
 def connection(hot_url) -> Iterator[psycopg.Connection]:
     with psycopg.connect(hot_url, autocommit=True) as connection:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from hot_acts import load, migrated
+from hot_acts import load
 from lake_world import AS_OF, LATER, LIFECYCLE, content, day, objects_of, two_months, world_in
 from made_rows import bars
 
@@ -24,11 +24,6 @@ from thermocline.tasks.load import rehydrate
 from thermocline.tasks.periods import due_paths
 from thermocline.tasks.status import status
 from thermocline.tasks.verify import verify
-
-
-@pytest.fixture(scope="session")
-def prepare_database():
-    return migrated
 
 
 @pytest.fixture

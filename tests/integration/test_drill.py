@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from click.testing import CliRunner
-from hot_acts import migrated, publish
+from hot_acts import publish
 from made_rows import DAY, bars
 
 from thermocline import faults
@@ -30,11 +30,6 @@ from thermocline.stores.postgres.scratch import clear
 from thermocline.tasks.drill import drill
 
 PARTITIONS = [Partition("market_data", "1min", DAY + timedelta(days=number)) for number in range(6)]
-
-
-@pytest.fixture(scope="session")
-def prepare_database():
-    return migrated
 
 
 @pytest.fixture

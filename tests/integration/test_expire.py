@@ -8,7 +8,6 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from hot_acts import migrated
 from lake_world import AS_OF, LATER, day, two_months, world_in
 from made_rows import as_sorted_lists, bars
 
@@ -23,11 +22,6 @@ from thermocline.tasks.expire import Expiry
 from thermocline.tasks.query import query
 
 SOON = timedelta(0)
-
-
-@pytest.fixture(scope="session")
-def prepare_database():
-    return migrated
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import psycopg
 import pytest
-from hot_acts import answer, assert_answers, day, fold, ingest, load, migrated, publish, rotate
+from hot_acts import answer, assert_answers, day, fold, ingest, load, publish, rotate
 from made_rows import NOON, as_sorted_lists, bars
 
 from thermocline.errors import HotStoreError
@@ -13,11 +13,6 @@ from thermocline.model.partition import ALL_DAYS, DayRange, midnight
 from thermocline.stores.postgres import PostgresHot, reader
 
 LATER = NOON + timedelta(hours=1)
-
-
-@pytest.fixture(scope="session")
-def prepare_database():
-    return migrated
 
 
 SPANS = [ALL_DAYS, DayRange(day().day, day(1).day), DayRange(day(5).day, day(6).day)]

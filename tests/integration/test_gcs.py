@@ -10,7 +10,7 @@ import google_crc32c
 import pytest
 from gcs_server import GcsServer
 from google.cloud import storage
-from hot_acts import day, migrated, publish
+from hot_acts import day, publish
 from made_rows import bars
 
 from thermocline.errors import LakeError, ObjectExistsError, PlanDriftError, TransientLakeError, UsageError
@@ -26,11 +26,6 @@ from thermocline.tasks.query import query
 PATH = "cold_storage/news/year=2024/month=01/day=15/news_20240115.parquet"
 KEY = "projects/p/locations/l/keyRings/r/cryptoKeys/k"
 LARGE = store.CHUNK_BYTES * 2 + 3
-
-
-@pytest.fixture(scope="session")
-def prepare_database():
-    return migrated
 
 
 @pytest.fixture(scope="session")

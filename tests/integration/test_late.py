@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pyarrow as pa
 import pytest
-from hot_acts import about_to_cut_over, answer, assert_answers, day, hot_set, ingest, load, migrated, publish, rotate
+from hot_acts import about_to_cut_over, answer, assert_answers, day, hot_set, ingest, load, publish, rotate
 from made_rows import DAY, NOON, as_sorted_lists, bars, rows
 
 import thermocline
@@ -24,11 +24,6 @@ from thermocline.tasks.undo import undo
 LATER, EARLIER = NOON + timedelta(hours=1), NOON - timedelta(hours=1)
 AS_OF = DAY + timedelta(days=400)
 OTHERS = [dataset for dataset in DATASETS.values() if dataset is not MARKET_DATA]
-
-
-@pytest.fixture(scope="session")
-def prepare_database():
-    return migrated
 
 
 @pytest.fixture

@@ -7,16 +7,10 @@ import threading
 
 import psycopg
 import pytest
-from hot_acts import migrated
 
 from thermocline.model.datasets import MARKET_DATA
 from thermocline.stores.postgres import PostgresHot, pool
 from thermocline.stores.postgres.pool import Pool
-
-
-@pytest.fixture(scope="session")
-def prepare_database():
-    return migrated
 
 
 @pytest.fixture

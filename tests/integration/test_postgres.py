@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import psycopg
 import pytest
-from hot_acts import about_to_cut_over, answer, assert_answers, day, hot_set, ingest, migrated, publish, rotate, table
+from hot_acts import about_to_cut_over, answer, assert_answers, day, hot_set, ingest, publish, rotate, table
 from made_rows import DAY, as_sorted_lists, bars, rows
 
 from thermocline.errors import HotStoreError, LockTimeoutError, StaleStateError
@@ -17,12 +17,6 @@ from thermocline.model.query import Query
 from thermocline.stores.postgres import PostgresHot, locks, tables, writer
 from thermocline.stores.postgres import rows as postgres_rows
 from thermocline.tasks.query import query
-
-
-@pytest.fixture(scope="session")
-def prepare_database():
-    return migrated
-
 
 LEAF = 'thermocline_hot."market_data_1min_20240115"'
 

@@ -17,7 +17,7 @@ from functools import partial
 import psycopg
 import pyarrow as pa
 import pytest
-from hot_acts import ingest, load, migrated, receipt_of
+from hot_acts import ingest, load, receipt_of
 from made_rows import DAY, NOON, as_sorted_lists, bars
 
 from thermocline.errors import HotStoreError, LockTimeoutError
@@ -226,11 +226,6 @@ class _Patient:
 
     def __getattr__(self, name: str):
         return getattr(self._hot, name)
-
-
-@pytest.fixture(scope="session")
-def prepare_database():
-    return migrated
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Objects of a local lake that are written anew with stronger compression: the same rows, versions and answers."""
 
 import pytest
-from hot_acts import migrated
 from lake_world import LATER, content, day, objects_of, world_in
 from made_rows import bars
 
@@ -10,11 +9,6 @@ from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.partition import ALL_DAYS
 from thermocline.model.storage_classes import COMPRESSED, WARM
 from thermocline.tasks.recompress import Recompression
-
-
-@pytest.fixture(scope="session")
-def prepare_database():
-    return migrated
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hot_acts import answer, hot_set, ingest, migrated, publish
+from hot_acts import answer, hot_set, ingest, publish
 from made_rows import DAY, NOON, as_sorted_lists, bars
 
 import thermocline
@@ -27,11 +27,6 @@ TODAY = DAY + timedelta(days=100)
 OVER = TODAY + timedelta(days=7)
 LIFECYCLE = Lifecycle(hot_intervals={"1min": 5})
 LATER = NOON + timedelta(days=1)
-
-
-@pytest.fixture(scope="session")
-def prepare_database():
-    return migrated
 
 
 @pytest.fixture(params=["memory", "embedded"])

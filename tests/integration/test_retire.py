@@ -4,7 +4,7 @@ import shutil
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hot_acts import load, migrated
+from hot_acts import load
 from lake_world import AS_OF, LATER, day, two_months, world_in
 from made_rows import bars
 
@@ -17,11 +17,6 @@ from thermocline.stores.postgres import PostgresHot
 from thermocline.tasks.expire import Expiry
 from thermocline.tasks.recover import Recovery
 from thermocline.tasks.retire import KEPT, by_path, retire
-
-
-@pytest.fixture(scope="session")
-def prepare_database():
-    return migrated
 
 
 @pytest.fixture

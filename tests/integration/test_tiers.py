@@ -5,7 +5,7 @@ from datetime import date
 from io import BytesIO
 
 import pytest
-from hot_acts import answer, load, migrated, publish
+from hot_acts import answer, load, publish
 from made_rows import as_sorted_lists, bars
 from tiering_world import AS_OF, free
 
@@ -24,11 +24,6 @@ from thermocline.stores.retrying import Patience, RetryingObjects
 from thermocline.tasks.tiers import TIERING, Tiering
 
 POLICY = RetentionPolicy(Retention((ClassStep(30, "NEARLINE"), ClassStep(90, "COLDLINE")), 400))
-
-
-@pytest.fixture(scope="session")
-def prepare_database():
-    return migrated
 
 
 def day(number: int, month: int = 1) -> Partition:

@@ -2,7 +2,7 @@
 
 import pytest
 from gcs_server import gcs
-from hot_acts import answer, day, migrated, publish
+from hot_acts import answer, day, publish
 from made_rows import as_sorted_lists, bars
 from s3_server import seaweed
 from tiering_world import AS_OF, free
@@ -13,11 +13,6 @@ from thermocline.model.storage_classes import Provider
 from thermocline.stores.open import open_lake
 from thermocline.stores.postgres import PostgresHot
 from thermocline.tasks.tiers import Tiering
-
-
-@pytest.fixture(scope="session")
-def prepare_database():
-    return migrated
 
 
 @pytest.fixture(scope="session")
