@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from made_rows import DAY, bars, rows, sorted_batch
 
 from thermocline.errors import OutOfOrderError
+from thermocline.model import merging
 from thermocline.model.dataset import Column, Dataset, Kind
 from thermocline.model.datasets import DATASETS, MARKET_DATA
 from thermocline.model.merging import Ordered, can_merge, can_order, merged
@@ -48,15 +49,22 @@ def stream(source: str, told: dict, cut: int) -> list[pa.RecordBatch]:
     return [whole.slice(start, cut) for start in range(0, whole.num_rows, cut)] or [whole]
 
 
-@given(st.lists(st.tuples(st.dictionaries(keys, st.integers(0, 2), max_size=20), st.integers(1, 7)), max_size=3))
-def test_of_each_key_the_row_that_came_latest_stays_or_that_of_the_later_stream(told):
+@given(
+    st.lists(st.tuples(st.dictionaries(keys, st.integers(0, 2), max_size=20), st.integers(1, 7)), max_size=3),
+    st.sampled_from([1, 2, 8192]),
+    st.sampled_from([0, 2, 100]),
+)
+def test_of_each_key_the_row_that_came_latest_stays_or_that_of_the_later_stream(told, fewest, rows_a_run):
     streams = [stream(str(number), rows, cut) for number, (rows, cut) in enumerate(told)]
     expected = {}
     for number, (ages, _) in enumerate(told):
         for key, age in ages.items():
             if key not in expected or age >= expected[key][1]:
                 expected[key] = (str(number), age)
-    found = pa.Table.from_batches(merged(WIDE, streams), WIDE.arrow_schema).to_pylist()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(merging, "_FEWEST", fewest)
+        patched.setattr(merging, "_ROWS_A_RUN", rows_a_run)
+        found = pa.Table.from_batches(merged(WIDE, streams), WIDE.arrow_schema).to_pylist()
     assert [
         (row["symbol"], row["first"], row["second"], (row["ts"] - NOON) // timedelta(hours=1)) for row in found
     ] == (sorted(expected, key=lambda key: (key[0].encode(), *key[1:])))

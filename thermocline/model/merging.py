@@ -14,6 +14,9 @@ from thermocline.model.dataset import Dataset, Kind
 Integers = npt.NDArray[np.int64]
 
 _COMPARED = {Kind.TEXT, Kind.TIMESTAMP, Kind.INTEGER, Kind.DATE}
+_FIRST = np.zeros(1, dtype=np.int64)
+_ROWS_A_RUN = 8
+_FEWEST = 8192  # rows that are worth to be looked at together
 _CODES = 1 << 62  # so many numbers a row's place may be told by
 
 
@@ -72,6 +75,11 @@ class _Head:
             self.is_over = batch is None
             self.rows = batch if batch is not None and batch.num_rows else None
 
+    def parts(self, most: int) -> list[pa.RecordBatch]:
+        """The row before the first one, if there was one, and the first rows."""
+        rows = None if self.rows is None else self.rows.slice(0, most)
+        return [part for part in (self.last, rows) if part is not None]
+
     def take(self, count: int) -> None:
         """The first rows are gone."""
         if self.rows is not None and count:
@@ -99,9 +107,11 @@ def merged(dataset: Dataset, streams: Sequence[Iterable[pa.RecordBatch]]) -> Ite
 
 def _first(dataset: Dataset, heads: Sequence[_Head]) -> Iterator[pa.RecordBatch]:
     """The rows up to where one of the heads ends: what comes behind can't belong before them."""
-    parts = [part for head in heads for part in (head.last, head.rows) if part is not None]
+    # Of a longer head no more is looked at than of the shortest: what is left over is looked at again the next time.
+    most = max(_FEWEST, min(head.rows.num_rows for head in heads if head.rows is not None))
+    parts = [part for head in heads for part in head.parts(most)]
+    bounds = np.cumsum([0, *(sum(part.num_rows for part in head.parts(most)) for head in heads)])
     places = _places(dataset, parts)
-    bounds = np.cumsum([0, *(sum(p.num_rows for p in (head.last, head.rows) if p is not None) for head in heads)])
     own = [places[start:stop] for start, stop in pairwise(bounds)]
     for each in own:
         _refuse_disorder(dataset, each)
@@ -179,7 +189,16 @@ def _numbers(array: pa.Array) -> Integers:
     if not pa.types.is_string(array.type):
         wide = array.cast(pa.int32()) if pa.types.is_date32(array.type) else array
         return np.asarray(wide.cast(pa.int64())).astype(np.int64, copy=False)
-    encoded = array.dictionary_encode()
+    # Sorted rows have few runs of one text each; to look for where they begin costs less than to encode every row.
+    differs = np.asarray(pc.not_equal(array.slice(1), array.slice(0, max(len(array) - 1, 0))))
+    starts = np.concatenate([_FIRST, np.flatnonzero(differs) + 1])
+    if len(starts) * _ROWS_A_RUN <= len(array):
+        return np.repeat(_ranked(array.take(pa.array(starts))), np.diff(starts, append=len(array)))
+    return _ranked(array)
+
+
+def _ranked(texts: pa.Array) -> Integers:
+    encoded = texts.dictionary_encode()
     ranks = np.empty(len(encoded.dictionary), dtype=np.int64)
     ranks[np.asarray(pc.array_sort_indices(encoded.dictionary))] = np.arange(len(ranks))
     numbers: Integers = ranks[np.asarray(encoded.indices)]

@@ -1,6 +1,6 @@
 """The cold tier."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
@@ -11,7 +11,7 @@ from thermocline.model.dataset import Dataset
 from thermocline.model.journal import Entry, Journal
 from thermocline.model.partition import Partition
 from thermocline.model.query import Query, Segment
-from thermocline.model.receipt import Receipt, StoredObject, Vintage
+from thermocline.model.receipt import Contents, Receipt, StoredObject, Vintage
 from thermocline.model.recovery import TableVersion
 from thermocline.model.row_groups import RowGroups
 from thermocline.model.schema import Schema
@@ -263,6 +263,7 @@ class Lake(Protocol):
         *,
         run_id: str,
         storage_class: str = "",
+        told: Callable[[Contents], None] = lambda _: None,
     ) -> Receipt:
         """Write a partition's rows, already sorted, as one object; say what was written.
 
@@ -271,6 +272,7 @@ class Lake(Protocol):
         know what the store holds, `observe` it.
 
         `storage_class` is where a store writes it whose classes are ways to write; others go by the policy alone.
+        `told` hears what the rows contain before they are stored; where it raises, nothing is.
         """
         ...
 

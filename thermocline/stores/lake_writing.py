@@ -13,7 +13,7 @@ from thermocline.faults import Step, step
 from thermocline.model.datasets import dataset_named
 from thermocline.model.partition import Partition
 from thermocline.model.paths import object_path, shared_path, shared_version
-from thermocline.model.receipt import Receipt, StoredObject
+from thermocline.model.receipt import Contents, Receipt, StoredObject
 from thermocline.model.retention import Landing, RetentionPolicy
 from thermocline.model.storage_classes import COMPRESSED, Provider
 from thermocline.stores import duckdb_scan
@@ -35,10 +35,12 @@ class Writing(Reading):
         *,
         run_id: str,
         storage_class: str = "",
+        told: Callable[[Contents], None] = lambda _: None,
     ) -> Receipt:
         """See `Lake.write`."""
         compressed = self._compresses(partition, storage_class)
         with encode(partition, batches, compressed=compressed, directory=self._temp_dir) as file:
+            told(file.contents)
             version, stored = self._stored(partition, version, file)
             return Receipt(
                 partition=partition,

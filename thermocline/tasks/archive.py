@@ -12,11 +12,11 @@ from thermocline.model.fingerprint import Fingerprinter
 from thermocline.model.journal import Journal
 from thermocline.model.partition import ALL_DAYS, Partition
 from thermocline.model.paths import holds_one_day
-from thermocline.model.receipt import Receipt, by_object
+from thermocline.model.receipt import Contents, Receipt, by_object
 from thermocline.ports import Lake, Publication, Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable
+    from collections.abc import Callable, Generator, Iterable
 
     import pyarrow as pa
 
@@ -29,14 +29,17 @@ def archive(
     *,
     run_id: str,
     storage_class: str = "",
+    told: "Callable[[Contents], None]" = lambda _: None,
 ) -> Receipt:
     """Write rows as one object, read it back from the store, and give its receipt only when both agree.
+
+    `told` hears what the rows contain before they are stored; where it raises, nothing is.
 
     Raises:
         FingerprintMismatchError: The store does not hold what was written.
     """
     with step(Step.ARCHIVE):
-        written = lake.write(partition, version, batches, run_id=run_id, storage_class=storage_class)
+        written = lake.write(partition, version, batches, run_id=run_id, storage_class=storage_class, told=told)
     confirm(lake, written)
     return written
 

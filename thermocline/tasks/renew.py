@@ -9,13 +9,13 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from thermocline.errors import LakeError, OutOfOrderError, RequestBudgetError, TransientLakeError
 from thermocline.model.dataset import Dataset
-from thermocline.model.fingerprint import Fingerprinter, contents_of
+from thermocline.model.fingerprint import contents_of
 from thermocline.model.merging import can_merge, merged
-from thermocline.model.receipt import Receipt
+from thermocline.model.receipt import Contents, Receipt
 from thermocline.ports import Export, Lake, SpoolFactory
 from thermocline.tasks.ahead import ReadAhead
 from thermocline.tasks.archive import trusted
@@ -23,7 +23,13 @@ from thermocline.tasks.archive import trusted
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Archive = Callable[["Iterable[pa.RecordBatch]"], Receipt]
+
+class Archive(Protocol):
+    """Writes rows as a day's next object and reads it back; `told` hears what they contain before they are stored."""
+
+    def __call__(self, batches: "Iterable[pa.RecordBatch]", *, told: Callable[[Contents], None] = ...) -> Receipt:
+        """The receipt of the object."""
+        ...
 
 
 class LeftError(Exception):
@@ -31,7 +37,17 @@ class LeftError(Exception):
 
 
 class _NothingNewError(Exception):
-    """The rows say what the vintage says; a file that was begun with them is given up."""
+    """The rows say what the vintage says; the file that was made of them is given up."""
+
+
+def _anew_beside(live: Receipt) -> Callable[[Contents], None]:
+    """What gives rows up that say just what the live vintage says."""
+
+    def told(contents: Contents) -> None:
+        if contents.content_fingerprint == live.contents.content_fingerprint:
+            raise _NothingNewError
+
+    return told
 
 
 @dataclass(frozen=True)
@@ -87,24 +103,12 @@ class Renewal:
         with self.spool(self.dataset) as spool:
             spool.append(trusted(self.lake, live))
             spool.append(self.export.unsorted())
-            return self.archive(self._new(live, spool.batches(live.partition)))
+            return self.archive(spool.batches(live.partition), told=_anew_beside(live))
 
     def _streamed(self, live: Receipt, rows: "Generator[pa.RecordBatch, None, None]") -> Receipt:
         with ExitStack() as reading:
             streams = [reading.enter_context(self._ahead(each)) for each in (trusted(self.lake, live), rows)]
-            return self.archive(self._new(live, merged(self.dataset, streams)))
-
-    def _new(self, live: Receipt, rows: "Iterable[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
-        """The rows, whose end never comes where they say nothing new."""
-        if self.export.rows > live.contents.rows:
-            yield from rows
-            return
-        fingerprinter = Fingerprinter(self.dataset)
-        for batch in rows:
-            fingerprinter.update(batch)
-            yield batch
-        if fingerprinter.contents().content_fingerprint == live.contents.content_fingerprint:
-            raise _NothingNewError
+            return self.archive(merged(self.dataset, streams), told=_anew_beside(live))
 
     @contextmanager
     def _ahead(self, batches: "Generator[pa.RecordBatch, None, None]") -> "Iterator[Iterable[pa.RecordBatch]]":

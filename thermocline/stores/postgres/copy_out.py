@@ -57,11 +57,10 @@ def receive(connection: Connection, received: Received, batch_rows: int, batch_b
     # copy into a part of a buffer; to put messages aside takes much more, since the garbage collector looks at each.
     for _ in repeat(None, batch_rows - len(received.sizes)):
         size, message = get(1)
-        while size == 0:
+        if size == 0:
             if received.size_bytes > batch_bytes:
                 return True
-            connection.wait(_readable(connection.pgconn))
-            size, message = get(1)
+            size, message = _arrived(connection)
         if size <= end_bytes:
             if size < 0:
                 raise _failure(connection.pgconn)
@@ -73,13 +72,24 @@ def receive(connection: Connection, received: Received, batch_rows: int, batch_b
 
 def next_message(connection: Connection) -> memoryview:
     """The next message of a COPY; an empty one where there is none any more."""
-    while True:
-        size, message = connection.pgconn.get_copy_data(1)
-        if size > 0:
-            return message
-        if size < 0:
-            return memoryview(b"")
+    size, message = connection.pgconn.get_copy_data(1)
+    if size == 0:
+        size, message = _arrived(connection)
+    return message if size > 0 else memoryview(b"")
+
+
+def _arrived(connection: Connection) -> tuple[int, memoryview]:
+    """The next message where libpq has none at hand, and its size, which is below 0 where there is none any more.
+
+    While rows are decoded the server sends on, so most often there is something to read: to wait for it would take
+    another call of the system, and of much Python.
+    """
+    connection.pgconn.consume_input()
+    size, message = connection.pgconn.get_copy_data(1)
+    while size == 0:
         connection.wait(_readable(connection.pgconn))
+        size, message = connection.pgconn.get_copy_data(1)
+    return size, message
 
 
 def _readable(connection: PGconn) -> PQGen[None]:
