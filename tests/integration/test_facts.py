@@ -1,5 +1,6 @@
 """What is known from one look to the next is never stale: each of its facts is changed between two looks."""
 
+from contextlib import closing
 from datetime import timedelta
 
 import psycopg
@@ -121,6 +122,30 @@ REFUSED = {
         "no table",
     ),
 }
+
+
+def test_the_first_answer_after_a_change_is_that_of_one_who_knew_nothing(new_database, lake):
+    url = new_database("embedded")
+    hot, other = PostgresHot(url), PostgresHot(url)
+    for change in changes(other, url, lake):
+        for _ in range(3):
+            answer(hot, lake)
+        change()
+        with closing(PostgresHot(url)) as fresh:
+            expected = as_sorted_lists(answer(fresh, lake), MARKET_DATA)
+        assert as_sorted_lists(answer(hot, lake), MARKET_DATA) == expected
+
+
+def test_an_object_that_is_gone_since_the_last_look_is_not_missed(new_database, lake):
+    url = new_database("embedded")
+    hot, other = PostgresHot(url), PostgresHot(url)
+    old, _ = publish(other, lake, bars(day()), bars(day(1)))
+    for _ in range(3):
+        assert_answers(hot, lake, bars(day()), bars(day(1)))
+    publish(other, lake, bars(day(), close="200"))
+    expired(other)
+    lake.delete(old.receipt.path)
+    assert_answers(hot, lake, bars(day(), close="200"), bars(day(1)))
 
 
 def test_what_others_do_to_our_tables_is_refused_at_once_however_often_was_looked_before(new_database, lake):
