@@ -47,6 +47,62 @@ def test_cut_over_refuses_when_anybody_changed_a_row_by_sql(hot_url, lake, state
     assert as_sorted_lists(answer(hot, lake), MARKET_DATA) == before
 
 
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["INSERT INTO {leaf} SELECT asset_class, 'IBM', '5min', {rest} FROM {leaf} LIMIT 1"],
+        ["UPDATE {leaf} SET interval = '5min' WHERE symbol = 'AAPL'"],
+        ["UPDATE {leaf} SET interval = NULL WHERE symbol = 'AAPL'"],
+        ["SET session_replication_role = replica", "UPDATE {leaf} SET interval = '5min' WHERE symbol = 'AAPL'"],
+        [
+            "ALTER TABLE {parent} DETACH PARTITION {leaf}",
+            "UPDATE {leaf} SET interval = '5min' WHERE symbol = 'AAPL'",
+            "ALTER TABLE {parent} ATTACH PARTITION {leaf} FOR VALUES FROM ('2024-01-15') TO ('2024-01-16')",
+        ],
+        [
+            "ALTER TABLE {parent} DETACH PARTITION {leaf}",
+            "UPDATE {leaf} SET interval = '5min' WHERE symbol = 'AAPL'",
+            "ALTER TABLE {leaf} ADD CHECK (interval = '1min' AND interval IS NOT NULL) NOT VALID",
+            "ALTER TABLE {parent} ATTACH PARTITION {leaf} FOR VALUES FROM ('2024-01-15') TO ('2024-01-16')",
+        ],
+    ],
+    ids=["insert", "update", "null", "without triggers", "detach and attach", "a check that is not valid"],
+)
+def test_no_row_of_another_interval_gets_into_a_days_table(hot_url, lake, statements):
+    """An export does not read what PostgreSQL says of every row of a day: this is what it relies upon."""
+    hot = PostgresHot(hot_url)
+    ingest(hot, bars(day()), hot_days=[day()])
+    names = {"leaf": LEAF, "parent": "thermocline_hot.market_data_1min", "rest": ", ".join(MARKET_DATA.names[3:])}
+    with psycopg.connect(hot_url) as connection, pytest.raises(psycopg.IntegrityError):
+        connection.execute("; ".join(statements).format(**names))
+    rotate(hot, lake, day())
+    assert hot_set(hot) == set()
+    assert_answers(hot, lake, bars(day()))
+
+
+def test_a_day_that_was_moved_to_another_interval_is_exported_as_one_of_that(hot_url):
+    hot = PostgresHot(hot_url)
+    five = Partition("market_data", "5min", DAY)
+    ingest(hot, bars(day()), hot_days=[day()])
+    ingest(hot, bars(five), hot_days=[five])
+    with psycopg.connect(hot_url) as connection:
+        for statement in (
+            "ALTER TABLE thermocline_hot.market_data_1min DETACH PARTITION {leaf}",
+            "ALTER TABLE thermocline_hot.market_data_5min DETACH PARTITION thermocline_hot.market_data_5min_20240115",
+            "UPDATE {leaf} SET interval = '5min', volume = 7",
+            "ALTER TABLE thermocline_hot.market_data_5min ATTACH PARTITION {leaf} FOR VALUES FROM {bounds}",
+        ):
+            connection.execute(statement.format(leaf=LEAF, bounds="('2024-01-15') TO ('2024-01-16')"))
+    with hot.writer(MARKET_DATA) as writer_, writer_.export(five) as export:
+        for stream in (export.batches, export.unsorted, export.nearly_sorted):
+            found = table(*stream())
+            assert set(found["interval"].to_pylist()) == {"5min"}
+            assert set(found["volume"].to_pylist()) == {7}
+            assert found.drop_columns(["interval", "volume"]).equals(
+                table(bars(day())).drop_columns(["interval", "volume"])
+            )
+
+
 def test_cut_over_is_not_fooled_by_vacuum(hot_url, lake):
     hot = PostgresHot(hot_url)
     ingest(hot, bars(day()), hot_days=[day()])

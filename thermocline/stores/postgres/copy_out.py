@@ -1,7 +1,8 @@
 """The rows of a query as Arrow, by binary COPY: received into one buffer, and decoded a buffer at a time."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from itertools import repeat
+from types import MappingProxyType
 
 import psycopg
 import pyarrow as pa
@@ -25,10 +26,11 @@ def copied(
     query: sql.Composable,
     columns: Sequence[Column],
     *,
+    known: Mapping[str, str] = MappingProxyType({}),
     batch_rows: int = BATCH_ROWS,
     batch_bytes: int = BATCH_BYTES,
 ) -> Generator[pa.RecordBatch, None, None]:
-    """The rows of a query whose columns are these, in batches of bounded size.
+    """The rows of a query whose columns are these, but for those that are `known`, in batches of bounded size.
 
     The server sends a message a row. psycopg's own iterator takes each through layers of Python that cost more than to
     decode it, so they are taken from libpq in a plain loop here; psycopg begins, waits, ends and cancels.
@@ -36,7 +38,7 @@ def copied(
     Raises:
         HotStoreError: A value is one that no lake can hold.
     """
-    received = Received(columns)
+    received = Received(columns, known)
     with connection.cursor().copy(sql.SQL("COPY ({}) TO STDOUT (FORMAT BINARY)").format(query)) as copy:
         more = received.begin(bytes(copy.read()))
         while more:

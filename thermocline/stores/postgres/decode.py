@@ -5,9 +5,10 @@ taken from all rows at once, by an index into windows that begin at every byte o
 single value.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from io import BytesIO
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -60,9 +61,13 @@ class Received:
     Whoever fills it writes a row and appends its size, both of which are done for each row.
     """
 
-    def __init__(self, columns: Sequence[Column]) -> None:
-        """No rows yet. The buffer grows with what comes, so that a short answer takes little."""
-        self._columns = columns
+    def __init__(self, columns: Sequence[Column], known: Mapping[str, str] = MappingProxyType({})) -> None:
+        """No rows yet. The buffer grows with what comes, so that a short answer takes little.
+
+        Of columns that are `known` to have one text in all rows nothing comes.
+        """
+        self._columns = [column for column in columns if column.name not in known]
+        self._known = [(place, known[column.name]) for place, column in enumerate(columns) if column.name in known]
         self._schema = pa.schema([column.arrow_field for column in columns])
         self._space = BytesIO()
         self.write = self._space.write
@@ -100,6 +105,8 @@ class Received:
             for column in self._columns:
                 array, position = _column(column, buffer, position)
                 arrays.append(array)
+        for place, text in self._known:
+            arrays.insert(place, _repeated(text.encode(), len(sizes)))
         return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
 
 
@@ -162,9 +169,7 @@ def _column(column: Column, buffer: Bytes, position: Integers) -> tuple[pa.Array
     arrow_type, rows = column.arrow_field.type, len(position)
     if column.kind is Kind.TEXT:
         if (same := _same_text(buffer, position)) is not None:
-            offsets = np.arange(rows + 1, dtype="<i4") * np.int32(len(same))
-            buffers = [None, pa.py_buffer(offsets), pa.py_buffer(same * rows)]
-            return pa.Array.from_buffers(arrow_type, rows, buffers, 0), position + (_LENGTH_BYTES + len(same))
+            return _repeated(same, rows), position + (_LENGTH_BYTES + len(same))
         lengths, null, nulls = _lengths(_windows(buffer, position, ">i4"))
         sizes = np.maximum(lengths, 0) if nulls else lengths
         position += 4
@@ -232,6 +237,11 @@ def _text(buffer: Bytes, position: Integers, sizes: Integers) -> Bytes:
     if longest * len(sizes) == total:
         return padded
     return padded.reshape(-1, longest)[np.arange(longest) < sizes[:, np.newaxis]]
+
+
+def _repeated(text: bytes, rows: int) -> pa.Array:
+    offsets = np.arange(rows + 1, dtype="<i4") * np.int32(len(text))
+    return pa.StringArray.from_buffers(rows, pa.py_buffer(offsets), pa.py_buffer(text * rows))
 
 
 def _same_text(buffer: Bytes, position: Integers) -> bytes | None:

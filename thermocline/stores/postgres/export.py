@@ -97,16 +97,28 @@ class PostgresExport:
     def _copy(self, query: sql.Composable) -> Generator[pa.RecordBatch, None, None]:
         # A COPY that is left before its end is cancelled. That must not end the transaction that the snapshot is of.
         with self.connection.transaction():
-            yield from rows.copy_out(self.connection, query, self.dataset)
+            yield from rows.copy_out(self.connection, query, self.dataset, known=self._known)
 
     def _sorted(self, source: sql.Composable) -> sql.Composed:
-        return sql.SQL("SELECT {} FROM ({}) AS export ORDER BY {}").format(
-            tables.names(self.dataset.names), source, rows.ordered(self.dataset.sort, self.dataset)
-        )
+        order = rows.ordered([name for name in self.dataset.sort if name not in self._known], self.dataset)
+        return sql.SQL("SELECT {} FROM ({}) AS export ORDER BY {}").format(self._names, source, order)
 
     def _select(self, leaf: Leaf, condition: sql.Composable = _ALL) -> sql.Composed:
-        columns = tables.names(self.dataset.names)
-        return sql.SQL("SELECT {} FROM {} WHERE {}").format(columns, leaf.table.sql, condition)
+        return sql.SQL("SELECT {} FROM {} WHERE {}").format(self._names, leaf.table.sql, condition)
+
+    @property
+    def _known(self) -> Mapping[str, str]:
+        """What every row says, because PostgreSQL lets no other row into a table that is attached for one interval.
+
+        Where it is attached was looked up in the snapshot that the rows are of. Late rows lie elsewhere.
+        """
+        if self.leaf is None or self.mark.late_rows or not self.dataset.has_intervals:
+            return {}
+        return {"interval": self.leaf.partition.interval}
+
+    @property
+    def _names(self) -> sql.Composed:
+        return tables.names(name for name in self.dataset.names if name not in self._known)
 
     def _source(self) -> sql.Composable:
         """A SELECT of the rows of the day's table; late rows stand in for those that they are newer than."""

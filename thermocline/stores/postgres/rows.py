@@ -2,8 +2,9 @@
 
 import os
 import socket
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -73,11 +74,19 @@ def _let_write_ahead(connection: Connection) -> None:
 
 
 def copy_out(
-    connection: Connection, query: sql.Composable, dataset: Dataset, columns: Sequence[str] = ()
+    connection: Connection,
+    query: sql.Composable,
+    dataset: Dataset,
+    columns: Sequence[str] = (),
+    *,
+    known: Mapping[str, str] = MappingProxyType({}),
 ) -> Generator[pa.RecordBatch, None, None]:
-    """The rows of a query as batches of bounded size; its columns are those named, or all of the dataset's."""
+    """The rows of a query as batches of bounded size; they have the columns named, or all of the dataset's.
+
+    Those that are `known` to say the same in every row are not asked for, and given all the same.
+    """
     wanted = [dataset.column(name) for name in columns or dataset.names]
-    return copied(connection, query, wanted, batch_rows=BATCH_ROWS)
+    return copied(connection, query, wanted, known=known, batch_rows=BATCH_ROWS)
 
 
 @contextmanager
