@@ -4,12 +4,14 @@ import gc
 import os
 import sys
 import threading
+from contextlib import closing
 
 import psycopg
 import pytest
 
 from thermocline.model.datasets import MARKET_DATA
 from thermocline.stores.postgres import PostgresHot, pool
+from thermocline.stores.postgres.connection import connect
 from thermocline.stores.postgres.pool import Pool
 
 
@@ -136,3 +138,10 @@ def test_a_fork_neither_uses_nor_ends_the_connections_of_its_parent(url):
     assert os.waitpid(child, 0)[1] == 0
     assert hot.hot_days(MARKET_DATA) == []
     assert sessions(url) == [mine]
+
+
+@pytest.mark.parametrize(("told", "taken"), [(4, "2"), (2.5, "2"), (1.1, "1.1")])
+def test_a_page_out_of_order_costs_little_in_our_sessions_and_what_somebody_set_lower_stays(url, told, taken):
+    asked = f"{url}&options=-c%20random_page_cost%3D{told}"
+    with closing(connect(asked)) as connection:
+        assert connection.execute("SHOW random_page_cost").fetchone() == (taken,)

@@ -43,6 +43,9 @@ _SESSION = """
     -- is called up for such a plan takes ten times as long as the plan.
     SET jit = off;
     SET parallel_setup_cost = 20000;
+    -- By default a page out of order is taken to cost four in order, as on a spinning disk, and each of thirty tables
+    -- gets a bitmap for a few rows that lie side by side. What somebody set lower stays.
+    SELECT set_config('random_page_cost', '2', false) WHERE current_setting('random_page_cost')::float8 > 2;
 """  # all of them are there since PostgreSQL 14
 _SINCE_17 = 170_000
 
