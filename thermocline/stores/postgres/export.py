@@ -149,23 +149,21 @@ class PostgresExport:
             StaleStateError: Rows of the day came, changed or went.
         """
         late_table = tables.late_table(self.dataset)
-        now = mark_of(connection, self.dataset, self.partition, self.leaf, before=self.mark)
+        now = _rows_by_xmin(connection, self.leaf, self.mark.rows_by_xmin) if self.leaf else {}
         late = scalar(
             connection,
             sql.SQL("SELECT count(*) FROM {} WHERE {} AND late_id <= {}").format(
                 late_table.sql, days_.of_day(self.partition, self.dataset), sql.Literal(self.mark.last_late_id)
             ),
         )
-        if now.rows_by_xmin != self.mark.rows_by_xmin or late != self.mark.late_rows:
+        if now != self.mark.rows_by_xmin or late != self.mark.late_rows:
             msg = f"rows of {self.partition} changed while it was rotated; they were kept hot, the next run takes it up"
             raise StaleStateError(msg)
 
 
-def mark_of(
-    connection: Connection, dataset: Dataset, partition: Partition, leaf: Leaf | None, *, before: Mark | None = None
-) -> Mark:
-    """The state of a day now; `leaf` is its table, None where it is not hot. The state `before` makes it quicker."""
-    counts = _rows_by_xmin(connection, leaf, before.rows_by_xmin if before else ()) if leaf else {}
+def mark_of(connection: Connection, dataset: Dataset, partition: Partition, leaf: Leaf | None) -> Mark:
+    """The state of a day now; `leaf` is its table, None where it is not hot."""
+    counts = _rows_by_xmin(connection, leaf) if leaf else {}
     late = connection.execute(
         sql.SQL("SELECT count(*), coalesce(max(late_id), 0) FROM {} WHERE {}").format(
             tables.late_table(dataset).sql, days_.of_day(partition, dataset)
@@ -175,7 +173,7 @@ def mark_of(
     return Mark(counts, late_rows, last_late_id)
 
 
-def _rows_by_xmin(connection: Connection, leaf: Leaf, known: Collection[str]) -> dict[str, int]:
+def _rows_by_xmin(connection: Connection, leaf: Leaf, known: Collection[str] = ()) -> dict[str, int]:
     """How many rows each transaction left.
 
     Most days were left by one load, some by one act more. Where the transactions are guessed right, those that are
