@@ -5,6 +5,7 @@ import multiprocessing
 import signal
 import traceback
 from collections.abc import Callable, Iterator
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -12,11 +13,31 @@ _SPAWNED = multiprocessing.get_context("spawn")
 _FORKED = multiprocessing.get_context("forkserver")
 # What most of them import, which takes as long as some of them need for the rest. Not Dagster, which few need.
 _FORKED.set_forkserver_preload(
-    ["duckdb", "pandas", "psycopg", "pyarrow.dataset", "pyarrow.parquet", "sqlalchemy", "thermocline.stores.home"]
+    [
+        "duckdb",
+        "pandas",
+        "psycopg",
+        "pyarrow.dataset",
+        "pyarrow.parquet",
+        "sqlalchemy",
+        "alembic.command",
+        "pyiceberg.table",
+        "thermocline.api.opened",
+        "thermocline.sources.synthetic_bars",
+        "thermocline.stores.home",
+        "thermocline.stores.iceberg_tables",
+        "thermocline.stores.lake",
+        "thermocline.stores.postgres.store",
+    ]
 )
 
 Work = Callable[..., Iterator[Any]]
 """Yields once when it is prepared, and then what it found."""
+
+
+def begin() -> None:
+    """Have the process begin that others are forked from: it imports what they need while this one does the same."""
+    forkserver.ensure_running()
 
 
 class Aside:

@@ -44,6 +44,7 @@ def say(text: str) -> None:
 def scratch(parent: Path | None = None) -> Iterator[Path]:
     """A folder that is gone afterwards, with every PostgreSQL that was started in it, also after Ctrl-C."""
     from thermocline.stores import embedded  # noqa: PLC0415  # `--help` need not pay for it
+    from thermocline.stores.embedded_process import is_server  # noqa: PLC0415  # as above
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
@@ -53,6 +54,11 @@ def scratch(parent: Path | None = None) -> Iterator[Path]:
         yield folder
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would leave a server running
+        for data in folder.glob("*/postgres/data/postmaster.pid"):
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                pid = int(data.read_text().splitlines()[0])
+                if is_server(pid, data.parent):
+                    os.kill(pid, signal.SIGQUIT)  # at once, and all of them: nothing need be kept
         for data in folder.glob("*/postgres"):
             with contextlib.suppress(Exception):
                 embedded.stop(data.parent)

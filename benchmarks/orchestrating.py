@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 from asides import Aside
 from measuring import say, scratch, seconds
-from worlds import daily_bars, daily_days, days, lay, open_home, statement
+from worlds import daily_bars, daily_days, days, lay, open_home, statement, synced_at_the_end
 
 from thermocline.ports import Fetched, FetchRequest
 from thermocline.stores.home import open_stores
@@ -53,7 +53,8 @@ def run(home: Path, day_count: int, storages: Sequence[str]) -> Iterator[dict[st
 
     span = days(day_count)
     with open_home(home) as tc, contextlib.ExitStack() as instances:
-        lay(tc, daily_days(span, ["AAPL"]), "daily")
+        with synced_at_the_end():
+            lay(tc, daily_days(span, ["AAPL"]), "daily")
         statement(tc, "CREATE DATABASE dagster")
         defs = build_defs(_resources(dg, tc.settings, open_stores(tc.settings)), tc.settings)
         job = defs.resolve_job_def("backfill")

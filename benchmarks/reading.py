@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from measuring import Act, interleaved, seconds
-from worlds import FIRST_DAY, daily_days, days, lay, minute_bars, open_home, symbols
+from worlds import FIRST_DAY, daily_days, days, lay, minute_bars, open_home, symbols, synced_at_the_end
 
 from thermocline import Thermocline
 from thermocline.model.datasets import MARKET_DATA
@@ -57,7 +57,7 @@ def lay_out(home: Path, naive: Path, size: Size) -> Iterator[int]:
         pq.write_table(mixed, naive / f"bars_{day:%Y%m%d}.parquet", compression="zstd")
         yield from rows.to_batches()
 
-    with open_home(home) as tc:
+    with open_home(home) as tc, synced_at_the_end():
         minutes = ((Partition("market_data", "1min", day), kept(day)) for day in days(DAYS))
         receipts = lay(tc, minutes, "minutes")
         lay(tc, daily_days(days(DAILY_DAYS, FIRST_DAILY), symbols(DAILY_SYMBOLS)), "daily")

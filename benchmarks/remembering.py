@@ -6,7 +6,7 @@ from pathlib import Path
 
 from asides import Aside
 from measuring import peak_bytes, say
-from worlds import FIRST_DAY, like_bars, open_home, symbols
+from worlds import FIRST_DAY, like_bars, open_home, statement, symbols
 
 from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.partition import Partition
@@ -20,6 +20,7 @@ DAY = Partition("market_data", "1min", FIRST_DAY)
 def fill(home: Path, symbol_count: int) -> Iterator[int]:
     """Have a day in PostgreSQL that was never cold (see `Aside`)."""
     with open_home(home) as tc, tc.hot.writer(MARKET_DATA) as writer, tc.lake.run("fill"):
+        statement(tc, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")  # no time is measured here
         head = settled_head(writer, tc.lake, MARKET_DATA, run_id="fill", anew=True)
         writer.publish(
             Publication(MARKET_DATA, head, "fill", []), {DAY: like_bars(FIRST_DAY, symbols(symbol_count), MINUTES)}
