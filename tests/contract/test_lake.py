@@ -49,6 +49,22 @@ def test_what_was_written_is_observed_and_read_back_exactly(lake, dataset):
     assert as_sorted_lists(encoded.cast(dataset.arrow_schema), dataset) == as_sorted_lists(found, dataset)
 
 
+def test_who_is_told_what_the_rows_contain_may_have_nothing_stored(lake):
+    batch = bars(day(0))
+    told = []
+
+    def refuse(contents):
+        told.append(contents)
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        lake.write(day(0), 1, [batch], run_id="run-1", told=refuse)
+    assert told == [contents_of(MARKET_DATA, [batch])]
+    assert list(lake.objects.list("")) == []
+    assert lake.write(day(0), 1, [batch], run_id="run-1", told=told.append).version == 1
+    assert len(told) == 2
+
+
 def test_an_object_with_the_same_bytes_is_adopted(lake):
     first = write(lake, bars(day(0)))
     again = write(lake, bars(day(0)))

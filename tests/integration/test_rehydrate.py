@@ -3,6 +3,7 @@
 from datetime import timedelta
 from pathlib import Path
 
+import psycopg
 import pytest
 from hot_acts import answer, hot_set, ingest, publish
 from made_rows import DAY, NOON, as_sorted_lists, bars
@@ -95,6 +96,22 @@ def test_days_that_come_back_stay_for_their_time_and_leave_without_a_byte_writte
     assert hot.live(MARKET_DATA, ALL_DAYS) == vintages
     assert rows(hot, lake) == expected
     assert [act.detail["written"] for act in hot.audit(AuditQuery(names=["rotate"], limit=3))] == [False] * 3
+
+
+def test_days_whose_rows_were_written_again_as_they_were_leave_without_a_byte_written(lake, new_database):
+    """They look changed, so they are merged and encoded; only then it is known that they say nothing new."""
+    hot = PostgresHot(new_database("embedded"))
+    ingest(hot, *map(bars, PARTITIONS), hot_days=PARTITIONS)
+    night(hot, lake, TODAY)
+    written, vintages, expected = files(lake), hot.live(MARKET_DATA, ALL_DAYS), rows(hot, lake)
+    back(hot, lake)
+    with psycopg.connect(hot.url) as connection:
+        connection.execute("UPDATE market_data SET volume = volume WHERE symbol = 'AAPL'")
+    assert len(night(hot, lake, OVER).moved) == 3
+    assert hot_set(hot) == set()
+    assert files(lake) == written
+    assert hot.live(MARKET_DATA, ALL_DAYS) == vintages
+    assert rows(hot, lake) == expected
 
 
 def test_a_damaged_object_keeps_its_own_day_cold_and_no_other(hot, lake, cold):
