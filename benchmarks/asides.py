@@ -1,6 +1,7 @@
 """Processes beside the measuring one: they prepare a part of what is measured, wait, and measure it when told to."""
 
 import contextlib
+import importlib
 import multiprocessing
 import signal
 import traceback
@@ -11,25 +12,25 @@ from typing import Any
 
 _SPAWNED = multiprocessing.get_context("spawn")
 _FORKED = multiprocessing.get_context("forkserver")
-# What most of them import, which takes as long as some of them need for the rest. Not Dagster, which few need.
-_FORKED.set_forkserver_preload(
-    [
-        "duckdb",
-        "pandas",
-        "psycopg",
-        "pyarrow.dataset",
-        "pyarrow.parquet",
-        "sqlalchemy",
-        "alembic.command",
-        "pyiceberg.table",
-        "thermocline.api.opened",
-        "thermocline.sources.synthetic_bars",
-        "thermocline.stores.home",
-        "thermocline.stores.iceberg_tables",
-        "thermocline.stores.lake",
-        "thermocline.stores.postgres.store",
-    ]
-)
+_IMPORTED = [
+    "duckdb",
+    "pandas",
+    "psycopg",
+    "pyarrow.dataset",
+    "pyarrow.parquet",
+    "sqlalchemy",
+    "alembic.command",
+    "pyiceberg.table",
+    "thermocline.api.opened",
+    "thermocline.sources.synthetic_bars",
+    "thermocline.stores.home",
+    "thermocline.stores.iceberg_tables",
+    "thermocline.stores.lake",
+    "thermocline.stores.postgres.store",
+]
+"""What most of them import, which takes as long as some of them need for the rest. Not Dagster, which few need."""
+
+_FORKED.set_forkserver_preload(_IMPORTED)
 
 Work = Callable[..., Iterator[Any]]
 """Yields once when it is prepared, and then what it found."""
@@ -38,6 +39,12 @@ Work = Callable[..., Iterator[Any]]
 def begin() -> None:
     """Have the process begin that others are forked from: it imports what they need while this one does the same."""
     forkserver.ensure_running()
+
+
+def catch_up() -> None:
+    """Import here what the others import, while they prepare: what is measured shall not wait for it."""
+    for name in _IMPORTED:
+        importlib.import_module(name)
 
 
 class Aside:

@@ -128,12 +128,9 @@ class Moving:
         return self.files / f"day{number}.copy"
 
     def _make_tables(self) -> None:
-        for number in range(DAYS):
-            statement(
-                self.tc,
-                f"DROP TABLE IF EXISTS plain_{number}",
-                f"CREATE TABLE plain_{number} (LIKE plain INCLUDING INDEXES)",
-            )
+        dropped = (f"DROP TABLE IF EXISTS plain_{number}" for number in range(DAYS))
+        made = (f"CREATE TABLE plain_{number} (LIKE plain INCLUDING INDEXES)" for number in range(DAYS))
+        statement(self.tc, *dropped, *made)
 
     def _copy_in(self) -> None:
         copies = (f"COPY plain_{number} FROM '{self._file(number)}' (FORMAT BINARY)" for number in range(DAYS))

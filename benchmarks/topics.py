@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import orchestrating
-from asides import Aside
+from asides import Aside, catch_up
 from asking import Asked
 from measuring import machine, say
 from moving import Moving, lay_days, read_points
@@ -39,6 +39,7 @@ def measured(folder: Path, asked: Asked) -> tuple[dict[str, float], dict[str, An
         read = Aside(lay_out, folder / "reading", folder / "naive", size)
     if "dagster" in asked.topics:
         dagster = Aside(orchestrating.run, folder / "dagster", DAGSTER_DAYS, list(RECORDS))
+    catch_up()
     figures: dict[str, float] = {}
     about: dict[str, Any] = {"rounds": asked.rounds, "machine": machine()}
     if "memory" in asked.topics:
