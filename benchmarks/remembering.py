@@ -46,14 +46,17 @@ def fillings(folder: Path, symbol_counts: list[int]) -> dict[Path, Aside]:
 
 
 def peaks(fillings: Mapping[Path, Aside]) -> dict[int, int]:
-    """The most memory, in bytes, by how many rows were rotated; processes apart, one after the other."""
-    found = {}
+    """The most memory, in bytes, by how many rows were rotated; each in a process apart, which begins when it can."""
+    begun = []
     for home, filling in fillings.items():
         filling.prepared()
         filling.measured()
         rotating = Aside(rotate, home, apart=True)
-        before = rotating.prepared()
-        rows, peak = rotating.measured()
+        begun.append((rotating, rotating.prepared()))
+        rotating.start()
+    found = {}
+    for rotating, before in begun:
+        rows, peak = rotating.result()
         say(f"rotating {rows:,d} rows took {peak >> 20} MiB at most, {before >> 20} of them before it began")
         found[rows] = peak
     return found
