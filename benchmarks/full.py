@@ -90,8 +90,9 @@ def _measure(pipe: Connection, module: str, folder: Path, asked: Asked) -> None:
 
 
 def measures(asked: Asked) -> tuple[dict[str, Any], str]:
-    """What `make bench-quick` says, in a process of its own."""
-    quick = [sys.executable, str(Path(__file__).with_name("quick.py")), "--share", str(asked.share)]
+    """What `make bench-quick` says, in a process of its own, with as many rounds as all else gets."""
+    options = ["--share", str(asked.share), "--rounds", str(asked.rounds)]
+    quick = [sys.executable, str(Path(__file__).with_name("quick.py")), *options]
     done = subprocess.run(quick, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         return {}, f"bench-quick ended with code {done.returncode}"

@@ -29,7 +29,9 @@ MEASURES = (
         "ten days: lake files to attached, keyed partitions, against the server's own `COPY … FROM` a binary file of "
         "the same rows into tables with the same key",
     ),
-    Measure("load_vs_to_sql", 25, "the same against `DataFrame.to_sql` into a table with the key, a row each"),
+    Measure(
+        "load_vs_to_sql", 25, "the same against `DataFrame.to_sql` of a frame into a table with the key, a row each"
+    ),
     Measure(
         "rotate_changed_vs_copy_out",
         0.3,
