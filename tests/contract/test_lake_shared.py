@@ -38,6 +38,16 @@ def shared(lake, *batches, version=1):
     return lake.combine([write(lake, *both, version) for both in zip(batches, days, strict=True)])
 
 
+def assert_holds(lake, path, batches, label, value):
+    """The file has these rows, sorted, and says of what span they are."""
+    with lake.objects.open(path) as stream:
+        found = pq.read_table(stream)
+        stream.seek(0)
+        assert pq.read_schema(stream).metadata[label] == value
+    expected = pa.Table.from_batches(batches).sort_by([(name, "ascending") for name in MARKET_DATA.sort])
+    assert found.cast(expected.schema).equals(expected)
+
+
 def test_only_rows_of_days_that_are_to_be_read_from_it_come_out_of_a_shared_object(lake):
     batches = [bars(day(number)) for number in range(5)]
     receipts = shared(lake, *batches)
@@ -83,12 +93,7 @@ def test_days_are_combined_into_one_object_sorted_as_a_file_is(lake):
     assert [(r.partition, r.version, r.contents) for r in receipts] == [
         (r.partition, r.version, r.contents) for r in sources
     ]
-    with lake.objects.open(receipts[0].path) as stream:
-        found = pq.read_table(stream)
-        stream.seek(0)
-        assert pq.read_schema(stream).metadata[b"thermocline.month"] == b"2024-01"
-    expected = pa.Table.from_batches(batches).sort_by([(name, "ascending") for name in MARKET_DATA.sort])
-    assert found.cast(expected.schema).equals(expected)
+    assert_holds(lake, receipts[0].path, batches, b"thermocline.month", b"2024-01")
 
 
 @pytest.mark.parametrize("dataset", DATASETS.values(), ids=lambda dataset: dataset.name)
@@ -155,12 +160,7 @@ def test_days_of_several_months_become_the_object_of_their_year(lake):
     assert lake.combine(sources) == receipts, "the very same bytes are adopted"
     assert lake.identify(MARKET_DATA, receipts[0].path, run_id="run-1") == receipts
     assert receipts[0].path in set(lake.objects_of(MARKET_DATA))
-    with lake.objects.open(receipts[0].path) as stream:
-        found = pq.read_table(stream)
-        stream.seek(0)
-        assert pq.read_schema(stream).metadata[b"thermocline.year"] == b"2024"
-    expected = pa.Table.from_batches(batches).sort_by([(name, "ascending") for name in MARKET_DATA.sort])
-    assert found.cast(expected.schema).equals(expected)
+    assert_holds(lake, receipts[0].path, batches, b"thermocline.year", b"2024")
 
 
 def test_a_folder_says_of_its_objects_how_they_were_written_and_when(local):

@@ -121,13 +121,13 @@ def unjournaled(lake: Lake, dataset: Dataset, receipts: Sequence[Receipt]) -> di
     if not receipts:
         return {}
     # Most lie where the run that wrote them put them. Only who was moved since is looked up in the whole journal.
-    wrong = _astray(lake.journal(dataset, {receipt.run_id for receipt in receipts}), dataset, receipts)
+    wrong = _wrong_in(lake.journal(dataset, {receipt.run_id for receipt in receipts}), dataset, receipts)
     if not wrong:
         return {}
-    return _astray(lake.journal(dataset), dataset, [receipt for receipt in receipts if receipt.partition in wrong])
+    return _wrong_in(lake.journal(dataset), dataset, [receipt for receipt in receipts if receipt.partition in wrong])
 
 
-def _astray(journal: Journal, dataset: Dataset, receipts: Sequence[Receipt]) -> dict[Partition, str]:
+def _wrong_in(journal: Journal, dataset: Dataset, receipts: Sequence[Receipt]) -> dict[Partition, str]:
     """See `unjournaled`, of a journal or a part of it."""
     said: dict[tuple[Partition, int], list[Receipt]] = {}
     for entry in journal.entries:
