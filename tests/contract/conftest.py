@@ -1,7 +1,9 @@
 """What the tests of contracts share."""
 
 import pytest
+from cache_acts import redis_cache
 from conftest import STORES
+from redis_server import redis_server
 
 from thermocline.stores.memory_hot import MemoryHot
 from thermocline.stores.open import open_lake
@@ -31,3 +33,18 @@ def local(tmp_path):
     """An empty lake in a folder."""
     with open_lake(f"file://{tmp_path}/lake", catalog_url=f"sqlite:///{tmp_path}/catalog.db", threads=2) as lake:
         yield lake
+
+
+@pytest.fixture(scope="session")
+def shared_redis(tmp_path_factory):
+    """A server for the tests of a worker."""
+    with redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis(shared_redis):
+    """An empty cache there."""
+    with redis_cache(shared_redis) as cache:
+        cache.clear()
+        yield cache
