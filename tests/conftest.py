@@ -16,7 +16,7 @@ import psycopg
 import pytest
 import s3_server as s3_servers
 from hot_acts import migrated
-from quick_server import cluster_to_copy, create_database, created_quickly, passable_folder, quick_server
+from quick_server import cluster_to_copy, create_database, created_quickly, lead_to, passable_folder, quick_server
 
 from thermocline.model.datasets import DATASETS
 from thermocline.ports import Lake
@@ -68,10 +68,7 @@ def home(monkeypatch, quick_clusters) -> Iterator[Path]:  # noqa: ARG001  # it s
     """An empty home that every default leads to, with no setting of this machine in sight. Its server is stopped."""
     with passable_folder() as folder:
         home = folder / "home"
-        for name in [name for name in os.environ if name.startswith("THERMOCLINE_")]:
-            monkeypatch.delenv(name)
-        monkeypatch.setenv("THERMOCLINE_HOME", str(home))
-        monkeypatch.chdir(folder)
+        lead_to(home, monkeypatch)
         try:
             yield home
         finally:

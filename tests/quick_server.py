@@ -1,5 +1,6 @@
 """A PostgreSQL for tests: the embedded server of a home, in a folder that its user may pass through."""
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -9,6 +10,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import psycopg
+import pytest
 
 from thermocline.stores import embedded
 
@@ -22,6 +24,14 @@ def passable_folder() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def lead_to(home: Path, patch: pytest.MonkeyPatch) -> None:
+    """Let every default lead to a home, with no setting of this machine in sight."""
+    for name in [name for name in os.environ if name.startswith("THERMOCLINE_")]:
+        patch.delenv(name)
+    patch.setenv("THERMOCLINE_HOME", str(home))
+    patch.chdir(home.parent)
 
 
 def create_database(connection: psycopg.Connection, name: str, template: str = "template0") -> None:

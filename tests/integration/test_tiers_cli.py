@@ -1,12 +1,9 @@
 """The commands `tiers show`, `plan`, `apply` and `simulate` on a real home with a lake on its disk."""
 
-import json
-import os
-
 import pytest
-from click.testing import CliRunner
+from cli_acts import answer, run
+from quick_server import created_quickly, lead_to
 
-from thermocline.cli import main
 from thermocline.stores import embedded
 
 SAMPLE = ("backfill", "market_data", "--source", "sample", "--start", "2013-01-02", "--end", "2013-02-02")
@@ -15,25 +12,12 @@ STEPS = "THERMOCLINE_STORAGE__RETENTION__STEPS"
 OVER = "THERMOCLINE_STORAGE__RETENTION__DELETE_AFTER_DAYS"
 
 
-def run(*arguments, code=0, stdin=None):
-    result = CliRunner().invoke(main, list(arguments), input=stdin)
-    assert result.exit_code == code, f"{arguments}\n{result.output}\n{result.exception!r}"
-    return result
-
-
-def answer(*arguments, code=0):
-    return json.loads(run(*arguments, "--json", code=code).stdout)
-
-
 @pytest.fixture(scope="module")
-def home(session_folder):
+def home(session_folder, stopped_cluster):
     """A home with daily bars in its lake, for all of these tests."""
     home = session_folder / "tiers"
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("THERMOCLINE_")]:
-            patch.delenv(name)
-        patch.setenv("THERMOCLINE_HOME", str(home))
-        patch.chdir(session_folder)
+    with pytest.MonkeyPatch.context() as patch, created_quickly(stopped_cluster):
+        lead_to(home, patch)
         for command in (["show"], ["plan"], ["apply", "--yes"]):
             assert run("tiers", *command, *TODAY).stdout, "of an empty lake, too"
         assert "holds nothing of these" in run("tiers", "simulate", code=1).stderr
