@@ -1,12 +1,12 @@
 """A hot tier and a lake with compacted months, and the rows that are to be there, for tests of what happens to them."""
 
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
 from hot_acts import ingest
-from made_rows import NOON, as_sorted_lists, bars
+from made_rows import LATER, as_sorted_lists, bars
 from pyiceberg.table import StaticTable
 
 from thermocline.model.datasets import MARKET_DATA
@@ -29,7 +29,6 @@ from thermocline.tasks.sql import sql
 from thermocline.tasks.verify import verify
 
 AS_OF = date(2024, 6, 1)
-LATER = NOON + timedelta(hours=1)
 LIFECYCLE = Lifecycle(hot_days=30)
 
 

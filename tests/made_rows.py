@@ -12,6 +12,7 @@ from thermocline.model.partition import Partition
 
 DAY = date(2024, 1, 15)
 NOON = datetime(2024, 2, 1, 12, tzinfo=UTC)
+LATER = NOON + timedelta(hours=1)
 
 VALUES = {
     Kind.TEXT: ["", "AAPL", "aapl", "BRK.B", "BTC/USDT", "Ünïcödé 日本", 'O\'Neil "q"', "Z" * 300, " ", "\U0001f4c8"],

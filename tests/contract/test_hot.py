@@ -19,7 +19,7 @@ from hot_acts import (
     rotate,
     table,
 )
-from made_rows import DAY, NOON, as_sorted_lists, bars, rows
+from made_rows import DAY, LATER, NOON, as_sorted_lists, bars, rows
 
 from thermocline.errors import FingerprintMismatchError, LockTimeoutError
 from thermocline.model.datasets import DATASETS, MARKET_DATA, NEWS, OPTIONS_DATA
@@ -32,9 +32,6 @@ from thermocline.ports import Act, AuditQuery, HotDay, Ingested, Publication, Qu
 from thermocline.stores.open import open_lake
 from thermocline.tasks.archive import archive
 from thermocline.tasks.query import query
-
-LATER = NOON + timedelta(hours=1)
-
 
 # ------------------------------------------------------------------------------------------------------------- vintages
 

@@ -8,18 +8,7 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
-from hot_acts import (
-    answer,
-    assert_answers,
-    day,
-    fold,
-    hot_set,
-    ingest,
-    load,
-    publish,
-    rotate,
-    table,
-)
+from hot_acts import answer, assert_answers, day, fold, hot_set, ingest, load, publish, rotate, table
 from made_rows import NOON, as_sorted_lists, bars
 
 from thermocline.errors import LockTimeoutError

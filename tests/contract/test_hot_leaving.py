@@ -3,28 +3,14 @@
 from datetime import timedelta
 
 import pytest
-from hot_acts import (
-    about_to_cut_over,
-    answer,
-    assert_answers,
-    day,
-    hot_set,
-    ingest,
-    load,
-    publish,
-    rotate,
-    table,
-)
-from made_rows import DAY, NOON, bars
+from hot_acts import about_to_cut_over, answer, assert_answers, day, hot_set, ingest, load, publish, rotate, table
+from made_rows import DAY, LATER, bars
 
 from thermocline.errors import StaleStateError
 from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.partition import ALL_DAYS, DayRange
 from thermocline.ports import HotDay, Publication
 from thermocline.tasks.archive import archive
-
-LATER = NOON + timedelta(hours=1)
-
 
 # ------------------------------------------------------------------------------------------------------------- rotation
 

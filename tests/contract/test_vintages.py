@@ -5,7 +5,7 @@ from itertools import count
 
 import pytest
 from hot_acts import day, ingest, load, publish, receipt_of, table
-from made_rows import NOON, as_sorted_lists, bars
+from made_rows import LATER, as_sorted_lists, bars
 
 from thermocline.errors import LakeError, StaleStateError
 from thermocline.model.datasets import MARKET_DATA, NEWS
@@ -19,7 +19,6 @@ from thermocline.stores.postgres import PostgresHot
 from thermocline.tasks.explain import explain
 from thermocline.tasks.query import query
 
-LATER = NOON + timedelta(hours=1)
 TICK = timedelta(microseconds=1)
 
 

@@ -3,8 +3,8 @@
 from datetime import date
 
 import pytest
-from lake_world import LATER, content, day, objects_of, two_months, world_in
-from made_rows import bars
+from lake_world import content, day, objects_of, two_months, world_in
+from made_rows import LATER, bars
 
 from thermocline.faults import listening
 from thermocline.model.partition import ALL_DAYS, DayRange
