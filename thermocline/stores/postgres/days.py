@@ -12,7 +12,7 @@ from psycopg import sql
 from thermocline.faults import Step, reached, step
 from thermocline.model.dataset import Dataset
 from thermocline.model.partition import DayRange, Partition
-from thermocline.stores.postgres import rows, shape, tables
+from thermocline.stores.postgres import fresh, rows, shape, tables
 from thermocline.stores.postgres.connection import Connection
 from thermocline.stores.postgres.tables import Leaf, Table
 
@@ -107,7 +107,7 @@ def _fill(
     """
     parent = tables.create_range_table(connection, schema, partition, dataset)
     leaf = tables.create_leaf(connection, parent, partition, dataset)
-    copied = rows.copy_in(connection, leaf.sql, dataset, batches, freeze=True)
+    copied = fresh.fill(connection, leaf, dataset, batches)
     reached("fill:copied")
     tables.add_indexes(connection, leaf, dataset)
     tables.analyze(connection, leaf)

@@ -35,7 +35,7 @@ def ingest(
                 ledger.add_hot_day(connection, partition, version=0)
                 hot_rows += sum(batch.num_rows for batch in batches)
             else:
-                late_rows += rows.copy_in(connection, late.sql, dataset, batches, freeze=False)
+                late_rows += rows.copy_in(connection, late.sql, dataset.columns, batches, freeze=False)
     return Ingested(hot_rows, late_rows)
 
 

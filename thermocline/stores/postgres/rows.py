@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 from psycopg import sql
 
-from thermocline.model.dataset import Dataset, Kind
+from thermocline.model.dataset import Column, Dataset, Kind
 from thermocline.stores.postgres.connection import Connection
 from thermocline.stores.postgres.copy_format import HEADER, TRAILER
 from thermocline.stores.postgres.copy_out import BATCH_ROWS, copied
@@ -49,18 +49,27 @@ class Streams:
 
 
 def copy_in(
-    connection: Connection, table: sql.Composable, dataset: Dataset, batches: Iterable[pa.RecordBatch], *, freeze: bool
+    connection: Connection,
+    table: sql.Composable,
+    columns: Sequence[Column],
+    batches: Iterable[pa.RecordBatch],
+    *,
+    freeze: bool,
 ) -> int:
-    """COPY batches into a table; return how many rows. `freeze` needs the table to be new in this transaction."""
+    """COPY those columns of batches into a table; return how many rows.
+
+    `freeze` needs the table to be new in this transaction.
+    """
+    sent = [column.name for column in columns]
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY{})").format(
-        table, names(dataset.names), sql.SQL(", FREEZE" if freeze else "")
+        table, names(sent), sql.SQL(", FREEZE" if freeze else "")
     )
     rows = 0
     _let_write_ahead(connection)
     with connection.cursor().copy(statement) as copy:
         copy.write(HEADER)
         for batch in batches:
-            for block in blocks(batch, dataset.columns):
+            for block in blocks(batch.select(sent), columns):
                 copy.write(block)
             rows += batch.num_rows
         copy.write(TRAILER)
@@ -96,7 +105,7 @@ def staged(connection: Connection, dataset: Dataset, batches: Iterable[pa.Record
         sql.SQL("{} {}").format(sql.Identifier(column.name), sql_type(column)) for column in dataset.columns
     )
     connection.execute(sql.SQL("CREATE TEMPORARY TABLE {} ({}) ON COMMIT DROP").format(_STAGING, definitions))
-    copy_in(connection, _STAGING, dataset, batches, freeze=True)
+    copy_in(connection, _STAGING, dataset.columns, batches, freeze=True)
     yield _STAGING
     connection.execute(sql.SQL("DROP TABLE {}").format(_STAGING))
 

@@ -13,7 +13,7 @@ from thermocline.model.datasets import dataset_named
 from thermocline.model.fingerprint import contents_of
 from thermocline.model.partition import Partition
 from thermocline.model.receipt import Contents
-from thermocline.stores.postgres import rows, tables
+from thermocline.stores.postgres import fresh, rows, tables
 from thermocline.stores.postgres.connection import Connection, scalar
 from thermocline.stores.postgres.days import of_day
 from thermocline.stores.postgres.tables import Table
@@ -33,7 +33,7 @@ def rehearse(connection: Connection, partition: Partition, batches: Iterable[pa.
                     table.sql, tables.definitions(dataset), of_day(partition, dataset)
                 )
             )
-            rows.copy_in(connection, table.sql, dataset, batches, freeze=True)
+            fresh.fill(connection, table, dataset, batches)
             tables.add_indexes(connection, table, dataset)
         reached("rehearse:loaded")
         query = sql.SQL("SELECT {} FROM {}").format(tables.names(dataset.names), table.sql)

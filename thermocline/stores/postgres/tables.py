@@ -10,10 +10,11 @@ public.news                                    partitioned by range (ts)
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import lru_cache
+from typing import Any
 
 from psycopg import sql
 
@@ -241,6 +242,35 @@ def create_leaf(connection: Connection, parent: Table, partition: Partition, dat
         )
     )
     return leaf
+
+
+def with_defaults(connection: Connection, table: Table) -> set[str]:
+    """The columns that somebody gave a default to."""
+    rows = connection.execute(
+        "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND atthasdef AND attnum > 0",
+        (table.sql.as_string(connection),),
+    )
+    return {name for (name,) in rows}
+
+
+def set_defaults(connection: Connection, table: Table, values: Mapping[str, Any]) -> None:
+    """Have a table that is new in this transaction fill columns in with values of their own."""
+    _alter_columns(
+        connection,
+        table,
+        [sql.SQL("{} SET DEFAULT {}").format(sql.Identifier(k), sql.Literal(v)) for k, v in values.items()],
+    )
+
+
+def drop_defaults(connection: Connection, table: Table, columns: Iterable[str]) -> None:
+    """Take those defaults back."""
+    _alter_columns(connection, table, [sql.SQL("{} DROP DEFAULT").format(sql.Identifier(name)) for name in columns])
+
+
+def _alter_columns(connection: Connection, table: Table, changes: Sequence[sql.Composable]) -> None:
+    if changes:
+        altered = sql.SQL(", ").join(sql.SQL("ALTER COLUMN {}").format(change) for change in changes)
+        connection.execute(sql.SQL("ALTER TABLE {} {}").format(table.sql, altered))
 
 
 def add_indexes(connection: Connection, table: Table, dataset: Dataset) -> None:
