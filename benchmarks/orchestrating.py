@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 from asides import Aside
 from measuring import say, scratch, seconds
+from servers import database_url
 from worlds import daily_bars, daily_days, days, lay, open_home, statement, synced_at_the_end
 
 from thermocline.ports import Fetched, FetchRequest
@@ -28,6 +29,7 @@ KNOBS = {"DAGSTER_EMIT_PARTITION_SUBSET_IN_PLANNED_EVENTS": "1", "DAGSTER_EVENT_
 SQLITE, POSTGRESQL = "SQLite", "PostgreSQL"
 """Where Dagster keeps its records: by itself, or where it is told to."""
 
+RECORDS = "dagster_records"
 _YAML = "telemetry: {enabled: false}\nnux: {enabled: false}\n"
 
 
@@ -55,7 +57,7 @@ def run(home: Path, day_count: int, storages: Sequence[str]) -> Iterator[dict[st
     with open_home(home) as tc, contextlib.ExitStack() as instances:
         with synced_at_the_end():
             lay(tc, daily_days(span, ["AAPL"]), "daily")
-        statement(tc, "CREATE DATABASE dagster")
+        statement(tc, f"CREATE DATABASE {RECORDS}")
         defs = build_defs(_resources(dg, tc.settings, open_stores(tc.settings)), tc.settings)
         job = defs.resolve_job_def("backfill")
 
@@ -97,7 +99,7 @@ def run(home: Path, day_count: int, storages: Sequence[str]) -> Iterator[dict[st
 def _instance(dg: Any, home: Path, url: str, name: str) -> Any:
     folder = home / f"dagster_{name}"
     folder.mkdir()
-    told = url.replace("/thermocline?", "/dagster?")
+    told = database_url(url, RECORDS)
     storage = f"storage: {{postgres: {{postgres_url: '{told}'}}}}\n" if name == POSTGRESQL else ""
     (folder / "dagster.yaml").write_text(_YAML + storage)
     return dg.DagsterInstance.from_config(str(folder))

@@ -2,9 +2,9 @@
 
     make bench-quick
 
-Everything happens in a folder that is gone afterwards, with servers of PostgreSQL of its own. First all is prepared,
-in a process each, and memory is measured, to which it does not matter what else is going on; then, in quiet, all
-that takes time, each measure side by side with what it is held against. A table is on stderr.
+Everything happens in a folder that is gone afterwards, with a PostgreSQL of its own. First all is prepared, in a
+process each, and memory is measured, to which it does not matter what else is going on; then, in quiet, all that takes
+time, each measure side by side with what it is held against. A table is on stderr.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import asides
 from asking import TOPICS, Asked
 from measures import MEASURES
 from measuring import scratch
+from servers import Server
 
 
 def main() -> None:
@@ -28,10 +29,11 @@ def main() -> None:
     parser.add_argument("--scratch", type=Path, help="where the folder is made; it needs 4 GiB")
     chosen = parser.parse_args()
     asides.begin()
-    from topics import measured  # noqa: PLC0415  # it takes a second, in which the processes beside begin as well
-
     with scratch(chosen.scratch) as folder:
-        figures, about = measured(folder, Asked(chosen.only or TOPICS, chosen.rounds, chosen.share))
+        server = Server(folder / "server")
+        from topics import measured  # noqa: PLC0415  # it takes a second, in which the others begin as well
+
+        figures, about = measured(folder, server, Asked(chosen.only or TOPICS, chosen.rounds, chosen.share))
     found = [measure for measure in MEASURES if measure.name in figures]
     print(f"\n{'':36s}{'measured':>10s}   wanted", file=sys.stderr)
     for measure in found:

@@ -45,7 +45,10 @@ class Size:
 
 
 def lay_out(home: Path, naive: Path, size: Size) -> Iterator[int]:
-    """Lay a year of one-minute bars and 2,000 daily ones, and the year's rows as they often lie (see `Aside`)."""
+    """Lay a year of one-minute bars and 2,000 daily ones, and the year's rows as they often lie (see `Aside`).
+
+    The daily ones are compacted, years in an object each.
+    """
     names = symbols(size.symbols)
     naive.mkdir()
 
@@ -61,6 +64,9 @@ def lay_out(home: Path, naive: Path, size: Size) -> Iterator[int]:
         minutes = ((Partition("market_data", "1min", day), kept(day)) for day in days(DAYS))
         receipts = lay(tc, minutes, "minutes")
         lay(tc, daily_days(days(DAILY_DAYS, FIRST_DAILY), symbols(DAILY_SYMBOLS)), "daily")
+        done = tc.compact(["market_data"], intervals=["1day"], as_of=LAST_DAY + timedelta(days=90))
+        if done.failed:
+            raise AssertionError(done.failed)
         tc.load_hot(["market_data"], as_of=LAST_DAY)
     rows = sum(receipt.contents.rows for receipt in receipts)
     yield rows
@@ -136,12 +142,6 @@ class Reading:
                 raise AssertionError(msg)
 
         return interleaved({"plan": plan}, 3 * rounds, warm=2)["plan"]
-
-    def compact_daily(self) -> None:
-        """Bring the daily bars together, years in an object each."""
-        done = self.tc.compact(["market_data"], intervals=["1day"], as_of=LAST_DAY + timedelta(days=90))
-        if done.failed:
-            raise AssertionError(done.failed)
 
     def daily(self, rounds: int) -> float:
         """Seconds for five years of daily bars of a symbol."""

@@ -39,9 +39,8 @@ def rotate(home: Path) -> Iterator[tuple[int, int]]:
     yield done.moved[0].rows, peak_bytes()
 
 
-def fillings(folder: Path, symbol_counts: list[int]) -> dict[Path, Aside]:
+def fillings(homes: Mapping[Path, int]) -> dict[Path, Aside]:
     """Homes that begin to be filled with a day of so many symbols."""
-    homes = {folder / f"memory{count}": count for count in symbol_counts}
     return {home: Aside(fill, home, count) for home, count in homes.items()}
 
 

@@ -11,6 +11,7 @@ from measuring import machine, say
 from moving import Moving, lay_days, read_points
 from reading import Reading, Size, lay_out
 from remembering import fillings, peaks
+from servers import Server
 from worlds import open_home
 
 SYMBOLS = 256
@@ -27,18 +28,19 @@ RECORDS = {
 }
 
 
-def measured(folder: Path, asked: Asked) -> tuple[dict[str, float], dict[str, Any]]:
+def measured(folder: Path, server: Server, asked: Asked) -> tuple[dict[str, float], dict[str, Any]]:
     """The measures, and what they were measured with."""
     say("preparing")
     laid, read, dagster = None, None, None
-    filling = fillings(folder, [asked.scaled(count) for count in MEMORY_SYMBOLS]) if "memory" in asked.topics else {}
+    sizes = [asked.scaled(count) for count in MEMORY_SYMBOLS] if "memory" in asked.topics else []
+    filling = fillings({server.home(folder / f"memory{count}"): count for count in sizes})
     size = replace(READ, minutes=asked.scaled(READ.minutes))
     if "moving" in asked.topics:
-        laid = Aside(lay_days, folder / "moving", folder / "copies", asked.scaled(SYMBOLS))
+        laid = Aside(lay_days, server.home(folder / "moving"), folder / "copies", asked.scaled(SYMBOLS))
     if "reading" in asked.topics:
-        read = Aside(lay_out, folder / "reading", folder / "naive", size)
+        read = Aside(lay_out, server.home(folder / "reading"), folder / "naive", size)
     if "dagster" in asked.topics:
-        dagster = Aside(orchestrating.run, folder / "dagster", DAGSTER_DAYS, list(RECORDS))
+        dagster = Aside(orchestrating.run, server.home(folder / "dagster"), DAGSTER_DAYS, list(RECORDS))
     catch_up()
     figures: dict[str, float] = {}
     about: dict[str, Any] = {"rounds": asked.rounds, "machine": machine()}
@@ -46,16 +48,18 @@ def measured(folder: Path, asked: Asked) -> tuple[dict[str, float], dict[str, An
         memory = peaks(filling)
         figures["peak_memory_growth"] = memory[max(memory)] / memory[min(memory)]
         about["peak_memory_mib"] = {rows: peak >> 20 for rows, peak in sorted(memory.items())}
-    receipts = laid.prepared() if laid else []
+    receipts, bytes_per_row = laid.prepared() if laid else ([], {})
     reader = Aside(read_points, folder / "moving") if laid else None
     for aside in (read, reader, dagster):
         if aside:
             aside.prepared()
+    server.drop(filling)
+    server.settle()
     say("prepared")
     if reader:
         with open_home(folder / "moving") as tc:
             moving = Moving(tc, folder / "copies", receipts)
-            figures |= _moving(moving, reader, asked.rounds)
+            figures |= _moving(moving, reader, asked.rounds) | bytes_per_row
         about["load_rows"] = moving.rows
         about["seconds"] = {name: round(taken, 3) for name, taken in moving.medians().items()}
     if read:
@@ -80,7 +84,6 @@ def _moving(moving: Moving, reader: Aside, rounds: int) -> dict[str, float]:
         "rotate_unchanged_vs_copy_out": taken["copy_out"] / taken["rotate_unchanged"],
         "rotate_vs_pandas": moving.by_pandas() / rotated,
         "worst_read_ms_during_cutover": moving.cut_over(reader),
-        **dict(zip(("bytes_per_row", "bytes_per_row_month"), moving.bytes_per_row(), strict=True)),
     }
 
 
@@ -88,8 +91,6 @@ def _reading(reading: Reading, rounds: int) -> dict[str, float]:
     say("reading")
     cold, hybrid = reading.cold(rounds), reading.hybrid(rounds)
     plan = reading.plan(rounds)
-    say("compacting")
-    reading.compact_daily()
     say(f"cold {_ms(cold)}, hybrid {_ms(hybrid)}")
     return {
         "cold_vs_duckdb_list": cold["router"] / cold["duckdb_list"],
