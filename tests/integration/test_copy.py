@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pytest
 from every_kind import COLUMNS, SCHEMA, VALUES, batches, spelled
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
@@ -105,12 +105,13 @@ def much_the_same(draw) -> list[pa.RecordBatch]:
 
 
 @settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(batches=much_the_same())
-def test_a_fresh_table_gets_what_rows_say_also_where_they_all_say_the_same(connection, batches):
+@example(batches=[pa.RecordBatch.from_pylist([{}, {}], SCHEMA)], defaults={})
+@given(batches=much_the_same(), defaults=st.sampled_from([{}, DEFAULTS]))
+def test_a_fresh_table_gets_what_rows_say_also_where_they_all_say_the_same(connection, batches, defaults):
     with connection.transaction(force_rollback=True):
-        create_fresh(connection)
+        create_fresh(connection, defaults)
         assert fill(connection, FRESH, DATASET, batches) == sum(batch.num_rows for batch in batches)
-        assert defaults_of_fresh(connection) == DEFAULTS
+        assert defaults_of_fresh(connection) == defaults
         found = pa.Table.from_batches(copy_out(connection, everything(FRESH.sql), DATASET), SCHEMA)
     assert spelled(found) == [row for batch in batches for row in spelled(batch)]
 
@@ -126,7 +127,7 @@ def test_what_all_rows_say_is_not_sent(connection, monkeypatch):
     )
     first, second, third = ({**row, "boolean": each} for each in (True, False, True))
     with connection.transaction(force_rollback=True):
-        create_fresh(connection)
+        create_fresh(connection, DEFAULTS)
         fill(
             connection, FRESH, DATASET, [pa.RecordBatch.from_pylist([each], SCHEMA) for each in (first, second, third)]
         )
@@ -135,12 +136,12 @@ def test_what_all_rows_say_is_not_sent(connection, monkeypatch):
     assert sent == [{"text", "integer"}, {"text", "integer", "boolean"}]
 
 
-def create_fresh(connection):
+def create_fresh(connection, defaults):
     definitions = (
         sql.SQL("{} {} {}").format(
             sql.Identifier(c.name),
             sql_type(c),
-            sql.SQL("DEFAULT {}").format(sql.SQL(DEFAULTS[c.name])) if c.name in DEFAULTS else sql.SQL(""),
+            sql.SQL("DEFAULT {}").format(sql.SQL(defaults[c.name])) if c.name in defaults else sql.SQL(""),
         )
         for c in COLUMNS
     )

@@ -47,12 +47,15 @@ def fill(connection: Connection, table: Table, dataset: Dataset, batches: Iterab
 
 def _said(batch: pa.RecordBatch, dataset: Dataset, filled: Container[str]) -> dict[str, Any]:
     """By column what all rows of a batch say, None for null; without columns that the table has defaults for."""
-    return {
+    found = {
         column.name: value
         for column in dataset.columns
         if column.name not in filled
         for value in _one(column, batch[column.name])
     }
+    if len(found) == len(dataset.columns):
+        found.popitem()  # there is no COPY of no columns
+    return found
 
 
 def _one(column: Column, array: pa.Array) -> Iterable[Any]:
