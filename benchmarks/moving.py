@@ -25,6 +25,8 @@ from worlds import (
 )
 
 from thermocline import Thermocline
+from thermocline.model.datasets import MARKET_DATA
+from thermocline.model.partition import DayRange
 from thermocline.model.receipt import Receipt
 
 DAYS = 10
@@ -149,29 +151,31 @@ class Moving:
     # ------------------------------------------------------------------------------------------- what people do instead
 
     def to_sql(self) -> float:
-        """Seconds a row of `DataFrame.to_sql` into a table with the key: by psycopg and as pandas does it by itself.
+        """Seconds a row of `read_parquet` of a day's object, and of `DataFrame.to_sql` of its first rows, with the key.
 
-        psycopg2 takes twice as long for it, and `method="multi"` several times. As for ours, nothing is imported or
-        connected while it is timed.
+        By psycopg and as pandas does it by itself: psycopg2 takes twice as long for it, and `method="multi"` several
+        times. As for ours, nothing is imported or connected while it is timed.
         """
-        frame = self._frame(SLOW_ROWS)
         engine = sqlalchemy.create_engine(self.tc.hot.url.replace("postgresql:", "postgresql+psycopg:", 1))
         statement(self.tc, "CREATE TABLE slow (LIKE plain INCLUDING INDEXES)", "CHECKPOINT")
         prices = dict.fromkeys(("open", "high", "low", "close", "vwap"), sqlalchemy.Numeric())
+        began = time.perf_counter()
+        frame = pd.read_parquet(self._first_object())
+        reading = (time.perf_counter() - began) / len(frame)
 
         def put(rows: pd.DataFrame) -> None:
             rows.to_sql("slow", engine, if_exists="append", index=False, dtype=prices)
 
         put(frame[:1])
-        taken = seconds(lambda: put(frame[1:]))
+        writing = seconds(lambda: put(frame[1 : SLOW_ROWS + 1])) / min(SLOW_ROWS, len(frame) - 1)
         engine.dispose()
-        return taken / (len(frame) - 1)
+        return reading + writing
 
-    def _frame(self, rows: int) -> pd.DataFrame:
-        with psycopg.connect(self.tc.hot.url) as connection:
-            found = connection.execute(f"SELECT * FROM {leaf_tables(self.tc)[0]} LIMIT {rows}")  # noqa: S608
-            names = [column.name for column in found.description or ()]
-            return pd.DataFrame(found.fetchall(), columns=names)
+    def _first_object(self) -> str:
+        first, second = days(2)
+        (vintage,) = self.tc.hot.live(MARKET_DATA, DayRange(first, second), ["1min"])
+        (located,) = self.tc.lake.locations([vintage])
+        return located.location.removeprefix("file://")
 
     def by_pandas(self) -> float:
         """Seconds a row of moving a day out of a table of two days: read_sql, to_parquet, DELETE, VACUUM."""
