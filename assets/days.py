@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 from dagster._core.events import DagsterEvent, DagsterEventBatchMetadata
 
+from assets.records import kept_open
 from assets.report import Metadata
 from thermocline.model.partition import ONE_DAY, DayRange, Partition, parse_day
 from thermocline.model.report import Moved, total_bytes, total_rows
@@ -57,7 +58,8 @@ class _Burst:
     """Materialisations that are logged at once, which costs Dagster's records in PostgreSQL one commit, not three each.
 
     `log_event` logs one; how Dagster itself logs the days of an asset that returns a result for a range has no public
-    name. Without `DAGSTER_EVENT_BATCH_SIZE` each is stored by itself all the same, and so it is in SQLite.
+    name. Without `DAGSTER_EVENT_BATCH_SIZE` each is stored by itself all the same, and so it is in SQLite, whose files
+    are open meanwhile.
     """
 
     def __init__(self, context: dg.AssetExecutionContext) -> None:
@@ -71,11 +73,12 @@ class _Burst:
 
     def flush(self) -> None:
         """Log all that wait, an asset's after another's."""
-        for events in self._waiting.values():
-            burst = str(uuid4())
-            for number, event in enumerate(events, 1):
-                is_end = number == len(events)
-                DagsterEvent.asset_materialization(self._step, event, DagsterEventBatchMetadata(burst, is_end))
+        with kept_open(self._step.instance, self._step.run_id):
+            for events in self._waiting.values():
+                burst = str(uuid4())
+                for number, event in enumerate(events, 1):
+                    is_end = number == len(events)
+                    DagsterEvent.asset_materialization(self._step, event, DagsterEventBatchMetadata(burst, is_end))
         self._waiting.clear()
 
 
