@@ -17,7 +17,7 @@ import pyarrow as pa
 from thermocline.errors import SchemaError
 from thermocline.model.dataset import PROVENANCE, Dataset, Kind
 from thermocline.model.receipt import Contents
-from thermocline.model.value_hashes import BLOCK_ROWS, SECOND_SUM, ColumnHasher, Hashes, mix, stamps_of
+from thermocline.model.value_hashes import BLOCK_ROWS, SECOND_SUM, Hashes, RowHasher, mix, scratch_for, stamps_of
 
 Integers = npt.NDArray[np.int64]
 
@@ -31,16 +31,14 @@ _AS_READ = pa.dictionary(pa.int32(), pa.string())  # a text as Parquet files kee
 
 def row_hashes(dataset: Dataset, names: Iterable[str], batch: pa.RecordBatch) -> Hashes:
     """Sixty-four bits for what each row says in those columns; a column that the batch lacks counts as null."""
-    present = set(batch.schema.names)
-    hashers = {name: ColumnHasher(dataset.column(name)) for name in names if name in present}
-    hashes = np.zeros(batch.num_rows, dtype=np.uint64)
-    scratch = np.empty((2, min(batch.num_rows, BLOCK_ROWS)), dtype=np.uint64)
+    columns = [dataset.column(name) for name in names]
+    hasher, hashes = RowHasher(columns), np.zeros(batch.num_rows, dtype=np.uint64)
+    scratch = scratch_for(batch.num_rows, len(columns))
     for start in range(0, batch.num_rows, BLOCK_ROWS):
+        block = batch.slice(start, BLOCK_ROWS)
         sums = hashes[start : start + BLOCK_ROWS]
-        work, spare = scratch[:, : len(sums)]
-        for name, hasher in hashers.items():
-            hasher.add_to(sums, batch.column(name).slice(start, len(sums)), work, spare)
-        mix(sums, spare)
+        hasher.add_to(sums, block, scratch)
+        mix(sums, scratch[0, : len(sums)])
     return hashes
 
 
@@ -49,10 +47,11 @@ class _Tally:
 
     def __init__(self, dataset: Dataset, groups: int) -> None:
         self._dataset = dataset
-        self._hashers = {column.name: ColumnHasher(column) for column in dataset.columns}
-        self._scratch = np.empty((4, 0), dtype=np.uint64)
+        self._content = RowHasher(column for column in dataset.columns if column.name not in PROVENANCE)
+        self._provenance = RowHasher(column for column in dataset.columns if column.name in PROVENANCE)
+        self._scratch = scratch_for(0, 0)
         self.rows = np.zeros(groups, dtype=np.int64)
-        self._sums = np.zeros((4, groups), dtype=np.uint64)
+        self._sums = np.zeros((2, 2, groups), dtype=np.uint64)  # of content and of all columns, each mixed twice over
         self._nulls = {c.name: np.zeros(groups, dtype=np.int64) for c in dataset.columns if c.nullable}
         self._min_ts = np.full(groups, _NONE_YET.max)
         self._max_ts = np.full(groups, _NONE_YET.min)
@@ -74,14 +73,15 @@ class _Tally:
                     "can be fingerprinted"
                 )
                 raise SchemaError(msg)
-        if self._scratch.shape[1] < (rows := min(batch.num_rows, BLOCK_ROWS)):
-            self._scratch = np.empty((4, rows), dtype=np.uint64)
+        scratch = scratch_for(batch.num_rows, len(self._dataset.columns))
+        if scratch.shape[1] > self._scratch.shape[1]:
+            self._scratch = scratch
         for start in range(0, batch.num_rows, BLOCK_ROWS):
             yield batch.slice(start, BLOCK_ROWS)
 
     def add(self, block: pa.RecordBatch, starts: Integers, groups: Integers) -> None:
         """Count in the rows of a block: the run of rows from each start to the next belongs to one group."""
-        lengths = np.diff(starts, append=block.num_rows)
+        lengths = np.concatenate([starts[1:], [block.num_rows]]) - starts
         np.add.at(self.rows, groups, lengths)
         stamps = stamps_of(block.column("ts"))
         np.minimum.at(self._min_ts, groups, np.minimum.reduceat(stamps, starts))
@@ -97,23 +97,21 @@ class _Tally:
         self._add_hashes(block, starts, groups)
 
     def _add_hashes(self, block: pa.RecordBatch, starts: Integers, groups: Integers) -> None:
-        content, whole, work, spare = self._scratch[:, : block.num_rows]
-        content[:] = 0
-        whole[:] = 0
-        for name, column in zip(block.schema.names, block.columns, strict=True):
-            if hasher := self._hashers.get(name):
-                hasher.add_to(whole if name in PROVENANCE else content, column, work, spare)
-        np.add(whole, content, out=whole)
-        for position, hashes in ((0, content), (2, whole)):
+        hashes = np.zeros((2, block.num_rows), dtype=np.uint64)
+        content, whole = hashes
+        self._content.add_to(content, block, self._scratch)
+        np.copyto(whole, content)
+        self._provenance.add_to(whole, block, self._scratch)
+        spare = self._scratch.ravel()[: hashes.size].reshape(hashes.shape)
+        for times in range(2):
             mix(hashes, spare)
-            np.add.at(self._sums[position], groups, np.add.reduceat(hashes, starts))
+            for sums, added in zip(self._sums[:, times], np.add.reduceat(hashes, starts, axis=1), strict=True):
+                np.add.at(sums, groups, added)
             np.bitwise_xor(hashes, SECOND_SUM, out=hashes)
-            mix(hashes, spare)
-            np.add.at(self._sums[position + 1], groups, np.add.reduceat(hashes, starts))
 
     def contents(self, group: int) -> Contents:
         """What a group contains."""
-        halves = [f"{int(half):016x}" for half in self._sums[:, group]]
+        halves = [f"{half:016x}" for half in self._sums[:, :, group].ravel().tolist()]
         rows = int(self.rows[group])
         return Contents(
             rows=rows,

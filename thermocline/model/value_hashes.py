@@ -6,6 +6,7 @@ multiplied, gets a salt made of its column's name added, and is mixed by the fin
 """
 
 import hashlib
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -30,6 +31,9 @@ _ROUNDS = (
     (np.uint64(27), np.uint64(0x94D049BB133111EB)),
 )
 _LAST_SHIFT = np.uint64(31)
+_ALL_BITS = 2**64 - 1
+_FEW_ROWS = 512  # up to which looking each text up beats looking for equal ones
+_NAME_LENGTH = 64
 _ROWS_A_RUN = 8  # from there on, looking for where runs begin beats a hash table
 
 
@@ -43,82 +47,154 @@ def mix(values: Hashes, spare: Hashes) -> None:
     np.bitwise_xor(values, spare, out=values)
 
 
-class ColumnHasher:
-    """Hashes the values of one column, piece after piece. A null has the hash 0."""
+def scratch_for(rows: int, columns: int) -> Hashes:
+    """Scratch for a `RowHasher`: so many columns of few rows at once, or a block of one."""
+    return np.empty((2, min(rows * max(columns, 1), BLOCK_ROWS)), dtype=np.uint64)
 
-    def __init__(self, column: Column) -> None:
-        """Make its salt."""
-        self._kind = column.kind
-        self._salt = _salt(column.name)
-        self._dictionary: pa.Array | None = None
-        self._of_dictionary = np.zeros(0, dtype=np.uint64)
-        self._text: str | None = None
-        self._of_same_text = np.zeros(1, dtype=np.uint64)
 
-    def add_to(self, sums: Hashes, array: pa.Array, work: Hashes, spare: Hashes) -> None:
-        """Add each value's hash to its row's sum. `work` and `spare`, as long as the array, are overwritten."""
-        if array.null_count == len(array):
-            return
-        if self._kind is Kind.TEXT:
-            hashes = self._of_text(array, work)
-        elif not array.null_count and _is_same_word(self._kind, array):
-            hashes = work[:1]
-            self._of_bits(array.slice(0, 1), hashes, spare[:1])
-        else:
-            hashes = work
-            self._of_bits(array, hashes, spare)
+class _Waiting:
+    """Values of some columns that wait to be mixed and added, as many at once as there is scratch for.
+
+    So a block of few rows costs a few calls of numpy, and one of many stays in the cache, a column after the other.
+    """
+
+    def __init__(self, sums: Hashes, scratch: Hashes) -> None:
+        rows = len(sums)
+        at_once = scratch.shape[1] // rows
+        self._sums = sums
+        self._words, self.spare = scratch[:, : at_once * rows].reshape(2, at_once, rows)
+        self._salts: list[int] = []
+        self._nulls: list[tuple[int, pa.Array]] = []
+
+    def add(self, kind: Kind, salt: int, array: pa.Array) -> None:
+        place = len(self._salts)
+        _multiplied(kind, array, self._words[place], self.spare[place])
+        self._salts.append(salt)
         if array.null_count:
-            hashes[np.asarray(array.is_null())] = 0
-        np.add(sums, hashes, out=sums)
+            self._nulls.append((place, array))
+        if len(self._salts) == len(self._words):
+            self.mix()
 
-    def _of_bits(self, array: pa.Array, hashes: Hashes, spare: Hashes) -> None:
-        match self._kind:
-            case Kind.PRICE | Kind.MONEY:
-                _multiplied_decimals(array, hashes, spare)
-            case Kind.FLOAT:
-                _multiplied_floats(array, hashes)
-            case Kind.DATE:
-                np.copyto(hashes.view(np.int64), _fixed_width(array, "<i4"))
-                np.multiply(hashes, SECOND_SUM, out=hashes)
-            case Kind.BOOLEAN:
-                np.copyto(hashes, np.asarray(pc.fill_null(array, fill_value=False).cast(pa.uint8())))
-                np.multiply(hashes, SECOND_SUM, out=hashes)
-            case _:
-                np.multiply(_fixed_width(array, "<u8"), SECOND_SUM, out=hashes)
-        np.add(hashes, self._salt, out=hashes)
-        mix(hashes, spare)
+    def mix(self) -> None:
+        if not (count := len(self._salts)):
+            return
+        hashes = self._words[:count]
+        np.add(hashes, np.array(self._salts, dtype=np.uint64).reshape(-1, 1), out=hashes)
+        mix(hashes, self.spare[:count])
+        for place, array in self._nulls:
+            hashes[place][np.asarray(array.is_null())] = 0
+        np.add(self._sums, hashes[0] if count == 1 else np.add.reduce(hashes), out=self._sums)
+        self._salts, self._nulls = [], []
 
-    def _of_text(self, array: pa.Array, work: Hashes) -> Hashes:
-        """The hashes of texts, or the only one of texts that are all the same."""
+
+class RowHasher:
+    """Hashes the values of some columns, block after block, and sums them up by row. A null has the hash 0."""
+
+    def __init__(self, columns: Iterable[Column]) -> None:
+        """Make the columns' salts."""
+        self._columns = {column.name: (column.kind, _salt(column.name)) for column in columns}
+        self._dictionaries: dict[str, tuple[pa.Array, Hashes]] = {}
+
+    def add_to(self, sums: Hashes, batch: pa.RecordBatch, scratch: Hashes) -> None:
+        """Add each row's hashes to its sum. `scratch`, with two words for each row or more, is overwritten."""
+        waiting = _Waiting(sums, scratch)
+        same = 0
+        for name, array in zip(batch.schema.names, batch.columns, strict=True):
+            if name not in self._columns or array.null_count == len(array):
+                continue
+            kind, salt = self._columns[name]
+            if (word := _same_word(kind, array)) is not None:
+                same += _mixed(word * int(SECOND_SUM) + salt)
+            elif kind is Kind.TEXT and len(array) > _FEW_ROWS:
+                self._add_texts(sums, name, array, waiting.spare[0])
+            else:
+                waiting.add(kind, salt, array)
+        waiting.mix()
+        if same:
+            np.add(sums, np.uint64(same & _ALL_BITS), out=sums)
+
+    def _add_texts(self, sums: Hashes, name: str, array: pa.Array, work: Hashes) -> None:
+        """Add the hashes of texts, of which each is worked out once where many are equal."""
+        _, salt = self._columns[name]
         if not array.null_count and pa.types.is_string(array.type):
-            if _is_same_text(array):
-                if (text := array[0].as_py()) != self._text:
-                    self._text, self._of_same_text = text, self._of_texts(array.slice(0, 1))
-                return self._of_same_text
             starts = _starts(array)
             if len(starts) * _ROWS_A_RUN <= len(array):
                 lengths = np.diff(starts, append=len(array))
-                return np.repeat(self._of_texts(array.take(pa.array(starts))), lengths)
+                np.add(sums, np.repeat(_of_texts(array.take(pa.array(starts)), salt), lengths), out=sums)
+                return
         encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
-        if self._dictionary is None or not self._dictionary.equals(encoded.dictionary):
-            self._dictionary, self._of_dictionary = encoded.dictionary, self._of_texts(encoded.dictionary)
-        if len(self._of_dictionary) == 1 and not array.null_count:
-            return self._of_dictionary
+        dictionary, hashes = self._dictionaries.get(name, (None, work))
+        if dictionary is None or not dictionary.equals(encoded.dictionary):
+            hashes = _of_texts(encoded.dictionary, salt)
+            self._dictionaries[name] = encoded.dictionary, hashes
         codes = encoded.indices.fill_null(0) if array.null_count else encoded.indices
         # With mode="raise" numpy would go through a buffer of its own; Arrow's codes are never out of bounds.
-        return np.take(self._of_dictionary, np.asarray(codes), out=work, mode="clip")
-
-    def _of_texts(self, texts: pa.Array) -> Hashes:
-        """The hash of each text, whatever else is equal to it."""
-        digests = [hashlib.blake2b(text, digest_size=8).digest() for text in texts.cast(pa.binary()).to_pylist()]
-        hashes = np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64) * SECOND_SUM + self._salt
-        mix(hashes, np.empty_like(hashes))
-        return hashes
+        np.take(hashes, np.asarray(codes), out=work, mode="clip")
+        if array.null_count:
+            work[np.asarray(array.is_null())] = 0
+        np.add(sums, work, out=sums)
 
 
 @lru_cache(maxsize=1024)
-def _salt(column: str) -> np.uint64:
-    return np.uint64(int.from_bytes(hashlib.blake2b(column.encode(), digest_size=8).digest(), "little"))
+def _salt(column: str) -> int:
+    return _digest(column)
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
+_digest_of_name = lru_cache(maxsize=16_384)(_digest)  # symbols and such, which come again in every block
+
+
+def _word_of(text: str | None) -> int:
+    """A text as a word; any for a null, which nobody asks for."""
+    if text is None:
+        return 0
+    return _digest_of_name(text) if len(text) <= _NAME_LENGTH else _digest(text)
+
+
+def _of_texts(texts: pa.Array, salt: int) -> Hashes:
+    """The hash of each text, whatever else is equal to it."""
+    hashes = np.fromiter(map(_word_of, texts.to_pylist()), np.uint64, len(texts)) * SECOND_SUM + np.uint64(salt)
+    mix(hashes, np.empty_like(hashes))
+    return hashes
+
+
+def _mixed(word: int) -> int:
+    """What `mix` makes of one word."""
+    word &= _ALL_BITS
+    for shift, factor in _ROUNDS:
+        word = (word ^ word >> int(shift)) * int(factor) & _ALL_BITS
+    return word ^ word >> int(_LAST_SHIFT)
+
+
+def _multiplied(kind: Kind, array: pa.Array, hashes: Hashes, spare: Hashes) -> None:
+    match kind:
+        case Kind.TEXT:
+            _multiplied_texts(array, hashes)
+        case Kind.PRICE | Kind.MONEY:
+            _multiplied_decimals(array, hashes, spare)
+        case Kind.FLOAT:
+            _multiplied_floats(array, hashes)
+        case Kind.DATE:
+            np.copyto(hashes.view(np.int64), _fixed_width(array, "<i4"))
+            np.multiply(hashes, SECOND_SUM, out=hashes)
+        case Kind.BOOLEAN:
+            np.copyto(hashes, np.asarray(pc.fill_null(array, fill_value=False).cast(pa.uint8())))
+            np.multiply(hashes, SECOND_SUM, out=hashes)
+        case _:
+            np.multiply(_fixed_width(array, "<u8"), SECOND_SUM, out=hashes)
+
+
+def _multiplied_texts(array: pa.Array, hashes: Hashes) -> None:
+    if pa.types.is_dictionary(array.type):
+        words = np.fromiter(map(_word_of, array.dictionary.to_pylist()), np.uint64, len(array.dictionary))
+        codes = array.indices.fill_null(0) if array.null_count else array.indices
+        np.take(words, np.asarray(codes), out=hashes, mode="clip")
+    else:
+        hashes[:] = np.fromiter(map(_word_of, array.to_pylist()), np.uint64, len(array))
+    np.multiply(hashes, SECOND_SUM, out=hashes)
 
 
 def _fixed_width(array: pa.Array, dtype: str, per_value: int = 1) -> npt.NDArray[Any]:
@@ -147,12 +223,17 @@ def _multiplied_decimals(array: pa.Array, hashes: Hashes, spare: Hashes) -> None
         np.add(hashes, spare, out=hashes)
 
 
-def _is_same_word(kind: Kind, array: pa.Array) -> bool:
-    """Whether all are one integer or instant, as when rows were ingested."""
+def _same_word(kind: Kind, array: pa.Array) -> int | None:
+    """The word that all values are, where they are one text, integer or instant, as when rows were ingested."""
+    if array.null_count:
+        return None
+    if kind is Kind.TEXT:
+        is_same = len(array.dictionary) == 1 if pa.types.is_dictionary(array.type) else _is_same_text(array)
+        return _word_of(array[0].as_py()) if is_same else None
     if kind not in {Kind.TIMESTAMP, Kind.INTEGER}:
-        return False
+        return None
     words = _fixed_width(array, "<u8")
-    return bool(words[0] == words[-1] and (words == words[0]).all())
+    return int(words[0]) if words[0] == words[-1] and (words == words[0]).all() else None
 
 
 def _is_same_text(array: pa.Array) -> bool:

@@ -5,17 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import pyarrow.parquet as pq
-from pyiceberg.io.pyarrow import (
-    compute_statistics_plan,
-    data_file_statistics_from_parquet_metadata,
-    parquet_path_to_id_mapping,
-)
-from pyiceberg.manifest import DataFile, DataFileContent, FileFormat, ManifestFile
+from pyiceberg.manifest import DataFile, ManifestFile
 from pyiceberg.table import Table
 
 from thermocline.errors import LakeError
 from thermocline.model.receipt import StoredObject
 from thermocline.ports import Objects
+from thermocline.stores.iceberg_statistics import FileStatistics
 
 _THREADS = 8
 
@@ -65,14 +61,12 @@ class TableFiles:
 
 
 def described(objects: Objects, table: Table, paths: Iterable[str]) -> Iterator[DataFile]:
-    """Data files from the footers, as PyIceberg's `add_files` makes them, but planned once for all files.
+    """Data files from the footers.
 
     Raises:
         LakeError: An object is gone.
     """
-    schema = table.schema()
-    plan = compute_statistics_plan(schema, table.properties)
-    ids = parquet_path_to_id_mapping(schema)
+    statistics = FileStatistics(table)
 
     def describe(path: str) -> DataFile:
         try:
@@ -82,17 +76,7 @@ def described(objects: Objects, table: Table, paths: Iterable[str]) -> Iterator[
         except FileNotFoundError:
             msg = f"{objects.location(path)} is gone, so it can't be published; write the day again"
             raise LakeError(msg) from None
-        statistics = data_file_statistics_from_parquet_metadata(footer, plan, ids)
-        return DataFile.from_args(
-            content=DataFileContent.DATA,
-            file_path=objects.location(path),
-            file_format=FileFormat.PARQUET,
-            partition=statistics.partition(table.spec(), schema),
-            file_size_in_bytes=size,
-            spec_id=table.spec().spec_id,
-            sort_order_id=table.sort_order().order_id,
-            **statistics.to_serialized_dict(),
-        )
+        return statistics.described(objects.location(path), size, footer)
 
     return _mapped(objects, describe, paths)
 

@@ -230,7 +230,7 @@ class IcebergTables:
             return None
 
     def _made(self, dataset: Dataset) -> Table:
-        schema = _schema(dataset)
+        schema = schema_of(dataset)
         time = schema.find_field("ts").field_id
         try:
             self._catalog.create_namespace_if_not_exists(self._namespace)
@@ -269,7 +269,7 @@ class IcebergTables:
             return False
         try:
             with table.update_schema() as update:
-                update.union_by_name(_schema(dataset))
+                update.union_by_name(schema_of(dataset))
         except CommitFailedException:
             raise CatalogConflictError(_conflict(dataset, "was moved meanwhile", _head(table))) from None
         return True
@@ -356,7 +356,8 @@ def _opened(uri: str, objects: Objects) -> SqlCatalog:
         return SqlCatalog("thermocline", **properties)
 
 
-def _schema(dataset: Dataset) -> Schema:
+def schema_of(dataset: Dataset) -> Schema:
+    """A dataset as a schema of Iceberg; columns are numbered in the order of the declaration."""
     numbers = {name: number for number, name in enumerate(dataset.names, 1)}
     return Schema(
         *(

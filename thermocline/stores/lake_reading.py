@@ -25,7 +25,7 @@ from thermocline.stores.archives import ArchiveWatch
 from thermocline.stores.changes import changes
 from thermocline.stores.duckdb import Engine
 from thermocline.stores.duckdb_sql import exact
-from thermocline.stores.parquet import copy_hashing, decode, temporary_file
+from thermocline.stores.parquet import IN_MEMORY_BYTES, copy_hashing, decode, temporary_file
 from thermocline.stores.range_reader import ExactPaths
 from thermocline.stores.results import Results, key_of
 from thermocline.stores.row_groups import Footers
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from datetime import date
 
 _FOOTERS_AT_ONCE = 16  # a bucket takes long to answer and does not mind; a disk gains nothing
+_WORTH_A_THREAD = 256 << 10  # bytes; a smaller file is decoded before a thread has started
 _RESTORE = "restore it from a copy, or backfill that day from its source with --repair; other days are not touched"
 
 
@@ -116,7 +117,11 @@ class Reading:
         dataset = dataset_named(first.partition.dataset)
         with self._watch.telling(receipts), temporary_file(self._temp_dir) as copy:
             sha256, size_bytes, etag = self._fetched(first.path, copy)
-            batches = ahead(decode(dataset, copy, self._objects.location(first.path), encoded=True))
+            # Of a small file PyArrow reads more through a stream of Python's than in it.
+            source = pa.BufferReader(copy.read()) if size_bytes <= IN_MEMORY_BYTES else copy
+            batches = decode(dataset, source, self._objects.location(first.path), encoded=True)
+            if size_bytes > _WORTH_A_THREAD:
+                batches = ahead(batches)
             if holds_one_day(first.path):
                 contents = [contents_of(dataset, batches)] * len(receipts)
             else:

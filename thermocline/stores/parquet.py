@@ -7,7 +7,7 @@ can be recognised. A file therefore says what it holds, but not which run wrote 
 import hashlib
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, Self, cast
@@ -193,8 +193,7 @@ def decode(dataset: Dataset, stream: BinaryIO, name: str, *, encoded: bool = Fal
             name,
             "the file is damaged or no Parquet of ours; restore it, or backfill the day with --repair",
         ),
-        pq.ParquetFile(stream, page_checksum_verification=True) as plain,
-        _encoded(plain, stream, dataset) if encoded else nullcontext(plain) as file,
+        _opened(dataset, stream, encoded=encoded) as file,
     ):
         if problems := list(_mismatches(dataset, file.schema_arrow)):
             msg = f"it is not in the schema of {dataset.name}: {', '.join(problems)}"
@@ -217,11 +216,18 @@ def _some_groups(footer: pq.FileMetaData) -> Iterator[list[int]]:
         yield some
 
 
-def _encoded(file: pq.ParquetFile, stream: BinaryIO, dataset: Dataset) -> pq.ParquetFile:
-    """The file again, with names such as symbols and sources as dictionaries; texts to be read stay as they are."""
-    names = {*dataset.key, dataset.symbol_column, "source"} & {*file.schema_arrow.names}
-    texts = [name for name in dataset.names if name in names and dataset.column(name).kind is Kind.TEXT]
-    return pq.ParquetFile(stream, metadata=file.metadata, read_dictionary=texts, page_checksum_verification=True)
+def _opened(dataset: Dataset, stream: BinaryIO, *, encoded: bool) -> pq.ParquetFile:
+    """A file to read, with names such as symbols and sources as dictionaries; texts to be read stay as they are."""
+    if encoded:
+        with suppress(KeyError):  # it lacks one of them, so it is of an earlier schema or not ours
+            return pq.ParquetFile(stream, read_dictionary=_names(dataset), page_checksum_verification=True)
+    return pq.ParquetFile(stream, page_checksum_verification=True)
+
+
+@lru_cache
+def _names(dataset: Dataset) -> list[str]:
+    names = {*dataset.key, dataset.symbol_column, "source"}
+    return [name for name in dataset.names if name in names and dataset.column(name).kind is Kind.TEXT]
 
 
 @lru_cache
