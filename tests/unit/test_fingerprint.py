@@ -98,11 +98,17 @@ def encoded_as_read(batch):
     return pa.RecordBatch.from_arrays(columns, batch.schema.names)
 
 
-@pytest.fixture
-def small_blocks(monkeypatch):
-    """Blocks of seven rows, so that a few rows fill several, and runs of two or more are looked for."""
+@pytest.fixture(params=["few", "many"])
+def small_blocks(request, monkeypatch):
+    """Blocks of seven rows, so that a few rows fill several, hashed as few rows are, or as many are.
+
+    Of many, columns are mixed one after the other, and texts that are equal, or runs of two or more, are looked for.
+    """
     monkeypatch.setattr(fingerprint, "BLOCK_ROWS", 7)
-    monkeypatch.setattr(value_hashes, "_ROWS_A_RUN", 2)
+    if request.param == "many":
+        monkeypatch.setattr(value_hashes, "BLOCK_ROWS", 7)
+        monkeypatch.setattr(value_hashes, "_FEW_ROWS", 0)
+        monkeypatch.setattr(value_hashes, "_ROWS_A_RUN", 2)
 
 
 def made_of_few_values(dataset, seed, count):

@@ -54,7 +54,7 @@ class Entry:
         if self.reason:
             document["reason"] = self.reason
         if self.receipt:
-            document["receipt"] = json.loads(self.receipt.to_json())
+            document["receipt"] = self.receipt.document()
         return json.dumps(document, sort_keys=True)
 
     @classmethod
@@ -68,7 +68,7 @@ class Entry:
             run_id=document["run_id"],
             partition=Partition.parse(document["partition"]),
             version=document["version"],
-            receipt=Receipt.from_json(json.dumps(receipt)) if receipt else None,
+            receipt=Receipt.of(receipt) if receipt else None,
             reason=document.get("reason", ""),
             head=document.get("head"),
         )

@@ -1,8 +1,7 @@
 """What one verified partition contained, and how two such statements are compared."""
 
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Self
@@ -85,20 +84,23 @@ class Receipt:
         ]
         return own + self.contents.differences(other.contents)
 
-    def to_json(self) -> str:
-        """One line of JSON with every field, for the receipts beside the table."""
-        document = asdict(self) | {"partition": str(self.partition)}
-        return json.dumps(document, default=datetime.isoformat, sort_keys=True)
+    def document(self) -> dict[str, Any]:
+        """Every field, as JSON has it, for the receipts beside the table."""
+        contents = {name: getattr(self.contents, name) for name in Contents.__slots__}
+        for name in ("min_ts", "max_ts"):
+            contents[name] = contents[name] and contents[name].isoformat()
+        contents["null_counts"] = dict(self.contents.null_counts)
+        own = {name: getattr(self, name) for name in self.__slots__}
+        return own | {"partition": str(self.partition), "contents": contents}
 
     @classmethod
-    def from_json(cls, line: str) -> Self:
-        """The receipt that `to_json` wrote."""
-        document: dict[str, Any] = json.loads(line)
-        contents = document.pop("contents")
+    def of(cls, document: Mapping[str, Any]) -> Self:
+        """The receipt of which this is the `document`."""
+        contents = dict(document["contents"])
         for name in ("min_ts", "max_ts"):
             contents[name] = contents[name] and datetime.fromisoformat(contents[name])
-        partition = Partition.parse(document.pop("partition"))
-        return cls(partition=partition, contents=Contents(**contents), **document)
+        partition = Partition.parse(document["partition"])
+        return cls(**{**document, "partition": partition, "contents": Contents(**contents)})
 
 
 def by_object(receipts: Iterable[Receipt]) -> dict[str, list[Receipt]]:

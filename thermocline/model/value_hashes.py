@@ -119,7 +119,7 @@ class RowHasher:
         if not array.null_count and pa.types.is_string(array.type):
             starts = _starts(array)
             if len(starts) * _ROWS_A_RUN <= len(array):
-                lengths = np.diff(starts, append=len(array))
+                lengths = np.concatenate([starts[1:], [len(array)]]) - starts
                 np.add(sums, np.repeat(_of_texts(array.take(pa.array(starts)), salt), lengths), out=sums)
                 return
         encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()

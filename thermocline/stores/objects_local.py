@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from stat import S_ISDIR
 from typing import BinaryIO, ClassVar
 
 from thermocline.errors import LakeError, ObjectExistsError, TransientLakeError, UsageError
@@ -129,9 +130,10 @@ class LocalObjects:
         """See `Objects.stat`."""
         target = self._file(path)
         with _explained("read", target):
-            if target.is_dir():
+            status = target.stat()
+            if S_ISDIR(status.st_mode):
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(target))
-            return _described(path, target.stat())
+            return _described(path, status)
 
     def delete(self, path: str) -> None:
         """See `Objects.delete`."""

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Self, cast
 
@@ -43,7 +44,10 @@ _LEVEL = 3
 _COMPRESSED_LEVEL = 19
 """Of zstd. Of all that benchmarks/compressing.py tried, nothing read as fast took fewer bytes; 22 took as many."""
 
+_ENCODED = pa.dictionary(pa.int32(), pa.string())
 _OFFSET_BYTES = 4  # of a text in Arrow
+_LARGEST_VALUE = 16  # bytes of a decimal; no other value but a text has more
+_BUFFER_BYTES = 64 << 10  # PyArrow writes a few bytes at a time
 
 _DELTA_KINDS = {Kind.PRICE, Kind.INTEGER, Kind.TIMESTAMP}
 _DICTIONARY_KINDS = {Kind.TEXT, Kind.MONEY, Kind.FLOAT, Kind.DATE}
@@ -172,11 +176,20 @@ def _write(
         facts[CLASS_KEY] = COMPRESSED
     with (
         _explained(f"the rows of {partition} can't be written", "nothing was stored"),
-        pq.ParquetWriter(stream, dataset.arrow_schema, **_options(dataset, compressed=compressed)) as writer,
+        _buffered(stream) as sink,
+        pq.ParquetWriter(sink, dataset.arrow_schema, **_options(dataset, compressed=compressed)) as writer,
     ):
         writer.add_key_value_metadata({f"{PREFIX}{name}": fact for name, fact in facts.items()})
         for group in _row_groups(dataset, _observed(dataset, fingerprinter, batches)):
             writer.write_table(group, row_group_size=group.num_rows)
+
+
+@contextmanager
+def _buffered(stream: BinaryIO) -> Iterator[pa.NativeFile]:
+    """A stream to write to in larger pieces. It stays open."""
+    sink = pa.BufferedOutputStream(pa.PythonFile(stream, mode="w"), _BUFFER_BYTES)
+    yield sink
+    sink.detach()  # with all that was written; closing it would close the stream
 
 
 def decode(dataset: Dataset, stream: BinaryIO, name: str, *, encoded: bool = False) -> Iterator[pa.RecordBatch]:
@@ -195,12 +208,13 @@ def decode(dataset: Dataset, stream: BinaryIO, name: str, *, encoded: bool = Fal
         ),
         _opened(dataset, stream, encoded=encoded) as file,
     ):
-        if problems := list(_mismatches(dataset, file.schema_arrow)):
+        is_as_declared = file.schema_arrow.equals(_as_read(dataset, encoded=encoded))
+        if not is_as_declared and (problems := list(_mismatches(dataset, file.schema_arrow))):
             msg = f"it is not in the schema of {dataset.name}: {', '.join(problems)}"
             raise SchemaError(msg)
         for some in _some_groups(file.metadata):
             for batch in file.iter_batches(batch_size=READ_ROWS, row_groups=some, use_threads=False):
-                yield _conformed(dataset, batch, encoded=encoded)
+                yield batch if is_as_declared else _conformed(dataset, batch, encoded=encoded)
 
 
 def _some_groups(footer: pq.FileMetaData) -> Iterator[list[int]]:
@@ -220,14 +234,21 @@ def _opened(dataset: Dataset, stream: BinaryIO, *, encoded: bool) -> pq.ParquetF
     """A file to read, with names such as symbols and sources as dictionaries; texts to be read stay as they are."""
     if encoded:
         with suppress(KeyError):  # it lacks one of them, so it is of an earlier schema or not ours
-            return pq.ParquetFile(stream, read_dictionary=_names(dataset), page_checksum_verification=True)
+            return pq.ParquetFile(stream, read_dictionary=list(_names(dataset)), page_checksum_verification=True)
     return pq.ParquetFile(stream, page_checksum_verification=True)
 
 
 @lru_cache
-def _names(dataset: Dataset) -> list[str]:
+def _names(dataset: Dataset) -> frozenset[str]:
     names = {*dataset.key, dataset.symbol_column, "source"}
-    return [name for name in dataset.names if name in names and dataset.column(name).kind is Kind.TEXT]
+    return frozenset(name for name in names if dataset.column(name).kind is Kind.TEXT)
+
+
+@lru_cache
+def _as_read(dataset: Dataset, *, encoded: bool) -> pa.Schema:
+    """The schema of a file that was written as the dataset is now."""
+    names = _names(dataset) if encoded else frozenset[str]()
+    return pa.schema([field.with_type(_ENCODED) if field.name in names else field for field in dataset.arrow_schema])
 
 
 @lru_cache
@@ -262,6 +283,9 @@ def _row_groups(dataset: Dataset, batches: Iterable[pa.RecordBatch]) -> Iterator
     A group holds some symbols, and more of them while it is small.
     Only the rows decide where, not the batches that they come in, and each group is one chunk: so are the bytes.
     """
+    few, batches = _few(batches)
+    if few:
+        yield pa.Table.from_batches(few, dataset.arrow_schema).combine_chunks()
     waiting: list[pa.RecordBatch] = []
     rows = symbols = size = 0
     previous: pa.RecordBatch | None = None
@@ -297,6 +321,22 @@ def _row_groups(dataset: Dataset, batches: Iterable[pa.RecordBatch]) -> Iterator
             start = stop
     if waiting:
         yield pa.Table.from_batches(waiting, dataset.arrow_schema).combine_chunks()
+
+
+def _few(batches: Iterable[pa.RecordBatch]) -> tuple[list[pa.RecordBatch], Iterator[pa.RecordBatch]]:
+    """All rows, where they are so few that one group has room for them; else none of them, and all batches to go on."""
+    found: list[pa.RecordBatch] = []
+    rows = most_bytes = 0
+    batches = iter(batches)
+    for batch in batches:
+        found.append(batch)
+        rows += batch.num_rows
+        most_bytes += batch.nbytes + _LARGEST_VALUE * batch.num_rows * batch.num_columns
+        if rows > min(ROW_GROUP_FEW, ROW_GROUP_ENOUGH, ROW_GROUP_ROWS) or most_bytes > min(
+            ROW_GROUP_SMALL, ROW_GROUP_BYTES
+        ):
+            return [], chain(found, batches)
+    return (found if rows else []), batches
 
 
 def _first_from(beginnings: npt.NDArray[np.int64], row: int, otherwise: int) -> int:
