@@ -7,6 +7,7 @@ Its sessions are dates without a zone, its instants are UTC.
 
 import difflib
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -81,6 +82,7 @@ def _within_reason(days: DayRange) -> DayRange:
     return DayRange(start, end) if start < end else DayRange(_FIRST, _FIRST + timedelta(days=1))
 
 
+@lru_cache(maxsize=32)  # for whoever is opened anew in the same process, as each run of Dagster's is
 def _built(name: str, days: DayRange) -> Sessions:
     """The calendar's sessions over those days, as far as it knows them."""
     import exchange_calendars  # noqa: PLC0415  # more than a second, for those who ask for a calendar of it
