@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from itertools import pairwise
 
 import exchange_calendars
@@ -128,12 +129,13 @@ def reference(rows, to, step=None, align="session", session="regular"):
     first, last = frame["ts"].min().date() - timedelta(days=3), frame["ts"].max().date() + timedelta(days=3)
     sessions = {name: sessions_of(name, first, last) for name in set(frame["asset_class"])}
     for row in rows:
+        is_traded = any(opens <= row["ts"] < closes for _, opens, closes, _ in sessions[row["asset_class"]])
         for number, (day, opens, closes, zone) in enumerate(sessions[row["asset_class"]]):
-            local = pd.Timestamp(row["ts"]).tz_convert(zone)
             inside = opens <= row["ts"] < closes
-            if not inside and not (session == "extended" and local.date() == day):
+            if not inside and (is_traded or session == "regular"):
                 continue
-            if any(o <= row["ts"] < c for _, o, c, _ in sessions[row["asset_class"]]) and not inside:
+            local = pd.Timestamp(row["ts"]).tz_convert(zone)
+            if not inside and local.date() != day:
                 continue
             part = "in" if inside else "before" if row["ts"] < opens else "after"
             origin = closes if part == "after" else opens
@@ -186,15 +188,24 @@ def at(text):
 # ------------------------------------------------------------------------------------------------------- over each tier
 
 
+@cache
+def a_week():
+    """Of every symbol. The clocks of New York and Chicago went forward on 10 March."""
+    return [row for symbol in SYMBOLS for row in minutes(at("2024-03-07"), at("2024-03-14"), symbol)]
+
+
+@cache
+def reference_of_a_week(*asked):
+    return reference(a_week(), *asked)
+
+
 @pytest.mark.parametrize("session", ["regular", "extended"])
 def test_bars_over_both_tiers_are_those_of_the_reference(hot, lake, session):
-    # The clocks of New York and Chicago went forward on 10 March.
-    rows = [row for symbol in SYMBOLS for row in minutes(at("2024-03-07"), at("2024-03-14"), symbol)]
-    put(hot, lake, rows, [date(2024, 3, day) for day in (9, 11, 12)])
+    put(hot, lake, a_week(), [date(2024, 3, day) for day in (9, 11, 12)])
     hour = timedelta(hours=1)
     for to, step, align in (("1hour", hour, "session"), ("4hour", 4 * hour, "clock"), ("1day", None, "session")):
         found = answer(hot, lake, to, align=align, session=session)
-        assert_same(found, reference(rows, to, step, align, session))
+        assert_same(found, reference_of_a_week(to, step, align, session))
 
 
 # ------------------------------------------------------------------------------------------------------------- sessions
