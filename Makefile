@@ -70,11 +70,20 @@ $(BENCH_READY): uv.lock pyproject.toml tools/setup
 bench-quick: setup  ## measure this against what it is held against, in little more than a minute; the last line is JSON
 	@$(BIN)/python benchmarks/quick.py $(ARGS)
 
-lint: setup  ## check style, types, the direction of imports and the files around the code
+lint: style types imports files  ## check style, types, the direction of imports and the files around the code
+
+.PHONY: style types imports files  # the parts of lint, for `make -j lint`
+style: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: setup
 	$(BIN)/mypy
+
+imports: setup
 	$(BIN)/lint-imports
+
+files: setup
 	$(BIN)/pytest --quiet tests/unit/test_project_files.py
 
 check: lint test test-faults  ## lint, then both kinds of tests: what must pass before a commit
