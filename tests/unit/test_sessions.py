@@ -99,3 +99,8 @@ def test_nothing_is_said_of_sizes_without_a_rule_or_of_days_that_a_calendar_does
 def test_a_calendar_that_does_not_exist_is_refused_by_name(calendars):
     with pytest.raises(SettingsError, match="'NYSEE'; did you mean NYSE"):
         calendars.sessions("NYSEE", DayRange(date(2024, 1, 1), date(2024, 2, 1)))
+
+
+def test_a_calendar_is_built_once_in_a_process():
+    year = DayRange(date(2024, 1, 1), date(2024, 12, 31))
+    assert ExchangeCalendars().sessions("XNYS", year) is ExchangeCalendars().sessions("XNYS", year)

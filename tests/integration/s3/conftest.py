@@ -8,11 +8,16 @@ from s3_server import REGION, SECRET
 from thermocline.stores.s3 import S3Objects, S3Options
 
 
+@pytest.fixture(scope="session")
+def session():
+    """A session of the SDK, as whoever has one lends it."""
+    return boto3.Session(ACCESS_KEY, SECRET, region_name=REGION)
+
+
 @pytest.fixture
-def opened(s3_server):
+def opened(s3_server, session):
     """Makes stores of one prefix."""
     bucket, prefix = s3_server.new_prefix().split("/")
-    session = boto3.Session(ACCESS_KEY, SECRET, region_name=REGION)
 
     def opened(**options):
         return S3Objects(

@@ -5,6 +5,8 @@ from datetime import timedelta
 
 import boto3
 import pytest
+from aiobotocore.session import AioSession
+from botocore.session import get_session
 from made_rows import DAY, NOON, bars
 from s3_acts import PATH, Asked
 from s3_server import KEY as ACCESS_KEY
@@ -17,6 +19,7 @@ from thermocline.model.query import Query, Segment, Tier
 from thermocline.model.receipt import Vintage
 from thermocline.stores.lake import ParquetLake
 from thermocline.stores.memory import MemoryCatalog
+from thermocline.stores.s3.sessions import informed
 
 
 def test_reading_in_order_is_one_request_and_an_end_another(objects):
@@ -83,3 +86,16 @@ def test_a_session_that_is_lent_signs_what_duckdb_asks_too(objects, opened, monk
         with pytest.raises(LakeError) as caught:
             read()
         assert "s3cret" not in str(caught.value)
+
+
+def test_whoever_asks_s3_knows_from_one_reading_what_it_is():
+    read = {id(informed(session()).get_component("data_loader")) for session in (get_session, get_session, AioSession)}
+    assert len(read) == 1
+
+
+def test_descriptions_of_somebodys_own_are_read_beside_those(monkeypatch, tmp_path):
+    usual = informed(get_session()).get_component("data_loader")
+    monkeypatch.setenv("AWS_DATA_PATH", str(tmp_path))
+    own = informed(get_session()).get_component("data_loader")
+    assert str(tmp_path) in own.search_paths
+    assert str(tmp_path) not in usual.search_paths

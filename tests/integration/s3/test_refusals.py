@@ -2,10 +2,8 @@
 
 import io
 
-import boto3
 import pytest
 from s3_acts import KMS_KEY, LARGE, PATH, SMALL, Asked, answering, content_of
-from s3_server import KEY as ACCESS_KEY
 from s3_server import REGION, SECRET
 
 from thermocline.errors import LakeError, TransientLakeError, UsageError
@@ -82,8 +80,7 @@ def test_a_name_that_no_bucket_can_have_is_wrong_usage():
         S3Objects("No_bucket at all", "", S3Options(region=REGION)).stat(PATH)
 
 
-def test_a_bucket_that_is_not_there_is_no_missing_object(s3_server):
-    session = boto3.Session(ACCESS_KEY, SECRET, region_name=REGION)
+def test_a_bucket_that_is_not_there_is_no_missing_object(s3_server, session):
     objects = S3Objects("nobody-made-it", "", S3Options(endpoint_url=s3_server.endpoint_url, session=session))
     with pytest.raises(LakeError, match="there is no such bucket"):
         objects.open(PATH)

@@ -12,6 +12,7 @@ from s3fs.core import _error_wrapper
 from thermocline.stores.kept_ends import KeptEnds
 from thermocline.stores.range_reader import ExactPaths
 from thermocline.stores.s3.errors import explained
+from thermocline.stores.s3.sessions import informed
 
 if TYPE_CHECKING:
     from thermocline.stores.s3.objects import S3Options
@@ -42,7 +43,7 @@ class ExactS3FileSystem(ExactPaths, s3fs.S3FileSystem):  # type: ignore[misc]  #
             config_kwargs={} if is_aws else {"s3": {"addressing_style": "path"}},
             requester_pays=options.requester_pays,
             use_listings_cache=False,
-            session=None if options.session is None else _LentSession(options.session),
+            session=informed(AioSession() if options.session is None else _LentSession(options.session)),
         )
 
     def ask(self, path: str, within: str) -> tuple[int, bytes]:

@@ -249,9 +249,12 @@ class S3Objects:
     def _make(self) -> Any:
         import boto3  # noqa: PLC0415  # takes a tenth of a second, which only those pay who have such a lake
         from botocore.config import Config  # noqa: PLC0415
+        from botocore.session import get_session  # noqa: PLC0415
+
+        from thermocline.stores.s3.sessions import informed  # noqa: PLC0415
 
         options = self._options
-        session = options.session or boto3.Session()
+        session = options.session or boto3.Session(botocore_session=informed(get_session()))
 
         def made(**further: Any) -> Any:
             config = Config(
