@@ -40,7 +40,7 @@ _FIRST_DUE = FIRST_DAY + timedelta(days=31)
 _READER_SECONDS = 3
 
 
-def lay_days(home: Path, files: Path, symbol_count: int) -> Iterator[tuple[list[Receipt], dict[str, float]]]:
+def lay_days(home: Path, files: Path, symbol_count: int) -> Iterator[tuple[list[Receipt], tuple[float, float]]]:
     """Lay the days in the lake, weigh them, and prepare to move them (see `Aside`)."""
     with open_home(home) as tc:
         receipts = lay(tc, minute_days(DAYS, symbols(symbol_count), MINUTES), "lay")
@@ -196,13 +196,10 @@ class Moving:
         engine.dispose()
         return taken / rows
 
-    def bytes_per_row(self) -> dict[str, float]:
+    def bytes_per_row(self) -> tuple[float, float]:
         """Of the days' objects, and of one object of all of them, as compaction makes it of a month."""
         together = {receipt.path: receipt.size_bytes for receipt in self.tc.lake.combine(self.receipts)}
-        return {
-            "bytes_per_row": sum(receipt.size_bytes for receipt in self.receipts) / self.rows,
-            "bytes_per_row_month": sum(together.values()) / self.rows,
-        }
+        return sum(receipt.size_bytes for receipt in self.receipts) / self.rows, sum(together.values()) / self.rows
 
     def cut_over(self, reader: Aside) -> float:
         """The longest milliseconds of a point query on another day, while a day leaves that somebody reads for long."""

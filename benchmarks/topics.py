@@ -48,7 +48,7 @@ def measured(folder: Path, server: Server, asked: Asked) -> tuple[dict[str, floa
         memory = peaks(filling)
         figures["peak_memory_growth"] = memory[max(memory)] / memory[min(memory)]
         about["peak_memory_mib"] = {rows: peak >> 20 for rows, peak in sorted(memory.items())}
-    receipts, bytes_per_row = laid.prepared() if laid else ([], {})
+    receipts, weights = laid.prepared() if laid else ([], ())
     reader = Aside(read_points, folder / "moving") if laid else None
     for aside in (read, reader, dagster):
         if aside:
@@ -59,7 +59,8 @@ def measured(folder: Path, server: Server, asked: Asked) -> tuple[dict[str, floa
     if reader:
         with open_home(folder / "moving") as tc:
             moving = Moving(tc, folder / "copies", receipts)
-            figures |= _moving(moving, reader, asked.rounds) | bytes_per_row
+            figures |= _moving(moving, reader, asked.rounds)
+            figures |= dict(zip(("bytes_per_row", "bytes_per_row_month"), weights, strict=True))
         about["load_rows"] = moving.rows
         about["seconds"] = {name: round(taken, 3) for name, taken in moving.medians().items()}
     if read:
