@@ -7,7 +7,7 @@ that a later schema adds leaves the fingerprints of older rows as they are. Floa
 from 0.0, and every NaN is one NaN.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -37,7 +37,7 @@ def row_hashes(dataset: Dataset, names: Iterable[str], batch: pa.RecordBatch) ->
     for start in range(0, batch.num_rows, BLOCK_ROWS):
         block = batch.slice(start, BLOCK_ROWS)
         sums = hashes[start : start + BLOCK_ROWS]
-        hasher.add_to(sums, block, scratch)
+        hasher.add_to(sums, _columns(block), scratch)
         mix(sums, scratch[0, : len(sums)])
     return hashes
 
@@ -62,7 +62,14 @@ class _Tally:
         Raises:
             SchemaError: A column is not of the type that the dataset's schema gives it.
         """
-        given = dict(zip(batch.schema.names, batch.schema.types, strict=True))
+        if not batch.schema.equals(self._dataset.arrow_schema):
+            self._check(batch.schema)
+        self._scratch = scratch_for(batch.num_rows, len(self._dataset.columns), self._scratch)
+        for start in range(0, batch.num_rows, BLOCK_ROWS):
+            yield batch.slice(start, BLOCK_ROWS)
+
+    def _check(self, schema: pa.Schema) -> None:
+        given = dict(zip(schema.names, schema.types, strict=True))
         for column, expected in zip(self._dataset.columns, self._dataset.arrow_schema, strict=True):
             found = given.get(column.name)
             is_encoded = column.kind is Kind.TEXT and found == _AS_READ
@@ -73,35 +80,30 @@ class _Tally:
                     "can be fingerprinted"
                 )
                 raise SchemaError(msg)
-        scratch = scratch_for(batch.num_rows, len(self._dataset.columns))
-        if scratch.shape[1] > self._scratch.shape[1]:
-            self._scratch = scratch
-        for start in range(0, batch.num_rows, BLOCK_ROWS):
-            yield batch.slice(start, BLOCK_ROWS)
 
     def add(self, block: pa.RecordBatch, starts: Integers, groups: Integers) -> None:
         """Count in the rows of a block: the run of rows from each start to the next belongs to one group."""
+        columns = _columns(block)
         lengths = np.concatenate([starts[1:], [block.num_rows]]) - starts
         np.add.at(self.rows, groups, lengths)
-        stamps = stamps_of(block.column("ts"))
+        stamps = stamps_of(columns["ts"])
         np.minimum.at(self._min_ts, groups, np.minimum.reduceat(stamps, starts))
         np.maximum.at(self._max_ts, groups, np.maximum.reduceat(stamps, starts))
-        present = set(block.schema.names)
         for name, nulls in self._nulls.items():
-            missing = block.column(name).null_count if name in present else block.num_rows
+            missing = columns[name].null_count if name in columns else block.num_rows
             if missing == block.num_rows:
                 np.add.at(nulls, groups, lengths)
             elif missing:
-                is_null = np.asarray(block.column(name).is_null())
+                is_null = np.asarray(columns[name].is_null())
                 np.add.at(nulls, groups, np.add.reduceat(is_null, starts, dtype=np.int64))
-        self._add_hashes(block, starts, groups)
+        self._add_hashes(columns, starts, groups)
 
-    def _add_hashes(self, block: pa.RecordBatch, starts: Integers, groups: Integers) -> None:
-        hashes = np.zeros((2, block.num_rows), dtype=np.uint64)
+    def _add_hashes(self, columns: Mapping[str, pa.Array], starts: Integers, groups: Integers) -> None:
+        hashes = np.zeros((2, len(columns["ts"])), dtype=np.uint64)
         content, whole = hashes
-        self._content.add_to(content, block, self._scratch)
+        self._content.add_to(content, columns, self._scratch)
         np.copyto(whole, content)
-        self._provenance.add_to(whole, block, self._scratch)
+        self._provenance.add_to(whole, columns, self._scratch)
         spare = self._scratch.ravel()[: hashes.size].reshape(hashes.shape)
         for times in range(2):
             mix(hashes, spare)
@@ -192,6 +194,10 @@ def contents_by_day(dataset: Dataset, batches: Iterable[pa.RecordBatch], days: S
     for batch in batches:
         fingerprinter.update(batch)
     return fingerprinter.contents()
+
+
+def _columns(batch: pa.RecordBatch) -> dict[str, pa.Array]:
+    return dict(zip(batch.schema.names, batch.columns, strict=True))
 
 
 def _instant(microseconds: int) -> datetime:

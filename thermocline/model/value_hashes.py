@@ -6,7 +6,7 @@ multiplied, gets a salt made of its column's name added, and is mixed by the fin
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -32,7 +32,7 @@ _ROUNDS = (
 )
 _LAST_SHIFT = np.uint64(31)
 _ALL_BITS = 2**64 - 1
-_FEW_ROWS = 512  # up to which looking each text up beats looking for equal ones
+_FEW_ROWS = 128  # up to which hashing each value beats looking for equal ones
 _NAME_LENGTH = 64
 _ROWS_A_RUN = 8  # from there on, looking for where runs begin beats a hash table
 
@@ -47,9 +47,10 @@ def mix(values: Hashes, spare: Hashes) -> None:
     np.bitwise_xor(values, spare, out=values)
 
 
-def scratch_for(rows: int, columns: int) -> Hashes:
-    """Scratch for a `RowHasher`: so many columns of few rows at once, or a block of one."""
-    return np.empty((2, min(rows * max(columns, 1), BLOCK_ROWS)), dtype=np.uint64)
+def scratch_for(rows: int, columns: int, earlier: Hashes | None = None) -> Hashes:
+    """Scratch for a `RowHasher`: so many columns of few rows at once, or a block of one. The `earlier` where it suffices."""
+    words = min(rows * max(columns, 1), BLOCK_ROWS)
+    return np.empty((2, words), dtype=np.uint64) if earlier is None or earlier.shape[1] < words else earlier
 
 
 class _Waiting:
@@ -95,17 +96,21 @@ class RowHasher:
         self._columns = {column.name: (column.kind, _salt(column.name)) for column in columns}
         self._dictionaries: dict[str, tuple[pa.Array, Hashes]] = {}
 
-    def add_to(self, sums: Hashes, batch: pa.RecordBatch, scratch: Hashes) -> None:
-        """Add each row's hashes to its sum. `scratch`, with two words for each row or more, is overwritten."""
+    def add_to(self, sums: Hashes, columns: Mapping[str, pa.Array], scratch: Hashes) -> None:
+        """Add each row's hashes to its sum; a column that is not given is null.
+
+        `scratch`, with two words for each row or more, is overwritten.
+        """
         waiting = _Waiting(sums, scratch)
+        is_large = len(sums) > _FEW_ROWS
         same = 0
-        for name, array in zip(batch.schema.names, batch.columns, strict=True):
-            if name not in self._columns or array.null_count == len(array):
+        for name, (kind, salt) in self._columns.items():
+            array = columns.get(name)
+            if array is None or array.null_count == len(array):
                 continue
-            kind, salt = self._columns[name]
-            if (word := _same_word(kind, array)) is not None:
+            if is_large and (word := _same_word(kind, array)) is not None:
                 same += _mixed(word * int(SECOND_SUM) + salt)
-            elif kind is Kind.TEXT and len(array) > _FEW_ROWS:
+            elif is_large and kind is Kind.TEXT:
                 self._add_texts(sums, name, array, waiting.spare[0])
             else:
                 waiting.add(kind, salt, array)
