@@ -38,7 +38,7 @@ ROW_GROUP_BYTES = 32 << 20  # of Arrow buffers: what a writer holds in memory at
 IN_MEMORY_BYTES = 8 << 20
 READ_ROWS = 65_536
 PAGE_ROWS = 50_000
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 18
 
 _LEVEL = 3
 _COMPRESSED_LEVEL = 19
