@@ -20,6 +20,7 @@ from thermocline.model.partition import Partition
 from thermocline.model.paths import month_path, object_path
 from thermocline.model.query import Query
 from thermocline.model.receipt import Receipt
+from thermocline.stores import lake_reading
 from thermocline.stores.open import open_lake
 from thermocline.stores.parquet import encode
 from thermocline.tasks.archive import unjournaled
@@ -48,6 +49,13 @@ def test_what_was_written_is_observed_and_read_back_exactly(lake, dataset):
     encoded = pa.Table.from_batches(lake.read(receipt, encoded=True))
     assert pa.types.is_dictionary(encoded.schema.field(dataset.symbol_column).type)
     assert as_sorted_lists(encoded.cast(dataset.arrow_schema), dataset) == as_sorted_lists(found, dataset)
+
+
+def test_a_large_object_is_observed_as_a_small_one_is(lake, monkeypatch):
+    receipt = write(lake, bars(day(0), count=200), day(0))
+    for limit in ("IN_MEMORY_BYTES", "_WORTH_A_THREAD"):
+        monkeypatch.setattr(lake_reading, limit, receipt.size_bytes - 1)
+        assert lake.observe(receipt) == [receipt]
 
 
 def test_who_is_told_what_the_rows_contain_may_have_nothing_stored(lake):

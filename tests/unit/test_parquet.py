@@ -71,6 +71,21 @@ def test_a_row_group_begins_with_a_symbol_and_holds_fifty_or_more_while_it_is_sm
         assert sum(map(len, groups)) == 840
 
 
+@pytest.mark.parametrize("dataset", list(DATASETS.values()), ids=lambda dataset: dataset.name)
+@pytest.mark.parametrize("limit", ["ROW_GROUP_FEW", "ROW_GROUP_ENOUGH", "ROW_GROUP_ROWS", "ROW_GROUP_BYTES"])
+def test_rows_that_fit_one_group_are_written_as_if_it_had_been_looked_for(dataset, limit, monkeypatch):
+    batch = rows(dataset, 150)
+    size = batch.nbytes if limit == "ROW_GROUP_BYTES" else batch.num_rows
+    partition = partition_of(dataset)
+    for room in (size // 2, size - 1, size, size + 1, 1 << 20):
+        monkeypatch.setattr(parquet, limit, room)
+        pieces = [batch.slice(start, 40) for start in range(0, batch.num_rows, 40)]
+        found = encoded(partition, pieces)[0]
+        with monkeypatch.context() as patched:
+            patched.setattr(parquet, "_few", lambda batches: ([], iter(batches)))
+            assert encoded(partition, pieces)[0] == found
+
+
 @given(st.integers(1, 60), st.lists(st.integers(1, 12), min_size=1, max_size=20))
 def test_a_row_group_that_has_enough_rows_ends_with_its_symbol_however_rows_are_cut(size, counts):
     made = [bars(MINUTES, (f"S{number:02}",), count) for number, count in enumerate(counts)]
@@ -237,3 +252,12 @@ def test_a_large_file_has_room_where_nothing_was_put_before(tmp_path):
     with parquet.temporary_file(str(tmp_path / "home" / "tmp")) as file:
         file.write(bytes(parquet.IN_MEMORY_BYTES + 1))
         assert file.tell() == parquet.IN_MEMORY_BYTES + 1
+
+
+@pytest.mark.parametrize("lacking", ["source", "symbol"])
+@pytest.mark.parametrize("as_dictionaries", [True, False])
+def test_a_file_that_lacks_a_name_is_told_so_however_it_is_read(lacking, as_dictionaries):
+    stream = io.BytesIO()
+    pq.write_table(pa.table(bars(MINUTES)).drop_columns([lacking]), stream)
+    with pytest.raises(LakeError, match=f"not in the schema of market_data: {lacking} is missing"):
+        list(decode(MARKET_DATA, stream, "it", encoded=as_dictionaries))

@@ -48,7 +48,7 @@ def mix(values: Hashes, spare: Hashes) -> None:
 
 
 def scratch_for(rows: int, columns: int, earlier: Hashes | None = None) -> Hashes:
-    """Scratch for a `RowHasher`: so many columns of few rows at once, or a block of one. The `earlier` where it suffices."""
+    """Scratch for a `RowHasher`: for all columns of few rows, or a block of one; the `earlier` where that suffices."""
     words = min(rows * max(columns, 1), BLOCK_ROWS)
     return np.empty((2, words), dtype=np.uint64) if earlier is None or earlier.shape[1] < words else earlier
 
