@@ -156,7 +156,9 @@ def test_processes_that_start_at_once_share_one_server(home):
 
 
 def test_the_server_survives_the_terminal_of_its_starter(used_home):
-    script = START + "; sys.stdout.flush(); sys.stdin.read()"
+    # A shell lets what it starts in the background ignore Ctrl-C, and so what that starts.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    script = heard + START + "; sys.stdout.flush(); sys.stdin.read()"
     command = [sys.executable, "-c", script, str(used_home)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
