@@ -97,7 +97,6 @@ class Moving:
         self._make_tables()
         self._time("copy_in", self._copy_in)
         self._time("load", self.load)
-        self._time("copy_out", self._copy_out)
 
     def _warm(self) -> None:
         """Move nothing: a process imports what it needs, and connects, when it is first asked to."""

@@ -43,7 +43,7 @@ class Server:
 
     def _begin(self, folder: Path) -> str:
         url = embedded.start(folder)
-        _run(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
+        _run(url, "ALTER SYSTEM SET fsync = off", "ALTER SYSTEM SET autovacuum = off", "SELECT pg_reload_conf()")
         return url
 
     def _do(self, *statements: str) -> None:
