@@ -83,7 +83,7 @@ class Moving:
         )
 
     def round(self) -> None:
-        """Each act once, in turns with what it is held against, twice where one is quick."""
+        """Each act in turns with what it is held against. What rotates is loaded again, so there are two loads."""
         if not self.taken:
             self._warm()
         self._make_tables()
@@ -94,8 +94,6 @@ class Moving:
         self._touch()
         self._time("copy_out", self._copy_out)
         self._time("rotate_changed", self._rotate)
-        self._make_tables()
-        self._time("copy_in", self._copy_in)
         self._time("load", self.load)
 
     def _warm(self) -> None:

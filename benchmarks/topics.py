@@ -21,7 +21,7 @@ READ = Size(symbols=60, minutes=60)
 MEMORY_SYMBOLS = [3_473, 695]
 """Of which a day of 1,440 minutes is five million rows, and one. Of all preparations the first takes longest."""
 
-DAGSTER_DAYS = 120
+DAGSTER_DAYS = 100
 RECORDS = {
     orchestrating.SQLITE: "partition_overhead_ms",
     orchestrating.POSTGRESQL: "partition_overhead_ms_postgresql",
