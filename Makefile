@@ -67,7 +67,7 @@ $(BENCH_READY): uv.lock pyproject.toml tools/setup
 	@echo "$(CURDIR)" > $(BENCH_READY)
 
 # Pass on e.g. ARGS="--only moving --share 0.2" to try a part of it out with a fifth of the rows.
-bench-quick: setup  ## measure this against what it is held against, in little more than a minute; the last line is JSON
+bench-quick: setup  ## measure this against what it is held against, in about a minute; the last line is JSON
 	@$(BIN)/python benchmarks/quick.py $(ARGS)
 
 lint: style types imports files  ## check style, types, the direction of imports and the files around the code

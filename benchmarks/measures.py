@@ -30,7 +30,9 @@ MEASURES = (
         "the same rows into tables with the same key",
     ),
     Measure(
-        "load_vs_to_sql", 25, "the same against `DataFrame.to_sql` of a frame into a table with the key, a row each"
+        "load_vs_to_sql",
+        25,
+        "the same against `read_parquet` of a day's object and `DataFrame.to_sql` into a table with the key, a row each",
     ),
     Measure(
         "rotate_changed_vs_copy_out",

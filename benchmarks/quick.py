@@ -1,4 +1,4 @@
-"""The measures of docs/benchmarks.md in little more than a minute; the last line of stdout is a JSON object of them.
+"""The measures of docs/benchmarks.md in about a minute; the last line of stdout is a JSON object of them.
 
     make bench-quick
 
