@@ -32,7 +32,7 @@ MEASURES = (
     Measure(
         "load_vs_to_sql",
         25,
-        "the same against `read_parquet` of a day's object and `DataFrame.to_sql` into a table with the key, a row each",
+        "the same against `read_parquet` of a day's object and `DataFrame.to_sql` into a keyed table, a row each",
     ),
     Measure(
         "rotate_changed_vs_copy_out",
