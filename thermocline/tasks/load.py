@@ -16,6 +16,9 @@ from thermocline.ports import SILENT, Hot, Lake, Mover, Progress, Writer
 from thermocline.tasks.several import several
 from thermocline.tasks.trouble import LOAD, end_trouble, noting_trouble
 
+DAYS_AT_ONCE = 3
+"""While one day waits for the disk at its commit, which is an eighth of its time, two others keep two cores busy."""
+
 _DAYS_PER_LOCK = 16
 """Days that are loaded before another writer gets its turn."""
 
@@ -137,7 +140,7 @@ def _load(
                 def bring(mover: Mover, vintage: Vintage) -> int:
                     return mover.load(vintage, lake.read(vintage.receipt, encoded=True), run_id=run_id, until=until)
 
-                with several(writer, vintages, bring, is_writer_free=True) as coming:
+                with several(writer, vintages, bring, is_writer_free=True, at_once=DAYS_AT_ONCE) as coming:
                     for vintage, rows_of in coming:
                         partition, receipt = vintage.partition, vintage.receipt
                         with _setting_aside(bad), noting_trouble(hot, LOAD, [partition], run_id=run_id):
