@@ -21,11 +21,9 @@ import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
 from measuring import Act, interleaved, say, scratch, seconds, tell
-from worlds import FIRST_DAY, lay, minute_days, open_home, symbols
+from worlds import FIRST_DAY, lay, minute_days, object_paths, open_home, symbols
 
 from thermocline import Thermocline
-from thermocline.model.datasets import MARKET_DATA
-from thermocline.model.partition import ALL_DAYS
 
 OHLCV = {
     "open": "first(open)",
@@ -123,9 +121,7 @@ class Laid:
 def fill(tc: Thermocline, day_count: int, symbol_count: int, minutes: int) -> Any:
     """Lay the days; how many rows there are, and their files in order."""
     receipts = lay(tc, minute_days(day_count, symbols(symbol_count), minutes), "bench")
-    vintages = tc.hot.live(MARKET_DATA, ALL_DAYS, ["1min"])
-    paths = [located.location.removeprefix("file://") for located in tc.lake.locations(vintages)]
-    return sum(receipt.contents.rows for receipt in receipts), sorted(paths)
+    return sum(receipt.contents.rows for receipt in receipts), object_paths(tc)
 
 
 def after(day_count: int) -> date:

@@ -21,10 +21,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.dataset as ds
 from measuring import Act, interleaved, say, scratch, tell
-from worlds import FIRST_DAY, lay, minute_days, open_home, symbols
+from worlds import FIRST_DAY, lay, minute_days, object_paths, open_home, symbols
 
 from thermocline import Thermocline
-from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.partition import DayRange, midnight
 
 ASKED_DAYS = 30
@@ -69,7 +68,7 @@ class Lake:
 
     def acts(self, asked: Asked) -> dict[str, Act]:
         """Each engine, asked the same."""
-        paths = self._paths(asked.days)
+        paths = object_paths(self.tc, asked.days)
         start, end = asked.span
         columns = list(asked.columns) or None
         chosen = (ds.field("ts") >= start) & (ds.field("ts") < end)
@@ -98,7 +97,7 @@ class Lake:
 
     def sums(self, days: DayRange, groups: int) -> dict[str, Act]:
         """The volume of each symbol."""
-        paths = self._paths(days)
+        paths = object_paths(self.tc, days)
 
         def check(found: pa.Table) -> None:
             if len(found) != groups:
@@ -142,11 +141,6 @@ class Lake:
         start, end = asked.span
         names = [asked.symbol] if asked.symbol else []
         return self.tc.query("market_data", symbols=names, interval="1min", start=start, end=end, columns=asked.columns)
-
-    def _paths(self, days: DayRange) -> list[str]:
-        vintages = self.tc.hot.live(MARKET_DATA, days, ["1min"])
-        found = (located.location.removeprefix("file://") for located in self.tc.lake.locations(vintages))
-        return list(dict.fromkeys(found))
 
 
 def questions(symbol_count: int, day_count: int, minutes: int, columns: Sequence[str]) -> Iterator[tuple[str, Asked]]:

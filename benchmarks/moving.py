@@ -19,14 +19,13 @@ from worlds import (
     lay,
     leaf_tables,
     minute_days,
+    object_paths,
     open_home,
     statement,
     symbols,
 )
 
 from thermocline import Thermocline
-from thermocline.model.datasets import MARKET_DATA
-from thermocline.model.partition import DayRange
 from thermocline.model.receipt import Receipt
 
 DAYS = 10
@@ -157,7 +156,7 @@ class Moving:
         statement(self.tc, "CREATE TABLE slow (LIKE plain INCLUDING INDEXES)", "CHECKPOINT")
         prices = dict.fromkeys(("open", "high", "low", "close", "vwap"), sqlalchemy.Numeric())
         began = time.perf_counter()
-        frame = pd.read_parquet(self._first_object())
+        frame = pd.read_parquet(object_paths(self.tc)[0])
         reading = (time.perf_counter() - began) / len(frame)
 
         def put(rows: pd.DataFrame) -> None:
@@ -167,12 +166,6 @@ class Moving:
         writing = seconds(lambda: put(frame[1 : SLOW_ROWS + 1])) / min(SLOW_ROWS, len(frame) - 1)
         engine.dispose()
         return reading + writing
-
-    def _first_object(self) -> str:
-        first, second = days(2)
-        (vintage,) = self.tc.hot.live(MARKET_DATA, DayRange(first, second), ["1min"])
-        (located,) = self.tc.lake.locations([vintage])
-        return located.location.removeprefix("file://")
 
     def by_pandas(self) -> float:
         """Seconds a row of moving a day out of a table of two days: read_sql, to_parquet, DELETE, VACUUM."""

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from measuring import Act, interleaved, seconds
-from worlds import FIRST_DAY, daily_days, days, lay, minute_bars, open_home, symbols, synced_at_the_end
+from worlds import FIRST_DAY, daily_days, days, lay, minute_bars, object_paths, open_home, symbols, synced_at_the_end
 
 from thermocline import Thermocline
 from thermocline.model.datasets import MARKET_DATA
@@ -84,7 +84,7 @@ class Reading:
     def cold(self, rounds: int) -> dict[str, float]:
         """Seconds for a symbol on 30 of 365 days, by engine."""
         start, end = ASKED, ASKED + timedelta(days=ASKED_DAYS)
-        paths = self._paths(DayRange(start, end))
+        paths = object_paths(self.tc, DayRange(start, end))
         bare = duckdb.connect()
         chosen = (ds.field("symbol") == SYMBOL) & (ds.field("ts") >= _instant(start)) & (ds.field("ts") < _instant(end))
 
@@ -108,7 +108,7 @@ class Reading:
     def hybrid(self, rounds: int) -> dict[str, float]:
         """Seconds for a symbol over 30 hot and 30 cold days, and for each half by its bare engine."""
         middle, start = LAST_DAY - timedelta(days=30), LAST_DAY - timedelta(days=60)
-        paths = self._paths(DayRange(start, middle))
+        paths = object_paths(self.tc, DayRange(start, middle))
         bare = duckdb.connect()
         with psycopg.connect(self.tc.hot.url, autocommit=True) as connection:
 
@@ -167,10 +167,6 @@ class Reading:
             [paths, SYMBOL, _instant(start), _instant(end)],
         ).to_arrow_table()
         self._complete(found, (end - start).days)
-
-    def _paths(self, span: DayRange) -> list[str]:
-        vintages = self.tc.hot.live(MARKET_DATA, span, ["1min"])
-        return [located.location.removeprefix("file://") for located in self.tc.lake.locations(vintages)]
 
     def _complete(self, rows: Any, day_count: int) -> None:
         if len(rows) != day_count * self.size.minutes:

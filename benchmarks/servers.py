@@ -8,6 +8,7 @@ from typing import LiteralString
 from urllib.parse import urlsplit
 
 import psycopg
+from psycopg import sql
 
 from thermocline.stores import embedded
 
@@ -28,13 +29,13 @@ class Server:
     def home(self, home: Path) -> Path:
         """A new home, whose settings name a new database of this server."""
         home.mkdir()
-        self._do(f'CREATE DATABASE "{home.name}"')
+        self._do(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(home.name)))
         (home / "thermocline.yaml").write_text(f"hot_url: '{database_url(self._url.result(), home.name)}'\n")
         return home
 
     def drop(self, homes: Iterable[Path]) -> None:
         """Drop the databases of homes that are of no use any more."""
-        self._do(*(f'DROP DATABASE "{home.name}" WITH (FORCE)' for home in homes))
+        self._do(*(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(home.name)) for home in homes))
 
     def settle(self) -> None:
         """Have all that was written on the disk, and wait for it from now on, as it does for users."""
@@ -46,11 +47,11 @@ class Server:
         _run(url, "ALTER SYSTEM SET fsync = off", "ALTER SYSTEM SET autovacuum = off", "SELECT pg_reload_conf()")
         return url
 
-    def _do(self, *statements: str) -> None:
+    def _do(self, *statements: LiteralString | sql.Composed) -> None:
         _run(self._url.result(), *statements)
 
 
-def _run(url: str, *statements: LiteralString) -> None:
+def _run(url: str, *statements: LiteralString | sql.Composed) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         for statement in statements:
             connection.execute(statement)

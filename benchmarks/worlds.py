@@ -16,7 +16,7 @@ import pyarrow as pa
 import thermocline
 from thermocline import Thermocline
 from thermocline.model.datasets import MARKET_DATA
-from thermocline.model.partition import Partition
+from thermocline.model.partition import ALL_DAYS, DayRange, Partition
 from thermocline.model.receipt import Receipt
 from thermocline.ports import Publication
 from thermocline.settings import load_settings
@@ -147,6 +147,12 @@ def statement(tc: Thermocline, *texts: Any) -> None:
     with psycopg.connect(tc.hot.url, autocommit=True) as connection:
         for text in texts:
             connection.execute(text)
+
+
+def object_paths(tc: Thermocline, span: DayRange = ALL_DAYS) -> list[str]:
+    """The files of days of one-minute bars, in the order of days, each once."""
+    located = tc.lake.locations(tc.hot.live(MARKET_DATA, span, ["1min"]))
+    return list(dict.fromkeys(each.location.removeprefix("file://") for each in located))
 
 
 def leaf_tables(tc: Thermocline) -> list[str]:

@@ -13,11 +13,9 @@ import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from worlds import FIRST_DAY, drop_detached, lay, leaf_tables, minute_days, open_home, statement, symbols
+from worlds import FIRST_DAY, drop_detached, lay, leaf_tables, minute_days, object_paths, open_home, statement, symbols
 
 from thermocline import Thermocline
-from thermocline.model.datasets import MARKET_DATA
-from thermocline.model.partition import ALL_DAYS
 
 DAYS, MINUTES = 10, 390
 
@@ -65,8 +63,7 @@ class Bars:
 
     def paths(self) -> list[str]:
         """The objects that are live, in the order of days."""
-        live = self.tc.hot.live(MARKET_DATA, ALL_DAYS, ["1min"])
-        return sorted(each.location.removeprefix("file://") for each in self.tc.lake.locations(live))
+        return object_paths(self.tc)
 
     def leaves(self) -> list[str]:
         """The tables that hold hot days."""

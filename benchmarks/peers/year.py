@@ -13,10 +13,9 @@ import pyarrow as pa
 from peers.bars import Sums, sums_of_rows
 from peers.findings import Asked
 from reading import ASKED, ASKED_DAYS, LAST_DAY, SYMBOL, Size, lay_out
-from worlds import open_home, statement
+from worlds import object_paths, open_home, statement
 
 from thermocline import Thermocline
-from thermocline.model.datasets import MARKET_DATA
 from thermocline.model.partition import DayRange
 
 __all__ = ["ASKED", "ASKED_DAYS", "LAST_DAY", "SYMBOL", "Year", "instant", "year"]
@@ -37,9 +36,7 @@ class Year:
 
     def paths(self, start: date, end: date) -> list[str]:
         """The live objects of days."""
-        vintages = self.tc.hot.live(MARKET_DATA, DayRange(start, end), ["1min"])
-        found = {each.location.removeprefix("file://"): None for each in self.tc.lake.locations(vintages)}
-        return list(found)
+        return object_paths(self.tc, DayRange(start, end))
 
     def files(self) -> list[Path]:
         """The same rows as they often lie: by time, one file a day, all in one folder."""
